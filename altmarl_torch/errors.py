@@ -1,0 +1,35 @@
+"""Errors for people: what was wrong, where, and what would be right.
+
+Every error that the package raises on purpose is an :class:`AltMarlError`; it is a ``ValueError`` too, so that research
+code which catches the built-in one keeps working.
+"""
+
+__all__ = ["AltMarlError", "ArgumentError", "FileFormatError", "GameError", "KernelError", "PolicyError", "SizeError"]
+
+
+class AltMarlError(ValueError):
+    """The root of the family."""
+
+
+class ArgumentError(AltMarlError):
+    """An argument or a command-line flag is outside its range; the message names the range."""
+
+
+class GameError(AltMarlError):
+    """A table of a game is malformed; the message names the table, the indices and the offending sum or value."""
+
+
+class PolicyError(AltMarlError):
+    """A policy has the wrong shape or a row that is no law."""
+
+
+class SizeError(AltMarlError):
+    """A table is too large to build; the message states its size and what to use instead."""
+
+
+class KernelError(AltMarlError):
+    """A transition matrix has no exact factored form that is accurate enough at this k."""
+
+
+class FileFormatError(AltMarlError):
+    """A file is not of the documented format, or of a version that this package does not read."""
