@@ -1,0 +1,74 @@
+"""Named games: functions that build a :class:`~altmarl_torch.game.Game`, and a registry to find them by name.
+
+    >>> from altmarl_torch import games
+    >>> games.warehouse(num_zones=10)
+    Game('warehouse': 10 x 10 states, 10 x 3 actions (global x local), gamma=0.95, n=1000)
+    >>> games.make("steer", gamma=0.9)
+    Game('steer': 2 x 2 states, 2 x 2 actions (global x local), gamma=0.9, n=100)
+
+Every argument has a default, so that ``make(name)`` alone gives a game: this is what the command line calls.  A game of
+your own needs no registration; pass it where a named one would go.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from altmarl_torch.errors import ArgumentError
+from altmarl_torch.game import Game
+from altmarl_torch.games.random import random_game
+from altmarl_torch.games.toys import beacon, beacon_value, beacon_value_against_waiting, hash_game, steer, ware
+from altmarl_torch.games.warehouse import warehouse
+
+__all__ = [
+    "beacon",
+    "beacon_value",
+    "beacon_value_against_waiting",
+    "describe",
+    "hash_game",
+    "make",
+    "names",
+    "random_game",
+    "steer",
+    "ware",
+    "warehouse",
+]
+
+_REGISTRY: dict[str, Callable[..., Game]] = {
+    "warehouse": warehouse,
+    "steer": steer,
+    "ware": ware,
+    "hash": hash_game,
+    "beacon": beacon,
+    "random": random_game,
+}
+
+
+def names() -> list[str]:
+    """The names that :func:`make` knows."""
+    return list(_REGISTRY)
+
+
+def describe() -> dict[str, str]:
+    """One line per named game: the first line of its function's docstring."""
+    return {name: (inspect.getdoc(build) or "").partition("\n")[0] for name, build in _REGISTRY.items()}
+
+
+def make(name: str, **kwargs: Any) -> Game:
+    """Build a named game: ``make("warehouse", preset="code")`` is ``warehouse(preset="code")``.
+
+    Raises:
+        ArgumentError: the name is unknown (the message lists all names and the closest), or the game has no such
+        argument.
+    """
+    if name not in _REGISTRY:
+        close = difflib.get_close_matches(str(name), _REGISTRY, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ArgumentError(f"no game is named {name!r}; the names are {', '.join(_REGISTRY)}{hint}")
+    build = _REGISTRY[name]
+    known = list(inspect.signature(build).parameters)
+    unknown = [argument for argument in kwargs if argument not in known]
+    if unknown:
+        raise ArgumentError(f"game {name!r} takes {', '.join(known)}; not {', '.join(unknown)}")
+    return build(**kwargs)

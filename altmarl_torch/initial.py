@@ -1,0 +1,138 @@
+"""The law of the first state: who stands where at time zero.
+
+The paper fixes dynamics and rewards but not where an episode starts; Figure 4's caption alone says that the robots'
+zones are drawn from a Dirichlet distribution.  This module holds the family that covers it.  At time zero
+
+    s_g(0) ~ sg,      mu ~ Dirichlet(A m),      s_1(0), ..., s_n(0) i.i.d. from mu,
+
+with m = ``local_mean`` the mean of mu over S_l and A = ``strength`` in (0, inf].  One mu is drawn per episode, so the
+agents are exchangeable but, for finite A, not independent: a small A starts the whole population in a few states.  As A
+grows mu tightens around m, with variance m_i (1 - m_i) / (A + 1), and A = inf means mu = m: independent agents.
+
+**The law of the counts.**  Draw any k of the n agents and let h count their states.  Integrating mu out gives the
+Dirichlet-multinomial law.  With the rising factorial (a)_h = a (a+1) ... (a+h-1),
+
+    P(h) = k! / prod_i h_i!  *  prod_i (A m_i)_{h_i}  /  (A)_k.
+
+There are k factors above and k below, so each may be scaled by one number.  Dividing all by 1 + A writes A m_i + j as
+w m_i + (1 - w) j with w = A / (1 + A), which stays finite for every A: at w = 1 it *is* the multinomial law of A = inf.
+The logarithms of these factors are summed directly.  The usual difference lgamma(a + h) - lgamma(a) would lose every
+digit at large a, and is undefined at the states with m_i = 0, where the product gives (0)_0 = 1 and (0)_h = 0.
+
+**Drawing mu.**  mu_i = G_i / sum_j G_j with G_i ~ Gamma(a_i), a_i = A m_i.  At a = 0.01 most draws of G underflow to
+zero, and 0/0 is no law.  Since Gamma(a) = Gamma(a + 1) U^(1/a) in law, log G_i = log Gamma(a_i + 1) + log(U_i) / a_i is
+drawn instead, and the quotient is a softmax.
+
+References: Marsaglia and Tsang, *A simple method for generating gamma variables* (2000), section 6 for the boost;
+Minka, *Estimating a Dirichlet distribution* (2000) for the count law.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from altmarl_torch.errors import ArgumentError, GameError
+from altmarl_torch.tables import as_law, as_number, as_table, check_devices
+
+__all__ = ["InitialLaw"]
+
+SMALLEST_STRENGTH = 1e-200  # below, log(U) / (A m) no longer fits in a double
+
+
+@dataclass(frozen=True, eq=False)
+class InitialLaw:
+    """The law of (s_g(0), s_1(0), ..., s_n(0)), for any number n of agents.
+
+    Attributes:
+        sg: ``[sg]``, law of s_g(0).
+        local_mean: ``[sl]``, the mean m of the local agents' common distribution mu.
+        strength: A in (0, inf]; mu ~ Dirichlet(A m) once per episode, and mu = m at inf (the default).
+
+    Arrays and lists are accepted and stored as float64 tensors.
+
+    Raises:
+        GameError: a row is no law, the two tables lie on different devices, or the strength is outside its range.
+    """
+
+    sg: Tensor  # [sg]
+    local_mean: Tensor  # [sl]
+    strength: float = math.inf
+
+    def __post_init__(self) -> None:
+        sg = as_table("initial.sg", self.sg, "sg")
+        local_mean = as_table("initial.local_mean", self.local_mean, "sl")
+        check_devices({"initial.sg": sg, "initial.local_mean": local_mean})
+        object.__setattr__(self, "sg", as_law("initial.sg", sg, "sg"))
+        object.__setattr__(self, "local_mean", as_law("initial.local_mean", local_mean, "sl"))
+        allowed = f"(0, inf], and at least {SMALLEST_STRENGTH:g}"
+        strength = as_number("initial.strength", self.strength, allowed, lambda x: x >= SMALLEST_STRENGTH, GameError)
+        object.__setattr__(self, "strength", strength)
+
+    @classmethod
+    def uniform(cls, num_sg: int, num_sl: int, strength: float = math.inf) -> "InitialLaw":
+        """The uniform law of s_g, and of each local state: the default of :class:`~altmarl_torch.game.Game`."""
+        sg, sl = (torch.full((size,), 1 / size, dtype=torch.float64) for size in (num_sg, num_sl))
+        return cls(sg, sl, strength)
+
+    @property
+    def device(self) -> torch.device:
+        """Where both tables lie."""
+        return self.sg.device
+
+    def to(self, device: torch.device | str) -> "InitialLaw":
+        """Return the same law with its tables on ``device``."""
+        return InitialLaw(self.sg.to(device), self.local_mean.to(device), self.strength)
+
+    def count_law(self, counts: Tensor) -> Tensor:
+        """Return P(h) for each row h of ``counts [..., sl]``, shape ``[...]``: the law of the counts of any k agents.
+
+        All rows must share one sum k; over all rows of a simplex the result sums to one.  k = 1 gives ``local_mean``
+        and strength = inf the multinomial law.  The cost is O(k + rows) logarithms.
+
+        Raises:
+            ArgumentError: the rows have another length than ``local_mean``, hold no counts, or differ in their sum.
+        """
+        rows, k = self._check_counts(counts)
+        w = 1 / (1 + 1 / self.strength)
+        steps = (1 - w) * torch.arange(k, dtype=torch.float64, device=self.device)
+        above = torch.log(w * self.local_mean + steps[:, None]).cumsum(0)
+        above = torch.cat([torch.zeros_like(self.local_mean)[None], above])  # [k + 1, sl], log of the scaled (A m_i)_h
+        below = torch.log(w + steps).sum()
+        ways = torch.lgamma(above.new_tensor(k + 1)) - torch.lgamma(rows.to(above.dtype) + 1).sum(-1)
+        return torch.exp(ways + above.gather(0, rows).sum(-1) - below).reshape(counts.shape[:-1])
+
+    def _check_counts(self, counts: Tensor) -> tuple[Tensor, int]:
+        """Return the counts as int64 rows ``[rows, sl]`` and their common sum."""
+        num_sl = len(self.local_mean)
+        if counts.ndim == 0 or counts.shape[-1] != num_sl or counts.numel() == 0:
+            raise ArgumentError(
+                f"counts have shape {list(counts.shape)}; expected [..., {num_sl}] with at least one row"
+            )
+        rows = counts.to(torch.int64).reshape(-1, num_sl)
+        if bool((rows < 0).any()) or not torch.equal(rows.to(counts.dtype), counts.reshape(-1, num_sl)):
+            raise ArgumentError("counts must be non-negative whole numbers")
+        sums = rows.sum(-1)
+        if bool((sums != sums[0]).any()):
+            raise ArgumentError(
+                f"the rows of counts sum to {int(sums.min())}..{int(sums.max())}; one law has one sum k"
+            )
+        return rows, int(sums[0])
+
+    def sample_mu(self, episodes: int, generator: torch.Generator) -> Tensor:
+        """Draw one distribution mu over S_l per episode: ``[episodes, sl]``, each row a law.
+
+        ``generator`` must live on :attr:`device`; it is advanced.  At strength inf nothing is drawn.
+        """
+        if math.isinf(self.strength):
+            return self.local_mean.repeat(episodes, 1)
+        a = (self.strength * self.local_mean).repeat(episodes, 1)
+        u = torch.rand(a.shape, generator=generator, dtype=torch.float64, device=self.device)
+        # 1 - u lies in (0, 1], so its logarithm is finite; a state of mean zero is never drawn
+        boost = torch.where(a > 0, torch.log1p(-u) / a, -math.inf)
+        return torch.softmax(torch.log(torch._standard_gamma(a + 1, generator)) + boost, -1)
+
+    def sample_sg(self, episodes: int, generator: torch.Generator) -> Tensor:
+        """Draw s_g(0) for each episode: ``[episodes]``, int64.  ``generator`` must live on :attr:`device`."""
+        return torch.multinomial(self.sg, episodes, replacement=True, generator=generator)
