@@ -1,0 +1,173 @@
+"""Policies that need no learning: the yardsticks of the result table.
+
+A learned pair is worth its training only if it beats what one would write down by hand. This module holds such hands,
+for the global agent (rules) and for the local agents (walkers), and a few pairs of them.
+
+Rules: laws of a_g given (s_g, h), h the counts of the k sampled agents
+-----------------------------------------------------------------------
+=========  ============================================================================================================
+uniform    every action with probability 1 / |A_g|: Algorithm 3's start
+hold       argmax_a P_g(s_g | s_g, a): keeps s_g where it is; looks at no sample, so it earns the same at every k
+mode       (argmax_z h(z)) mod |A_g|: steer to where most of the sampled agents are (Figure 4's "true mode", estimated)
+=========  ============================================================================================================
+
+Walkers: laws of a_l given (s_l, s_g)
+-------------------------------------
+=========  ============================================================================================================
+uniform    every action with probability 1 / |A_l|
+stay       argmax_a P_l(z | z, s_g, a): stays where it is
+greedy     argmax_a r_l(z, s_g, a): the best reward now, blind to where it leads
+walk       goes to z* = s_g mod |S_l| and remains: maximises W(z) = E[sum_t gamma^t 1{z_t = z*}] while s_g stands still
+=========  ============================================================================================================
+
+All ties go to the smallest index. ``walk`` solves, for every s_g, the small decision problem
+
+    W(z) = 1{z = z*} + gamma max_a sum_z' P_l(z' | z, s_g, a) W(z')
+
+by policy iteration: evaluate by one linear solve, improve wherever an action is better by more than rounding, stop
+when none is. Each round improves the policy strictly, so it ends, at the optimum. In the warehouse of five zones the
+answer is "the shorter way round to the prioritised zone, then stay"; next to ``hold`` it earns about 160.6 at n = 1000
+and any k. With ten zones or more the farthest robots do otherwise: they stay and wait for a leap, whose chance is
+higher for those who stay than for those who walk.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from altmarl_torch.errors import ArgumentError
+from altmarl_torch.game import Game
+from altmarl_torch.policies import Dispatcher, cumulative, draw, greedy, greedy_actions, one_hot, uniform_local
+from altmarl_torch.simplex import CountSimplex
+
+__all__ = ["RULES", "WALKERS", "HeuristicPair", "Rule", "RuleDispatcher", "heuristic_pair", "heuristic_pairs", "table"]
+
+Rule = Callable[[Tensor, Tensor], Tensor]
+"""A law of a_g: from s_g [...] and counts [..., sl] to a law [..., ag], float64."""
+
+IMPROVEMENT = 1e-12  # times the largest value: what policy iteration takes for more than rounding
+
+
+def uniform_rule(game: Game) -> Rule:
+    """Every global action alike."""
+    law = torch.full((game.num_ag,), 1.0 / game.num_ag, dtype=torch.float64, device=game.device)
+    return lambda s_g, counts: law.expand(*s_g.shape, -1)
+
+
+def hold_rule(game: Game) -> Rule:
+    """Keep s_g: argmax_a P_g(s_g | s_g, a)."""
+    actions = greedy_actions(game.P_g.diagonal(dim1=0, dim2=2).T)  # diagonal [ag, sg] -> P_g(s_g | s_g, a) as [sg, ag]
+    return lambda s_g, counts: one_hot(actions[s_g], game.num_ag)
+
+
+def mode_rule(game: Game) -> Rule:
+    """Go to the most frequent state of the sample, ties to the smallest index, modulo |A_g|."""
+    return lambda s_g, counts: one_hot(counts.argmax(-1) % game.num_ag, game.num_ag)
+
+
+def stay_walker(game: Game) -> Tensor:
+    """The local policy [sl, sg, al] most likely to remain: argmax_a P_l(z | z, s_g, a)."""
+    return greedy(game.P_l.diagonal(dim1=0, dim2=3).permute(2, 0, 1))  # diagonal [sg, al, sl] -> [sl, sg, al]
+
+
+def greedy_walker(game: Game) -> Tensor:
+    """The local policy [sl, sg, al] with the best reward now: argmax_a r_l(z, s_g, a)."""
+    return greedy(game.r_l)
+
+
+def walk_walker(game: Game) -> Tensor:
+    """The local policy [sl, sg, al] that goes to z* = s_g mod |S_l| and remains (module docstring)."""
+    P = game.P_l.transpose(0, 1)  # [sg, sl, al, sl']: one decision problem for every s_g
+    target = torch.arange(game.num_sg, device=game.device) % game.num_sl
+    reward = one_hot(target, game.num_sl)  # [sg, sl]
+    actions = torch.zeros(game.num_sg, game.num_sl, dtype=torch.int64, device=game.device)
+    while True:
+        Q = _time_at_target(P, reward, actions, game.gamma)  # [sg, sl, al]
+        best = greedy_actions(Q)
+        gain = Q.gather(-1, best.unsqueeze(-1)) - Q.gather(-1, actions.unsqueeze(-1))
+        better = gain.squeeze(-1) > IMPROVEMENT * (1.0 + Q.abs().max())
+        if not better.any():
+            return greedy(Q).transpose(0, 1)
+        actions = torch.where(better, best, actions)
+
+
+RULES: dict[str, Callable[[Game], Rule]] = {"uniform": uniform_rule, "hold": hold_rule, "mode": mode_rule}
+WALKERS: dict[str, Callable[[Game], Tensor]] = {
+    "uniform": uniform_local,
+    "stay": stay_walker,
+    "greedy": greedy_walker,
+    "walk": walk_walker,
+}
+
+
+class RuleDispatcher:
+    """Plays a :data:`Rule`: compute the law at the current counts and draw from it; no table, so any k will do."""
+
+    def __init__(self, rule: Rule, seed: int = 0, device: torch.device | str = "cpu") -> None:
+        self._rule = rule
+        self._generator = torch.Generator(device=device).manual_seed(seed)
+
+    def reset(self, batch: int) -> None:
+        """Nothing to forget: a rule has no memory."""
+
+    def act(self, s_g: Tensor, counts: Tensor) -> Tensor:
+        """Actions [batch] int64 for s_g [batch] and the sampled agents' counts [batch, sl]."""
+        return draw(cumulative(self._rule(s_g, counts)), self._generator)
+
+
+@dataclass(frozen=True, eq=False)
+class HeuristicPair:
+    """A named rule next to a named walker; a ``PolicyPair``.
+
+    Attributes:
+        name: "rule + walker", for instance "mode + walk".
+        k: how many local agents the rule sees.
+        rule: law of a_g given (s_g, counts).
+        pi_l: [sl, sg, al], the walker's table.
+    """
+
+    name: str
+    k: int
+    rule: Rule
+    pi_l: Tensor  # [sl, sg, al]
+
+    def dispatcher(self, seed: int = 0) -> Dispatcher:
+        """A new dispatcher that plays ``rule``."""
+        return RuleDispatcher(self.rule, seed, self.pi_l.device)
+
+
+def heuristic_pair(game: Game, k: int, rule: str, walker: str) -> HeuristicPair:
+    """The pair "rule + walker" of the two registries, seeing k local agents.
+
+    Raises:
+        ArgumentError: no such rule or walker (the message lists them), or k outside 1..n.
+    """
+    game.check_k(k)
+    if rule not in RULES or walker not in WALKERS:
+        raise ArgumentError(f"no pair '{rule} + {walker}': rules are {', '.join(RULES)}; walkers {', '.join(WALKERS)}")
+    return HeuristicPair(f"{rule} + {walker}", k, RULES[rule](game), WALKERS[walker](game))
+
+
+def heuristic_pairs(game: Game, k: int) -> dict[str, HeuristicPair]:
+    """The yardsticks of the result table, by name: chance, a rule that never looks, and one that follows its sample."""
+    chosen = [("uniform", "uniform"), ("hold", "walk"), ("mode", "walk")]
+    pairs = [heuristic_pair(game, k, rule, walker) for rule, walker in chosen]
+    return {pair.name: pair for pair in pairs}
+
+
+def table(game: Game, rule: Rule, simplex: CountSimplex) -> Tensor:
+    """A rule as pi_g [sg, N, ag] over the counts of ``simplex``, for exact evaluation."""
+    s_g = torch.arange(game.num_sg, device=game.device).unsqueeze(-1).expand(-1, simplex.size)
+    counts = simplex.counts.to(game.device).expand(game.num_sg, -1, -1)
+    return rule(s_g, counts).contiguous()
+
+
+def _time_at_target(P: Tensor, reward: Tensor, actions: Tensor, gamma: float) -> Tensor:
+    """Q [sg, sl, al] of W's equation under ``actions`` [sg, sl]: one linear solve per s_g, then one look ahead."""
+    index = actions[..., None, None].expand(-1, -1, 1, P.shape[-1])
+    P_actions = P.gather(2, index).squeeze(2)  # [sg, sl, sl']
+    identity = torch.eye(P.shape[-1], dtype=P.dtype, device=P.device)
+    W = torch.linalg.solve(identity - gamma * P_actions, reward)
+    return reward.unsqueeze(-1) + gamma * torch.einsum("gzaZ,gZ->gza", P, W)

@@ -1,0 +1,230 @@
+"""Policies of the two players: tables, greedy laws, and the dispatcher that is deployed.
+
+The constrained policy classes
+------------------------------
+The global agent sees its own state and ``k`` of the ``n`` local agents; a local agent sees its own state and s_g
+(section 2 of the paper):
+
+    pi_g(. | s_g, s_Delta),  |Delta| = k,          pi_l(. | s_l, s_g),   shared by all n local agents.
+
+Local agents are exchangeable, so pi_g may read the sample through its counts h(z) = #{i in Delta : s_i = z} alone. The
+counts with sum k are the points of ``CountSimplex(k, num_sl)``, N = C(k + |S_l| - 1, |S_l| - 1) of them, and the
+policies are tables of conditional laws (over the last axis):
+
+    pi_g [sg, h, ag]  with h the rank of the counts,          pi_l [sl, sg, al].
+
+From a table to a dispatcher
+----------------------------
+A :class:`Dispatcher` is what runs in a control loop: it is told s_g and the counts of the k sampled agents of a batch
+of systems, and answers with one action each. It may remember (``reset`` forgets), it may draw random numbers (from its
+own generator, seeded when it is made), and it never sees more than the sample. A :class:`PolicyPair` is a dispatcher
+factory next to a local policy: all that Algorithm 4 needs (``altmarl_torch.rollout``).
+
+A draw from a law p over {0, .., A-1} inverts the distribution function: with U uniform on [0, 1),
+
+    a = #{b < A-1 : U >= p_0 + .. + p_b},           so P(a = b) = p_b, and an impossible action is never drawn.
+
+Greedy laws and ties
+--------------------
+pi(argmax_a Q(., a)) = 1. Two exact operators may differ in the last bits of Q, and an argmax by bits would turn that
+into different policies. Ties are therefore read with a tolerance: the greedy action is the smallest index whose value
+is within 1e-10 (1 + max|Q|) of the row's maximum.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from altmarl_torch.errors import ArgumentError, PolicyError
+from altmarl_torch.game import Game
+from altmarl_torch.simplex import CountSimplex
+from altmarl_torch.tables import as_law, as_table
+
+__all__ = [
+    "Dispatcher",
+    "PolicyPair",
+    "TabularDispatcher",
+    "TabularPair",
+    "check_pi_g",
+    "check_pi_l",
+    "cumulative",
+    "deterministic_local",
+    "draw",
+    "greedy",
+    "greedy_actions",
+    "one_hot",
+    "uniform_global",
+    "uniform_local",
+]
+
+TIE_TOLERANCE = 1e-10  # relative to 1 + max|Q|: far above rounding (1e-13), far below any gap that matters
+
+
+class Dispatcher(Protocol):
+    """The deployable global agent for a batch of systems, each seen through k sampled local agents."""
+
+    def reset(self, batch: int) -> None:
+        """Begin ``batch`` new episodes: forget whatever was remembered. The random stream goes on."""
+
+    def act(self, s_g: Tensor, counts: Tensor) -> Tensor:
+        """Choose a_g [batch] from s_g [batch] and the counts [batch, sl] (sum k) of the sampled agents; all int64."""
+
+
+class PolicyPair(Protocol):
+    """A global and a local policy, as Algorithm 4 uses them."""
+
+    @property
+    def k(self) -> int:
+        """How many local agents the dispatcher sees at each step."""
+
+    @property
+    def pi_l(self) -> Tensor:
+        """The local policy [sl, sg, al]: law of the local action given (s_l, s_g)."""
+
+    def dispatcher(self, seed: int = 0) -> Dispatcher:
+        """A new dispatcher whose draws, if any, come from its own generator seeded with ``seed``."""
+
+
+def cumulative(law: Tensor) -> Tensor:
+    """Running sums of a law [..., a] over its last axis, scaled so that the last is exactly 1.
+
+    The scaling matters when the tail of a law is zero: its running sum then is exactly 1 from the last possible
+    action on, and :func:`draw` cannot step over it.
+    """
+    sums = law.cumsum(-1)
+    return sums / sums[..., -1:]
+
+
+def draw(sums: Tensor, generator: torch.Generator) -> Tensor:
+    """One draw per row from running sums [..., a] of :func:`cumulative`; returns indices [...] int64.
+
+    Exactly one uniform number is used per row, whatever the law, so that two policies fed by equal generators stay
+    in step (common random numbers).
+    """
+    uniform = torch.rand(sums.shape[:-1], generator=generator, dtype=torch.float64, device=sums.device)
+    return (uniform.unsqueeze(-1) >= sums[..., :-1]).sum(-1)
+
+
+def one_hot(actions: Tensor, size: int) -> Tensor:
+    """The law [..., size] that plays ``actions`` [...] (int64, in 0..size-1) for certain."""
+    return torch.nn.functional.one_hot(actions, size).to(torch.float64)
+
+
+def greedy_actions(Q: Tensor) -> Tensor:
+    """Greedy actions [...] int64 for values Q [..., a].
+
+    The smallest index whose value is within 1e-10 (1 + max|Q|) of its row's maximum, with max|Q| over the whole table.
+
+    Raises:
+        ArgumentError: Q holds a value that is not finite.
+    """
+    scale = 1.0 + Q.abs().max()
+    if not torch.isfinite(scale):
+        raise ArgumentError(f"greedy needs finite values; Q of shape {list(Q.shape)} has an infinite or undefined one")
+    shortfall = Q.amax(-1, keepdim=True) - Q
+    near_best = shortfall <= TIE_TOLERANCE * scale
+    return near_best.to(torch.uint8).argmax(-1)
+
+
+def greedy(Q: Tensor) -> Tensor:
+    """The greedy law [..., a] (one-hot, float64) for values Q [..., a], ties as in :func:`greedy_actions`."""
+    return one_hot(greedy_actions(Q), Q.shape[-1])
+
+
+def uniform_global(game: Game, simplex: CountSimplex) -> Tensor:
+    """The uniform pi_g [sg, N, ag]: Algorithm 3's initial global policy."""
+    shape = (game.num_sg, simplex.size, game.num_ag)
+    return torch.full(shape, 1.0 / game.num_ag, dtype=torch.float64, device=game.device)
+
+
+def uniform_local(game: Game) -> Tensor:
+    """The uniform pi_l [sl, sg, al]: Algorithm 3's initial local policy."""
+    shape = (game.num_sl, game.num_sg, game.num_al)
+    return torch.full(shape, 1.0 / game.num_al, dtype=torch.float64, device=game.device)
+
+
+def deterministic_local(actions: Tensor, num_al: int) -> Tensor:
+    """The local policy [sl, sg, al] that plays ``actions`` [sl, sg] (integers in 0..num_al-1).
+
+    Raises:
+        PolicyError: an action is outside 0..num_al-1.
+    """
+    if int(actions.min()) < 0 or int(actions.max()) >= num_al:
+        raise PolicyError(f"local actions must be in 0..{num_al - 1}; got {int(actions.min())}..{int(actions.max())}")
+    return one_hot(actions, num_al)
+
+
+def check_pi_l(game: Game, pi_l: Tensor) -> Tensor:
+    """Return ``pi_l`` as a float64 local policy [sl, sg, al] of ``game``, or refuse it.
+
+    Raises:
+        PolicyError: wrong shape, or a row that is no law; the message names the row and what it sums to.
+    """
+    return _read_policy("pi_l", pi_l, "sl sg al", (game.num_sl, game.num_sg, game.num_al))
+
+
+def check_pi_g(game: Game, pi_g: Tensor, simplex: CountSimplex) -> Tensor:
+    """Return ``pi_g`` as a float64 global policy [sg, N, ag] of ``game`` over the counts of ``simplex``, or refuse it.
+
+    Raises:
+        PolicyError: wrong shape, or a row that is no law; the message names the row and what it sums to.
+    """
+    return _read_policy("pi_g", pi_g, "sg h ag", (game.num_sg, simplex.size, game.num_ag))
+
+
+class TabularDispatcher:
+    """Plays a table pi_g [sg, N, ag]: rank the counts, look up the row, draw from it.
+
+    A deterministic table (every row one-hot) is stored as actions [sg, N] and draws no random number.
+
+    Raises:
+        PolicyError: pi_g is no table of laws over the N = simplex.size count vectors.
+    """
+
+    def __init__(self, pi_g: Tensor, simplex: CountSimplex, seed: int = 0) -> None:
+        pi_g = _read_policy("pi_g", pi_g, "sg h ag", (pi_g.shape[0], simplex.size, pi_g.shape[-1]))
+        self._simplex = simplex
+        self._deterministic = bool(((pi_g == 0.0) | (pi_g == 1.0)).all())
+        self._rows = pi_g.argmax(-1).flatten() if self._deterministic else cumulative(pi_g).flatten(0, 1)
+        self._generator = torch.Generator(device=pi_g.device).manual_seed(seed)
+
+    def reset(self, batch: int) -> None:
+        """Nothing to forget: a table has no memory."""
+
+    def act(self, s_g: Tensor, counts: Tensor) -> Tensor:
+        """Actions [batch] int64 for s_g [batch] and the sampled agents' counts [batch, sl]."""
+        row = self._rows.index_select(0, s_g * self._simplex.size + self._simplex.rank(counts))
+        return row if self._deterministic else draw(row, self._generator)
+
+
+@dataclass(frozen=True, eq=False)
+class TabularPair:
+    """Two tables as a :class:`PolicyPair`.
+
+    Attributes:
+        pi_g: [sg, N, ag], law of the global action given (s_g, h), h the rank of the counts in ``simplex``.
+        pi_l: [sl, sg, al], law of the local action given (s_l, s_g).
+        simplex: the count vectors that index pi_g.
+    """
+
+    pi_g: Tensor  # [sg, N, ag]
+    pi_l: Tensor  # [sl, sg, al]
+    simplex: CountSimplex
+
+    @property
+    def k(self) -> int:
+        """How many local agents the dispatcher sees at each step."""
+        return self.simplex.k
+
+    def dispatcher(self, seed: int = 0) -> Dispatcher:
+        """A new dispatcher that plays ``pi_g``."""
+        return TabularDispatcher(self.pi_g, self.simplex, seed)
+
+
+def _read_policy(name: str, values: Tensor, axes: str, shape: tuple[int, int, int]) -> Tensor:
+    table = as_table(name, values, axes, PolicyError)
+    if tuple(table.shape) != shape:
+        raise PolicyError(f"{name} [{', '.join(axes.split())}] must have shape {list(shape)}, not {list(table.shape)}")
+    return as_law(name, table, axes, PolicyError)

@@ -1,0 +1,97 @@
+"""A population of exchangeable agents, kept as counts: moving all of it, and drawing a few of it.
+
+Agents that share their laws need no names. c(z), the number of agents in state z, is kept as a whole number in float64
+(exact up to 2^53), for a batch of systems at once: ``counts [B, sl]``. Two random operations are all that Algorithm 4
+asks for, and neither costs more for 10^9 agents than for 10.
+
+Moving: a sum of multinomials
+-----------------------------
+The c(u) agents in state u move independently with law P[u, .], so c' = sum_u Multinomial(c(u), P[u, .]). A multinomial
+is drawn one destination at a time: of the agents of u that are left, each goes to j = 0, 1, .. with probability
+
+    share(u, j) = P[u, j] / (P[u, j] + P[u, j+1] + ..),
+
+so their number is Binomial(left, share), and the last destination takes the remainder: no agent is ever lost. All
+sources and all systems share the call, |S_l| - 1 calls per move.
+
+Drawing without replacement: a multivariate hypergeometric
+----------------------------------------------------------
+The states of k agents out of n, drawn without replacement, are k balls out of an urn with c(z) balls of colour z.
+Number the agents 0, .., n-1 in the order of their states; draw k distinct numbers uniformly; count how many fall into
+the stretch [c(0) + .. + c(z-1), c(0) + .. + c(z)) of each state. The numbers do not depend on c, so those of
+many draws are found at once, and the counting is a search of |S_l| ends in k sorted numbers. For k > n/2 the n - k
+agents that are *left out* are drawn instead: there are fewer of them.
+
+Distinct numbers come by rejection. Draw k independent numbers, keep one of each, draw anew in place of those that
+repeat, until none does. How many are drawn anew depends on which numbers are equal and never on what they are.
+Permuting the names 0, .., n-1 therefore permutes the outcomes; every subset of size k is as probable as any other; the
+subset is exactly uniform. With 2k <= n a new number repeats another with probability below 1/2, so each round at
+least halves the work that is left, on average.
+"""
+
+import torch
+from torch import Tensor
+
+__all__ = ["LARGEST_N", "count_labels", "distinct_labels", "split", "split_shares"]
+
+LARGEST_N = 2**53  # whole numbers up to here are exact in float64
+
+
+def split_shares(law: Tensor) -> Tensor:
+    """For a law p [..., d]: p_j / (p_j + p_{j+1} + ..), the share of those left that go to j.
+
+    Summed from the tail, the denominator of the last possible destination is exactly its numerator: its share is 1 and
+    nobody is left over. Where nobody can be left the share is 0.
+    """
+    tail = law.flip(-1).cumsum(-1).flip(-1)
+    return torch.where(tail > 0, law / tail, torch.zeros_like(law)).clamp(0.0, 1.0)
+
+
+def split(counts: Tensor, shares: Tensor, generator: torch.Generator) -> Tensor:
+    """Move counts [B, u] (whole numbers, float64) by shares [B, u, d]: sum_u Multinomial(counts_u, .), as [B, d].
+
+    ``shares`` come from :func:`split_shares` of the laws P[u, .]. The last destination takes whoever is left, so the
+    total is kept to the last agent.
+    """
+    left, arrived = counts, []
+    for j in range(shares.shape[-1] - 1):
+        # torch counts geometric waiting times; a uniform draw of exactly 1 waits for nothing and can overshoot by one
+        moved = torch.binomial(left, shares[..., j].contiguous(), generator=generator).minimum(left)
+        arrived.append(moved.sum(-1))
+        left = left - moved
+    return torch.stack([*arrived, left.sum(-1)], dim=-1)
+
+
+def distinct_labels(rows: int, size: int, n: int, generator: torch.Generator) -> Tensor:
+    """Uniform subsets of {0, .., n-1}: sorted distinct whole numbers [rows, size] float64, 2 size <= n.
+
+    By rejection, as the module's page tells. Numbers are floor(n U) with U of 53 bits: none is favoured by more than a
+    factor 1 + n 2^-53, and populations of different n under one seed share their luck.
+    """
+    labels = part = _labels((rows, size), n, generator).sort(-1).values
+    where = torch.arange(rows, device=labels.device)
+    while True:
+        repeated = part[:, 1:] == part[:, :-1]
+        again = repeated.any(-1).nonzero().squeeze(-1)
+        if len(again) == 0:
+            return labels
+        where, part, repeated = where[again], part[again], repeated[again]
+        part[:, 1:][repeated] = _labels((int(repeated.sum()),), n, generator)
+        part = part.sort(-1).values
+        labels[where] = part
+
+
+def _labels(shape: tuple[int, ...], n: int, generator: torch.Generator) -> Tensor:
+    uniform = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
+    return uniform.mul_(n).floor_()
+
+
+def count_labels(labels: Tensor, counts: Tensor, k: int) -> Tensor:
+    """How many of the k sampled agents are in each state: [B, sl] int64 from labels [B, min(k, n-k)], counts [B, sl].
+
+    Agents are numbered in the order of their states: those in z have the numbers from c(0) + .. + c(z-1) on.
+    """
+    stretch_ends = counts.cumsum(-1)
+    below = torch.searchsorted(labels, stretch_ends)  # [B, sl], how many labels are < each end
+    chosen = below.diff(dim=-1, prepend=torch.zeros_like(below[:, :1]))
+    return chosen if labels.shape[-1] == k else counts.to(torch.int64) - chosen

@@ -1,0 +1,238 @@
+"""Algorithm 4 (online execution) on counts: exact for any number of agents, at a cost that does not depend on it.
+
+The process
+-----------
+At each step t = 0, .., T-1, with the k-subset Delta drawn uniformly from the n local agents (without replacement):
+
+    look      h(z) = #{i in Delta : s_i = z}
+    act       a_g ~ pi_g(. | s_g, h),     a_i ~ pi_l(. | s_i, s_g) for all i
+    collect   R += gamma^t ( r_g(s_g, a_g) + (1/n) sum_i r_l(s_i, s_g, a_i) )                                   (Eq. 1)
+    move      s_g' ~ P_g(. | s_g, a_g),   s_i' ~ P_l(. | s_i, s_g, a_i) for all i, under the *current* s_g   (Eq. 2, 3)
+
+Counts are enough
+-----------------
+Write c(z) = #{i : s_i = z} for the whole population. Relabelling the agents changes none of the laws above, so (s_g, c)
+is a Markov chain by itself and carries everything that is collected. Its moves have closed forms:
+
+* Next counts: the c(u) agents in state u move independently with the law P_l_pi(. | u, s_g) of Eq. 5, so
+  c' = sum_u Multinomial(c(u), P_l_pi(. | u, s_g)).
+* The sample: h is multivariate hypergeometric, k balls out of an urn with c(z) of colour z. Both are drawn in
+  ``altmarl_torch.population``, at a cost that does not depend on n.
+* The reward: given the counts, sum_i r_l has conditional mean sum_z c(z) r_l_pi(z, s_g) (Eq. 6). This mean is collected
+  instead of a draw, so a stochastic pi_l earns the same expected return; a deterministic one, exactly what it earns.
+
+The law of (s_g, c, a_g) is exactly that of simulating n agents one by one (the tests do so and compare). Per step and
+episode the cost is O(|S_l|^2 + k log k), for n = 10 as for n = 10^9.
+
+Estimates
+---------
+Episodes are independent: ``mean`` has standard error ``sem`` = std / sqrt(episodes). Stopping at T leaves out at most
+gamma^T max|r| / (1 - gamma) of the infinite-horizon value. The start, the sampling, the moves of s_g, the moves of the
+local agents and the dispatcher draw from five streams of their own, all derived from ``seed``: two policies, or two
+n, under one seed meet the same starts and, as far as their laws allow, the same luck, so that differences of
+returns have less noise than the returns.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from altmarl_torch.errors import ArgumentError
+from altmarl_torch.game import Game
+from altmarl_torch.policies import PolicyPair, cumulative, draw
+from altmarl_torch.population import LARGEST_N, count_labels, distinct_labels, split, split_shares
+from altmarl_torch.tables import as_integer
+
+__all__ = ["Rollouts", "Trace", "rollout"]
+
+LABELS_PER_BLOCK = 2**20  # how many agents' numbers are drawn at once: 8 MiB of them
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The first episode, step by step: what Figure 4 of the paper draws.
+
+    Attributes:
+        occupation: [T, sl], fraction of the n local agents in each state.
+        s_g: [T], global states.
+        a_g: [T], global actions.
+        mode: [T], the state with most agents (the smallest on ties).
+    """
+
+    occupation: Tensor  # [T, sl] float64
+    s_g: Tensor  # [T] int64
+    a_g: Tensor  # [T] int64
+    mode: Tensor  # [T] int64
+
+
+@dataclass(frozen=True, eq=False)
+class Rollouts:
+    """Independent episodes of Algorithm 4.
+
+    Attributes:
+        returns: [episodes], discounted from t = 0 (reward units of the game).
+        trace: the first episode.
+        mode_accuracy: fraction of all steps at which a_g is a state of maximal true count; None unless
+            |A_g| = |S_l|, where actions can be read as local states.
+        n, k, horizon, seed: what was rolled out.
+    """
+
+    returns: Tensor  # [episodes] float64
+    trace: Trace
+    mode_accuracy: float | None
+    n: int
+    k: int
+    horizon: int
+    seed: int
+
+    @property
+    def mean(self) -> float:
+        """Mean return over the episodes."""
+        return float(self.returns.mean())
+
+    @property
+    def sem(self) -> float:
+        """Standard error of ``mean``; undefined (nan) for a single episode."""
+        episodes = len(self.returns)
+        return float(self.returns.std()) / episodes**0.5 if episodes > 1 else float("nan")
+
+
+def rollout(
+    game: Game, pair: PolicyPair, *, episodes: int = 750, horizon: int = 100, n: int | None = None, seed: int = 0
+) -> Rollouts:
+    """Run Algorithm 4: ``episodes`` independent systems of ``n`` local agents for ``horizon`` steps.
+
+    Args:
+        game: the tables, gamma, the initial law, and n unless given.
+        pair: k, pi_l [sl, sg, al] and a dispatcher that sees the counts of k sampled agents.
+        episodes: number of independent episodes, at least 1.
+        horizon: number of steps T, at least 1.
+        n: population size instead of ``game.n``, up to 10^9 and beyond at the same cost.
+        seed: non-negative; equal seeds give identical results.
+
+    Returns:
+        Returns, their mean and standard error, how often the dispatcher chose the true mode, and the first episode.
+        For a stochastic pi_l, the local part of each reward is its expectation given the counts (Eq. 6).
+
+    Raises:
+        ArgumentError: k > n, or episodes, horizon or seed out of range.
+        PolicyError: pi_l is no local policy of this game.
+    """
+    for name, value, least in (("episodes", episodes, 1), ("horizon", horizon, 1), ("seed", seed, 0)):
+        as_integer(name, value, least, math.inf, ArgumentError)
+    game = game if n is None else game.replace(n=as_integer("n", n, 1, LARGEST_N, ArgumentError))
+    game.check_k(pair.k)
+    tables, streams = _Tables.of(game, pair.pi_l), _Streams.of(seed, game.device)
+    record = _Record.empty(game, episodes, horizon)
+    dispatcher = pair.dispatcher(streams.dispatcher_seed)
+    dispatcher.reset(episodes)
+    s_g, counts = _start(game, episodes, streams.start)
+    for t, labels in enumerate(_label_blocks(episodes, horizon, pair.k, game.n, streams.sample)):
+        sample = count_labels(labels, counts, pair.k)
+        a_g = dispatcher.act(s_g, sample)
+        record.add(t, s_g, a_g, counts, tables)
+        # Eq. 3: the agents move under the s_g they saw, not under the one that P_g is about to draw.
+        counts = split(counts, tables.shares.index_select(0, s_g), streams.local_moves)
+        s_g = draw(tables.P_g_sums.index_select(0, s_g * game.num_ag + a_g), streams.global_moves)
+    return record.finish(game, pair.k, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class _Streams:
+    """One generator per source of chance, so that a change in one leaves the others' draws alone."""
+
+    start: torch.Generator
+    sample: torch.Generator
+    global_moves: torch.Generator
+    local_moves: torch.Generator
+    dispatcher_seed: int
+
+    @classmethod
+    def of(cls, seed: int, device: torch.device) -> "_Streams":
+        seeds = np.random.SeedSequence(seed).generate_state(5).tolist()
+        start, sample, global_moves, local_moves = (torch.Generator(device=device).manual_seed(s) for s in seeds[:4])
+        return cls(start, sample, global_moves, local_moves, dispatcher_seed=seeds[4])
+
+
+@dataclass(frozen=True, eq=False)
+class _Tables:
+    """The game under pi_l, laid out so that one row per episode is what a step needs.
+
+    Rows are fetched by ``index_select``: advanced indexing wakes all threads for tables this small, which costs little
+    on an idle machine and fifty times the step on a busy one.
+    """
+
+    P_g_sums: Tensor  # [(sg ag), sg'], running sums over s_g'
+    shares: Tensor  # [sg, sl, sl'], split_shares of P_l_pi
+    r_g: Tensor  # [sg, ag]
+    r_l_pi: Tensor  # [sg, sl]
+
+    @classmethod
+    def of(cls, game: Game, pi_l: Tensor) -> "_Tables":
+        induced = game.induced(pi_l)
+        shares = rearrange(split_shares(induced.P_l_pi), "sl sg sl_next -> sg sl sl_next").contiguous()
+        return cls(cumulative(game.P_g).flatten(0, 1), shares, game.r_g, induced.r_l_pi.T.contiguous())
+
+
+@dataclass(eq=False)
+class _Record:
+    """What is collected on the way."""
+
+    returns: Tensor  # [episodes]
+    hits: Tensor | None  # [], number of (episode, step) whose action is a state of maximal count
+    trace: Trace
+    discount: float
+    gamma: float
+
+    @classmethod
+    def empty(cls, game: Game, episodes: int, horizon: int) -> "_Record":
+        def numbers(*shape: int) -> Tensor:
+            return torch.zeros(shape, dtype=torch.float64, device=game.device)
+
+        def indices() -> Tensor:
+            return torch.zeros(horizon, dtype=torch.int64, device=game.device)
+
+        trace = Trace(numbers(horizon, game.num_sl), indices(), indices(), indices())
+        hits = numbers() if game.num_ag == game.num_sl else None
+        return cls(numbers(episodes), hits, trace, 1.0, game.gamma)
+
+    def add(self, t: int, s_g: Tensor, a_g: Tensor, counts: Tensor, tables: _Tables) -> None:
+        """Book one step: rewards (Eq. 1 and 6), hits, and the first episode."""
+        occupation, r_l_pi = counts / counts.sum(-1, keepdim=True), tables.r_l_pi.index_select(0, s_g)
+        self.returns += self.discount * (tables.r_g[s_g, a_g] + (occupation * r_l_pi).sum(-1))
+        self.discount *= self.gamma
+        if self.hits is not None:
+            self.hits += (counts.gather(-1, a_g.unsqueeze(-1)).squeeze(-1) == counts.amax(-1)).sum()
+        self.trace.occupation[t], self.trace.mode[t] = occupation[0], counts[0].argmax()
+        self.trace.s_g[t], self.trace.a_g[t] = s_g[0], a_g[0]
+
+    def finish(self, game: Game, k: int, seed: int) -> Rollouts:
+        """Sum up."""
+        horizon = len(self.trace.s_g)
+        accuracy = None if self.hits is None else float(self.hits) / (len(self.returns) * horizon)
+        return Rollouts(self.returns, self.trace, accuracy, game.n, k, horizon, seed)
+
+
+def _start(game: Game, episodes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """s_g(0) [episodes] and counts(0) [episodes, sl] ~ Multinomial(n, mu), with s_g(0) and mu from the initial law."""
+    s_g = game.initial.sample_sg(episodes, generator)
+    mu = game.initial.sample_mu(episodes, generator)
+    everyone = torch.full((episodes, 1), float(game.n), dtype=torch.float64, device=game.device)
+    return s_g, split(everyone, split_shares(mu).unsqueeze(1), generator)
+
+
+def _label_blocks(episodes: int, horizon: int, k: int, n: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Sorted distinct agent numbers [episodes, min(k, n-k)], one tensor per step, drawn for many steps at once.
+
+    Beyond n/2 the numbers of the agents *not* sampled are drawn: there are fewer of them, and collisions stay rare.
+    """
+    size = min(k, n - k)
+    longest = max(1, LABELS_PER_BLOCK // (episodes * max(size, 1)))
+    for start in range(0, horizon, longest):
+        steps = min(longest, horizon - start)
+        yield from distinct_labels(steps * episodes, size, n, generator).view(steps, episodes, size)
