@@ -1,0 +1,239 @@
+r"""The law of the next counts, and what it does to functions of counts.
+
+Under a frozen local policy, and while the global state is s_g, each of the k sampled agents moves by the same matrix
+P = P_l_pi[:, s_g, :] (Eq. 5). If h_u agents are in state u, then
+
+    h' = sum over u of Multinomial(h_u, P[u, :]).
+
+A kernel turns values V(h') into expectations, (E V)(h) = E[V(h') | h], and, transposed, laws of h into laws of h'.
+There are three ways to do it, from exact for few counts to sampled for many:
+
+``dense``
+    The N x N matrix, built by adding one agent at a time: with any u that h occupies,
+    K_k(h, h') = sum over y of P[u, y] K_{k-1}(h - e_u, h' - e_y). Only sums of products of probabilities, hence exact
+    to rounding for every P. For small N.
+``pair moves``
+    P factored into moves between two states (`pair_moves`): exact, and the cost grows like N k S instead of N^2. Used
+    where its bound on the rounding error is below `TOLERANCE`; otherwise a dense matrix is tried up to
+    `LARGEST_DENSE`. Where neither will do, `KernelError` says so, and sampling remains:
+``sampled``
+    m draws of h' for each h, frozen: the law that the paper's T-hat_{k,m} (Definition B.3) puts in place of the exact
+    one. Unbiased over the draws.
+
+All of them compute in the type of the values: float64, or float32 where speed matters more than the last digits.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from altmarl_torch.errors import ArgumentError, KernelError
+from altmarl_torch.pair_moves import PairMoves, PairPlan, apply_moves, binomial_matrices, factor_pairs
+from altmarl_torch.parallel import one_thread
+from altmarl_torch.population import split, split_shares
+from altmarl_torch.simplex import CountSimplex
+from altmarl_torch.tables import as_integer
+
+__all__ = ["CountKernel", "Kernel", "SampledCountKernel", "make_kernels"]
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE = 1e-10
+"""Largest bound on the relative rounding error at which pair moves are used."""
+
+PREFERRED_DENSE = 512
+"""Up to this many counts a dense matrix is faster than pair moves."""
+
+LARGEST_DENSE = 6000
+"""The most counts for which a dense matrix is built: 288 MB in float64."""
+
+FALLBACK_DRAWS = 30
+"""m of the sampled kernel that takes the place of an exact one that cannot be had: Table 2's."""
+
+LARGEST_M = 10**6
+"""The most draws of a sampled kernel."""
+
+LARGEST_LAWS = 2**27
+"""The most entries of the binomial matrices of a kernel: 1 GB in float64."""
+
+
+class Kernel(Protocol):
+    """What the Bellman operators ask of the law of the next counts."""
+
+    form: str
+
+    def expect(self, values: Tensor) -> Tensor:
+        """E[values(h') | h]: `[N, ...]` to `[N, ...]`."""
+
+    def push(self, law: Tensor) -> Tensor:
+        """The law of h' when h has the given law (any weights will do): `[N, ...]` to `[N, ...]`."""
+
+
+class CountKernel:
+    """The exact law of the next counts of k agents that move independently by P.
+
+    Args:
+        P: `[sl, sl']`, law of one agent's next state given its state.
+        k: number of agents, at least 0.
+        plan: shared by kernels on one simplex; made here when missing.
+
+    Attributes:
+        form: "dense" or "pair moves".
+        error_bound: bound on the relative rounding error of one expectation.
+
+    Raises:
+        ArgumentError: P is no square matrix of laws, or k is no integer of its range.
+        SizeError: the simplex cannot be listed.
+        KernelError: P has no accurate factors, and the simplex is too large for a dense matrix.
+    """
+
+    def __init__(self, P: Tensor, k: int, *, plan: PairPlan | None = None) -> None:
+        P = check_matrix(P)
+        self.plan = plan or PairPlan(CountSimplex(k, len(P), P.device))
+        self.simplex = self.plan.simplex
+        self.simplex.require_listed()
+        self.form, self.error_bound = "dense", torch.finfo(torch.float64).eps
+        self._moves: PairMoves | None = None
+        self._tables: dict[tuple[torch.dtype, bool], list[list[Tensor]]] = {}
+        if self.simplex.size > PREFERRED_DENSE:
+            self._factor(P)
+        if self._moves is None:
+            self._tables[torch.float64, False] = [[dense_kernel(P, self.simplex)]]
+
+    def _factor(self, P: Tensor) -> None:
+        """Use pair moves where they are accurate and fit; refuse where a dense matrix would not fit either."""
+        k, fits = self.simplex.k, len(P) * (len(P) - 1) * (self.simplex.k + 1) ** 3 // 6 <= LARGEST_LAWS
+        moves = factor_pairs(P, k) if len(P) > 2 and fits else None
+        if moves is not None and moves.error_bound(k) <= TOLERANCE:
+            self.form, self._moves, self.error_bound = "pair moves", moves, moves.error_bound(k)
+            laws = binomial_matrices(moves.chances.to(P.device), k)
+            self._tables[torch.float64, False] = [[law[m] for law in laws] for m in range(len(moves.pairs))]
+            # E_Pi renames the states that the moves arrive in: the value at h' is that of the relabelled counts
+            inverse = sorted(range(len(P)), key=moves.relabel.__getitem__)
+            self._renamed = self.simplex.rank(self.simplex.counts[:, inverse])
+        elif self.simplex.size > LARGEST_DENSE:
+            bound = "none was found" if moves is None else f"its error bound is {moves.error_bound(k):.1g}"
+            raise KernelError(
+                f"no exact kernel for k = {k} agents over {len(P)} local states ({self.simplex.size:,} counts): a "
+                f"factorization into pair moves must have an error bound of at most {TOLERANCE:.0e} ({bound}), and a "
+                f"dense matrix at most {LARGEST_DENSE:,} rows; use the sampled operator (an integer m) or a smaller k"
+            )
+
+    def _laws(self, dtype: torch.dtype, adjoint: bool) -> list[list[Tensor]]:
+        """The matrices in the type of the values, transposed for laws; made when first needed."""
+        if (dtype, adjoint) not in self._tables:
+            exact = self._tables[torch.float64, False]
+            self._tables[dtype, adjoint] = [[(law.T if adjoint else law).to(dtype) for law in move] for move in exact]
+        return self._tables[dtype, adjoint]
+
+    @property
+    def _is_relabelled(self) -> bool:
+        return self._moves is not None and list(self._moves.relabel) != sorted(self._moves.relabel)
+
+    def expect(self, values: Tensor) -> Tensor:
+        """E[values(h') | h]: `[N, ...]` to `[N, ...]`, in the type of the values."""
+        return self._apply(values, adjoint=False)
+
+    def push(self, law: Tensor) -> Tensor:
+        """The law of h' when h has the given law: `[N, ...]` to `[N, ...]`; the transpose of `expect`."""
+        return self._apply(law, adjoint=True)
+
+    def _apply(self, values: Tensor, *, adjoint: bool) -> Tensor:
+        if values.shape[:1] != (self.simplex.size,):
+            raise ArgumentError(f"{self.simplex!r}: the values have {tuple(values.shape)} entries, [N, ...] is needed")
+        flat, laws = values.reshape(self.simplex.size, -1).contiguous(), self._laws(values.dtype, adjoint)
+        if self._moves is None:
+            return (laws[0][0] @ flat).reshape(values.shape)
+        if self._is_relabelled and not adjoint:
+            flat = flat[self._renamed]
+        with one_thread():
+            moved = apply_moves(self.plan, self._moves.pairs, laws, flat, adjoint=adjoint)
+        if self._is_relabelled and adjoint:
+            moved = torch.empty_like(moved).index_copy_(0, self._renamed, moved)
+        return moved.reshape(values.shape)
+
+
+class SampledCountKernel:
+    """m draws of the next counts for each count vector, frozen: the sampled counterpart of `CountKernel`.
+
+    Args:
+        P: `[sl, sl']`, law of one agent's next state given its state.
+        k: number of agents, at least 0.
+        m: number of draws, at least 1.
+        generator: source of the draws.
+        plan: only its simplex is used; made here when missing.
+
+    Attributes:
+        draws: `[N, m]`, rank of the j-th draw of h' given h.
+    """
+
+    form = "sampled"
+
+    def __init__(self, P: Tensor, k: int, m: int, generator: torch.Generator, *, plan: PairPlan | None = None) -> None:
+        P = check_matrix(P)
+        m = as_integer("m", m, 1, LARGEST_M, ArgumentError)
+        self.simplex = plan.simplex if plan else CountSimplex(k, len(P), P.device)
+        counts, shares = self.simplex.counts.to(torch.float64), split_shares(P).expand(self.simplex.size, -1, -1)
+        drawn = [self.simplex.rank(split(counts, shares, generator).to(torch.int64)) for _ in range(m)]
+        self.draws = torch.stack(drawn, -1)
+
+    def expect(self, values: Tensor) -> Tensor:
+        """Mean of values(h') over the draws: `[N, ...]` to `[N, ...]`."""
+        total = torch.zeros_like(values)
+        for column in self.draws.unbind(-1):
+            total += values[column]
+        return total / self.draws.shape[1]
+
+    def push(self, law: Tensor) -> Tensor:
+        """The law of h' when h has the given law: `[N, ...]` to `[N, ...]`; the transpose of `expect`."""
+        total = torch.zeros_like(law)
+        for column in self.draws.unbind(-1):
+            total.index_add_(0, column, law)
+        return total / self.draws.shape[1]
+
+
+def make_kernels(P_l_pi: Tensor, plan: PairPlan) -> tuple[Kernel, ...]:
+    """The kernel under each global state: `P_l_pi [sl, sg, sl']`.
+
+    Exact; where that cannot be, sampled with `FALLBACK_DRAWS` draws of a fixed seed, and a warning in the log says so.
+    """
+    return tuple(_kernel(P_l_pi[:, sg], plan, f"s_g = {sg}") for sg in range(P_l_pi.shape[1]))
+
+
+def _kernel(P: Tensor, plan: PairPlan, where: str) -> Kernel:
+    try:
+        return CountKernel(P, plan.simplex.k, plan=plan)
+    except KernelError as reason:
+        logger.warning("sampling %d draws in place of the exact kernel under %s: %s", FALLBACK_DRAWS, where, reason)
+        generator = torch.Generator(P.device).manual_seed(0)
+        return SampledCountKernel(P, plan.simplex.k, FALLBACK_DRAWS, generator, plan=plan)
+
+
+def dense_kernel(P: Tensor, simplex: CountSimplex) -> Tensor:
+    """The matrix of P(h' | h) by adding one agent at a time, `[N, N]`."""
+    kernel = P.new_ones(1, 1)
+    for j in range(1, simplex.k + 1):
+        larger = simplex if j == simplex.k else CountSimplex(j, simplex.num_sl, simplex.device)
+        smaller, without = larger.remove_one()
+        _, with_one_more = smaller.add_one()
+        occupied = larger.counts.argmax(-1)
+        others = kernel[without.gather(-1, occupied[:, None])[:, 0]]
+        kernel = P.new_zeros(larger.size, larger.size)
+        for y in range(simplex.num_sl):
+            kernel.index_add_(1, with_one_more[:, y], P[occupied, y, None] * others)
+    return kernel
+
+
+def check_matrix(P: Tensor | Sequence[Sequence[float]]) -> Tensor:
+    """Check that P is a square matrix of laws (ArgumentError) and return it in float64."""
+    P = torch.as_tensor(P, dtype=torch.float64)
+    if P.ndim != 2 or P.shape[0] != P.shape[1] or not len(P):
+        raise ArgumentError(f"a kernel needs a square matrix P [sl, sl'], got the shape {tuple(P.shape)}")
+    off = (P.sum(-1) - 1).abs()
+    if not bool(((P >= 0).all(-1) & (off < 1e-6)).all()):
+        row = int(((P < 0).any(-1) | ~(off < 1e-6)).nonzero()[0])
+        raise ArgumentError(f"P[{row}] is no law: {P[row].tolist()} sums to {float(P[row].sum()):.6g}")
+    return P / P.sum(-1, keepdim=True)
