@@ -1,0 +1,115 @@
+r"""The joint value of a pair (pi_g, pi_l) on the k-agent surrogate: the one number both players are judged by.
+
+For a pair the surrogate is a Markov chain on (s_g, h), and its value solves the linear equation
+
+    V(s_g, h) = sum_a pi_g(a | s_g, h) ( r_Delta(s_g, h, a) + gamma E V(s_g', h') ).
+
+G-LEARN's own estimate is the value of its Q; L-LEARN's is r_l/n of one agent; comparing them compares unlike things
+(`docs/differences-from-the-paper.md`, row 2). So every proposal, of either player, is scored here, and the averages
+over the initial law rho are what UPDATE and the certificate speak of.
+
+Small chains are solved directly, with an error of rounding; larger ones by `fixed_point`, whose bound holds at every
+state. The discounted occupancy, the adjoint of the same equation,
+
+    d = rho + gamma K^T d,    sum of d = 1/(1-gamma),    <d, r> = <rho, V>,
+
+says how much each state counts; its error is bounded in the 1-norm by |residual|_1 / (1-gamma).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from einops import einsum, rearrange
+from torch import Tensor
+
+from altmarl_torch.bellman import Surrogate, policy_backup, push_law
+from altmarl_torch.fixed_point import LARGE, History, solve_fixed_point
+
+__all__ = ["JointValue", "joint_value", "occupancy"]
+
+RELATIVE_TOLERANCE, RELATIVE_TOLERANCE_LARGE = 1e-7, 3e-5
+"""Default error of a value, relative to V_max = r~/(1-gamma); the second for tables of `LARGE` size."""
+
+DIRECT = 400
+"""Chains with at most so many states are solved directly."""
+
+OCCUPANCY_SWEEPS = 2_000
+"""A cap for tolerances below what rounding allows."""
+
+
+@dataclass(frozen=True)
+class JointValue:
+    """The value of a pair on the surrogate."""
+
+    values: Tensor  # [sg, N] discounted return from each (s_g, h)
+    mean: float  # its average over the initial law
+    error: float  # bound on the error of every entry
+    sweeps: int  # operator applications spent
+
+
+def joint_value(
+    surrogate: Surrogate,
+    pi_g: Tensor,
+    *,
+    tolerance: float | None = None,
+    start: Tensor | None = None,
+    progress: Callable[[int, float], None] | None = None,
+) -> JointValue:
+    """Evaluate `pi_g [sg, N, ag]` with the surrogate's pi_l: V with an error of at most `tolerance` at every state.
+
+    The default tolerance is that of `value_tolerance`. `start [sg, N]` warms the iteration; `progress(sweeps, error)`
+    watches it.
+    """
+    if surrogate.local_reward.numel() <= DIRECT:
+        values, error, sweeps = _solve(surrogate, pi_g), 1e-12 * surrogate.game.v_max, 0
+    else:
+        found = solve_fixed_point(
+            lambda values: policy_backup(surrogate, pi_g, values),
+            surrogate.start if start is None else start,
+            surrogate.game.gamma,
+            tolerance or value_tolerance(surrogate),
+            progress=progress,
+        )
+        values, error, sweeps = found.values, found.error, found.sweeps
+    return JointValue(values, float((surrogate.initial_law * values).sum()), error, sweeps)
+
+
+def value_tolerance(surrogate: Surrogate) -> float:
+    """The default error of a value: 1e-7 V_max (3e-5 for large tables), or 1e-12 where all rewards are zero."""
+    large = surrogate.local_reward.numel() >= LARGE
+    return max((RELATIVE_TOLERANCE_LARGE if large else RELATIVE_TOLERANCE) * surrogate.game.v_max, 1e-12)
+
+
+def _solve(surrogate: Surrogate, pi_g: Tensor) -> Tensor:
+    """Solve (I - gamma K) V = r directly; K has one row for each (s_g, h)."""
+    game, size = surrogate.game, surrogate.simplex.size
+    to_sg = einsum(pi_g, game.P_g, "g h a, g a G -> g h G")
+    to_counts = torch.stack(
+        [kernel.expect(torch.eye(size, dtype=torch.float64, device=pi_g.device)) for kernel in surrogate.kernels]
+    )
+    matrix = rearrange(einsum(to_sg, to_counts, "g h G, g h H -> g h G H"), "g h G H -> (g h) (G H)")
+    reward = surrogate.local_reward + einsum(pi_g, game.r_g, "g h a, g a -> g h")
+    eye = torch.eye(len(matrix), dtype=torch.float64, device=matrix.device)
+    values: Tensor = torch.linalg.solve(eye - game.gamma * matrix, reward.flatten())
+    return values.reshape(reward.shape)
+
+
+def occupancy(
+    surrogate: Surrogate, pi_g: Tensor, *, relative_error: float = 1e-6, start: Tensor | None = None
+) -> Tensor:
+    """The discounted occupancy of (s_g, h) from the initial law, `[sg, N]`; its entries sum to 1/(1-gamma).
+
+    The 1-norm of its error is at most `relative_error` of that sum. `start [sg, N]`, the occupancy of a similar pair,
+    saves sweeps. Chains of many states are followed in float32.
+    """
+    gamma, rho, history = surrogate.game.gamma, surrogate.initial_law, History()
+    rho = rho.float() if rho.numel() >= LARGE else rho
+    # the right mass from the start, so that only the mixing of the chain is waited for
+    law = rho / (1 - gamma) if start is None else start.to(rho.dtype)
+    for _ in range(OCCUPANCY_SWEEPS):
+        following = rho + gamma * push_law(surrogate, pi_g, law)
+        if float((following - law).abs().sum()) <= max(relative_error, 100 * torch.finfo(rho.dtype).eps):
+            break
+        law = history.mix(law, following)
+    return following.double()

@@ -1,0 +1,153 @@
+r"""One driver for every fixed point: Anderson's acceleration, stopped by MacQueen's bounds.
+
+Let T be a discounted Bellman operator, of a best response (a maximum) or of a policy (an average), exact or with frozen
+samples: it is monotone, and T(V + c) = T V + gamma c for a constant c. Then for *any* V, with U = T V,
+
+    U + gamma/(1-gamma) min(U - V)  <=  V*  <=  U + gamma/(1-gamma) max(U - V)
+
+at every state (MacQueen, *A modified dynamic programming method for Markovian decision problems*, 1966; Puterman,
+*Markov Decision Processes*, 1994, Theorem 6.6.3). The middle of the two is therefore within
+
+    error = gamma/(1-gamma) span(U - V)/2
+
+of the fixed point, and the iteration stops when that is at most the tolerance. Only the span counts: the drift common
+to all states, which decays like gamma^t and which T = 2/(1-gamma) log(...) sweeps of Algorithm 3 must wait for, costs
+nothing here.
+
+Since the bounds hold for any V, the next V need not be U. Anderson's mixing takes the combination of the last few U
+whose residual U - V is smallest modulo constants (Anderson 1965; Walker and Ni, *SIAM J. Numer. Anal.* 49, 2011): for a
+fixed policy that is GMRES. It starts afresh, from a plain sweep, if the error ever rises far above its best.
+
+Large tables are first iterated in float32, centred so that no digits are lost to the mean, and finished in float64:
+twice as fast, and the bounds are still those of float64.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from altmarl_torch.errors import ArgumentError
+
+__all__ = ["FixedPoint", "History", "Step", "anderson_mix", "solve_fixed_point"]
+
+Step = Callable[[Tensor], Tensor]
+"""V to T V, in the type of V."""
+
+MEMORY = 5
+"""Past sweeps that Anderson's mixing combines."""
+
+MAX_SWEEPS = 10_000
+"""A cap for tolerances below what rounding allows."""
+
+RESTART = 10.0
+"""The mixing starts afresh when the error is this many times the best so far; smaller rises are part of its way."""
+
+PATIENCE = 20
+"""Sweeps without progress after which rounding is taken to be what is left."""
+
+LARGE = 200_000
+"""Tables with at least so many entries start in float32."""
+
+FLOAT32_RELATIVE = 1e-4
+"""Where float32 stops paying: span of the residual relative to the span of the values."""
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """What the driver found."""
+
+    values: Tensor  # within `error` of the fixed point at every state
+    error: float  # MacQueen's bound, in the units of the values
+    sweeps: int  # applications of T, in either precision
+    converged: bool  # whether error <= tolerance
+
+
+def solve_fixed_point(
+    step: Step,
+    start: Tensor,
+    gamma: float,
+    tolerance: float,
+    *,
+    max_sweeps: int = MAX_SWEEPS,
+    progress: Callable[[int, float], None] | None = None,
+) -> FixedPoint:
+    """Iterate T from `start` until MacQueen's error is at most `tolerance`, in units of value, or for `max_sweeps`.
+
+    `progress(sweeps, error)` is called after every sweep.
+    """
+    if not tolerance > 0:
+        raise ArgumentError(f"tolerance must be positive, got {tolerance!r}")
+    sweeps, centre = 0, start.mean()
+    if start.numel() >= LARGE and start.dtype == torch.float64:
+        coarse = _iterate(step, (start - centre).float(), gamma, tolerance / 2, max_sweeps, progress, FLOAT32_RELATIVE)
+        start, sweeps, max_sweeps = coarse.values.double(), coarse.sweeps, max(max_sweeps - coarse.sweeps, 1)
+    found = _iterate(step, start, gamma, tolerance, max_sweeps, progress, 0.0, sweeps)
+    return FixedPoint(found.values, found.error, found.sweeps, found.error <= tolerance)
+
+
+def _iterate(
+    step: Step,
+    values: Tensor,
+    gamma: float,
+    tolerance: float,
+    max_sweeps: int,
+    progress: Callable[[int, float], None] | None,
+    relative: float,
+    sweeps: int = 0,
+) -> FixedPoint:
+    """Sweep until the error is at most `tolerance`, or `relative` times the span of the values, or does not fall."""
+    scale, history, best, stuck = gamma / (1 - gamma), History(), float("inf"), 0
+    for _ in range(max_sweeps):
+        updated = step(values)
+        change = updated - values
+        low, high = float(change.min()), float(change.max())
+        sweeps, error = sweeps + 1, scale * (high - low) / 2
+        if progress:
+            progress(sweeps, error)
+        floor = relative * float(updated.max() - updated.min())
+        stuck = 0 if error < 0.9 * best else stuck + 1
+        if error <= max(tolerance, floor) or stuck >= PATIENCE:
+            break
+        if error > RESTART * best:
+            history.clear()
+        best = min(best, error)
+        values = history.mix(values, updated)
+    return FixedPoint(updated + scale * (high + low) / 2, error, sweeps, error <= tolerance)
+
+
+class History:
+    """The last few sweeps, and the combination of them whose residual is smallest."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all sweeps."""
+        self.updated: list[Tensor] = []
+        self.residuals: list[Tensor] = []
+
+    def mix(self, values: Tensor, updated: Tensor) -> Tensor:
+        """Add a sweep, values to updated, and return the next values to try."""
+        residual = (updated - values).flatten()
+        self.updated = [*self.updated, updated][-MEMORY:]
+        self.residuals = [*self.residuals, residual - residual.mean()][-MEMORY:]
+        weights = anderson_mix(torch.stack([r @ s for r in self.residuals for s in self.residuals]))
+        mixed = torch.zeros_like(updated)
+        for weight, candidate in zip(weights.tolist(), self.updated, strict=True):
+            mixed.add_(candidate, alpha=weight)
+        return mixed
+
+
+def anderson_mix(products: Tensor) -> Tensor:
+    """Weights `[m]` with sum 1 that minimise |sum of weights times residuals|, from their inner products `[m * m]`.
+
+    A ridge of 1e-10 of the largest product keeps nearly parallel residuals from cancelling.
+    """
+    size = round(products.numel() ** 0.5)
+    gram = products.reshape(size, size).to("cpu", torch.float64)
+    gram = gram / gram.diagonal().max().clamp_min(torch.finfo(torch.float64).tiny)
+    weights = torch.linalg.solve(gram + 1e-10 * torch.eye(size, dtype=gram.dtype), torch.ones(size, dtype=gram.dtype))
+    normalised: Tensor = weights / weights.sum()
+    return normalised
