@@ -1,0 +1,63 @@
+"""Approximate Nash equilibria between one coordinator that sees k of n agents, and the n agents.
+
+    import altmarl_torch as am
+
+    game = am.games.warehouse()
+    solution = am.solve(game, k=20)
+    print(am.rollout(game, solution).mean)
+
+Implements *Learning Approximate Nash Equilibria in Cooperative Multi-Agent Reinforcement Learning via Mean-Field
+Subsampling*: G-LEARN, L-LEARN and ALTERNATING-MARL, exactly where the paper samples. The names below are the public
+ones; everything else may change.
+"""
+
+from altmarl_torch import errors, games, heuristics, policies, tabular, theory
+from altmarl_torch.alternation import Decision, Update
+from altmarl_torch.errors import (
+    AltMarlError,
+    ArgumentError,
+    FileFormatError,
+    GameError,
+    KernelError,
+    PolicyError,
+    SizeError,
+)
+from altmarl_torch.evaluation import JointValue, joint_value
+from altmarl_torch.game import Game
+from altmarl_torch.initial import InitialLaw
+from altmarl_torch.kernels import CountKernel, SampledCountKernel
+from altmarl_torch.rollout import Rollouts, rollout
+from altmarl_torch.simplex import CountSimplex
+from altmarl_torch.solution import Solution
+from altmarl_torch.solver import solve
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AltMarlError",
+    "ArgumentError",
+    "CountKernel",
+    "CountSimplex",
+    "Decision",
+    "FileFormatError",
+    "Game",
+    "GameError",
+    "InitialLaw",
+    "JointValue",
+    "KernelError",
+    "PolicyError",
+    "Rollouts",
+    "SampledCountKernel",
+    "SizeError",
+    "Solution",
+    "Update",
+    "errors",
+    "games",
+    "heuristics",
+    "joint_value",
+    "policies",
+    "rollout",
+    "solve",
+    "tabular",
+    "theory",
+]

@@ -1,0 +1,233 @@
+r"""ALTERNATING-MARL (Algorithm 3): propose, UPDATE, propose, UPDATE.
+
+The two players take turns. Each proposes a best response to the other's current policy; UPDATE accepts or rejects it:
+
+    for t = 1, ..., steps
+        global agent:  pi_g' <- G-LEARN(pi_l),   (pi_g, NASH) <- UPDATE
+        local agents:  pi_l' <- L-LEARN(pi_g),   (pi_l, NASH) <- UPDATE
+
+Every proposal of either player is scored by one evaluator, the joint value V of the pair on the states (s_g, h) of the
+k-agent surrogate, beginning with the value of the pair it starts from. (Printed, V_old starts at 0, and G-LEARN's and
+L-LEARN's own estimates are compared, which differ by a factor and in what they hold: rows 2 and 4 of
+`docs/differences-from-the-paper.md`.) So the joint value is a potential: in exact runs it rises with every accepted
+proposal, and the loop ends.
+
+**UPDATE** has two rules, both with a tolerance eta:
+
+=============  =========================  ==========================  ==================
+rule           accept                     reject                      otherwise
+=============  =========================  ==========================  ==================
+`all-states`   V' > V + 2 eta everywhere  V' < V - 2 eta somewhere    terminate
+`mean`         the same of the averages of V' and V over the initial law rho
+=============  =========================  ==========================  ==================
+
+`all-states` is printed, and there a single "terminate" ends the loop. But of the proposals that improve the mean only
+69 % improve every state. Under `mean`, the default, the loop ends when both players in succession have nothing to gain.
+On "reject" and "terminate" the current policy stays, as printed.
+
+**eta.** The paper's is vacuous, 2 eta >= V_max, for every k <= 704 (`theory.eta_algorithm_3`): read literally,
+Algorithm 3 returns its uniform start. `"paper"` computes it, uses it and warns; the default, `"auto"`, is the largest
+of 1e-3 V_max, two standard errors of the values compared (zero where they are exact), and the bound on their error.
+Both are logged with every update. With `mean` and `"auto"` eta decides when to *stop*, not what to return: a proposal
+within 2 eta counts as nothing to gain, but if its value is higher by more than the error of the comparison, it is
+adopted.
+
+The loop knows learners and evaluator only by the protocols below, and is the only one in the package.
+"""
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from altmarl_torch.evaluation import JointValue
+
+__all__ = [
+    "Acceptance",
+    "Alternation",
+    "Decision",
+    "Evaluator",
+    "Learner",
+    "Pair",
+    "Proposal",
+    "Rules",
+    "Update",
+    "alternate",
+    "automatic_eta",
+    "decide",
+]
+
+Acceptance = Literal["mean", "all-states"]
+Player = Literal["global", "local"]
+
+AUTO_ETA = 1e-3
+"""Smallest automatic eta, relative to V_max."""
+
+
+class Decision(Enum):
+    """What UPDATE does with a proposal."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+    TERMINATE = "terminate"  # the proposal is within the tolerance: the player has nothing to gain
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The policies of both players."""
+
+    pi_g: Tensor  # [sg, N, ag] law of a_g given (s_g, h)
+    pi_l: Tensor  # [sl, sg, al] law of a_l given (s_l, s_g)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A pair in which one player has responded to the other."""
+
+    pair: Pair
+    start: Tensor | None  # values [sg, N] from which its evaluation may start
+    sweeps: int  # Bellman updates spent
+    details: dict[str, float | int | str] = field(default_factory=dict)  # the learner's own numbers, by tag
+
+
+class Learner(Protocol):
+    """One player's way to a best response."""
+
+    player: Player
+    phase: str  # its name in the table of times
+
+    def propose(self, pair: Pair, value: JointValue) -> Proposal:
+        """Respond to the other player's policy in `pair`, whose joint value is given."""
+
+
+class Evaluator(Protocol):
+    """The joint value of any pair, on the same states whoever proposed it."""
+
+    def evaluate(self, pair: Pair, start: Tensor | None) -> JointValue:
+        """The joint value of `pair`, found from `start` if that helps."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """One line of the history: a proposal and what became of it. Values are means over the initial law."""
+
+    step: int  # 1, 2, ..., steps
+    player: Player
+    decision: Decision
+    value_before: float
+    value_proposed: float
+    eta: float  # the tolerance used
+    eta_paper: float  # Algorithm 3's
+    seconds: float  # spent on learning and evaluating the proposal
+    sweeps: int  # Bellman updates spent, those of the evaluation included
+    error: float  # bound on the error of either value
+    adopted: bool  # whether the proposal is now the current pair
+    details: dict[str, float | int | str]  # the learner's own numbers, by tag
+
+    @property
+    def value(self) -> float:
+        """Joint value of the pair after the update: the potential."""
+        return self.value_proposed if self.adopted else self.value_before
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How UPDATE decides."""
+
+    accept: Acceptance
+    eta: Callable[[JointValue, JointValue], float]  # tolerance, from the values compared (proposed, current)
+    eta_paper: float  # Algorithm 3's, for the record
+    adopt_better: bool = False  # whether a proposal within the tolerance is adopted where it is surely better
+
+
+@dataclass
+class Alternation:
+    """Where the loop stands: the current pair, its value, and how it came about."""
+
+    pair: Pair
+    value: JointValue
+    history: list[Update] = field(default_factory=list)
+    converged: bool = False
+    interrupted: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)  # by phase: "g_learn", "l_learn", "evaluation"
+
+
+def decide(proposed: JointValue, current: JointValue, eta: float, accept: Acceptance) -> Decision:
+    """UPDATE's decision, by the rule `accept` (see the table above)."""
+    gain = proposed.values - current.values
+    least_gain = proposed.mean - current.mean if accept == "mean" else float(gain.min())
+    if least_gain > 2 * eta:
+        return Decision.ACCEPT
+    return Decision.REJECT if least_gain < -2 * eta else Decision.TERMINATE
+
+
+def automatic_eta(v_max: float, proposed: JointValue, current: JointValue) -> float:
+    """`eta="auto"`: 1e-3 V_max, or the bound on the error of the values compared where that is larger."""
+    return max(AUTO_ETA * v_max, proposed.error, current.error)
+
+
+def alternate(
+    learners: tuple[Learner, Learner],
+    evaluator: Evaluator,
+    start: Pair,
+    rules: Rules,
+    *,
+    steps: int,
+    callback: Callable[[Update], None] | None = None,
+) -> Alternation:
+    """Run Algorithm 3 from `start`: at most `steps` proposals of each player, in the order of `learners`.
+
+    `callback` is told every update. A KeyboardInterrupt ends the loop: the pair is then the last accepted one, and
+    `interrupted` is set.
+    """
+    state = Alternation(start, evaluator.evaluate(start, None))
+    content = 0  # players that, in succession, have nothing to gain
+    try:
+        for step, learner in itertools.product(range(1, steps + 1), learners):
+            update = _take_turn(state, step, learner, evaluator, rules)
+            if callback:
+                callback(update)
+            content = 0 if update.decision is Decision.ACCEPT else content + 1
+            printed_end = rules.accept == "all-states" and update.decision is Decision.TERMINATE
+            if printed_end or content == len(learners):
+                state.converged = True
+                break
+    except KeyboardInterrupt:
+        state.interrupted = True
+    return state
+
+
+def _take_turn(state: Alternation, step: int, learner: Learner, evaluator: Evaluator, rules: Rules) -> Update:
+    """Propose, evaluate, UPDATE: one line of the history."""
+    begun = time.perf_counter()
+    proposal = learner.propose(state.pair, state.value)
+    learned = time.perf_counter()
+    value = evaluator.evaluate(proposal.pair, proposal.start)
+    done = time.perf_counter()
+    eta = rules.eta(value, state.value)
+    decision = decide(value, state.value, eta, rules.accept)
+    surely_better = value.mean - state.value.mean > value.error + state.value.error
+    update = Update(
+        step=step,
+        player=learner.player,
+        decision=decision,
+        value_before=state.value.mean,
+        value_proposed=value.mean,
+        eta=eta,
+        eta_paper=rules.eta_paper,
+        seconds=done - begun,
+        sweeps=proposal.sweeps + value.sweeps,
+        error=max(value.error, state.value.error),
+        adopted=decision is Decision.ACCEPT or (rules.adopt_better and surely_better),
+        details=proposal.details,
+    )
+    for phase, seconds in ((learner.phase, learned - begun), ("evaluation", done - learned)):
+        state.seconds[phase] = state.seconds.get(phase, 0.0) + seconds
+    state.history.append(update)
+    if update.adopted:
+        state.pair, state.value = proposal.pair, value
+    return update

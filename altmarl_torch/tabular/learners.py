@@ -1,0 +1,121 @@
+"""The tabular learners and their evaluator, as the alternation loop knows them.
+
+Thin adapters: the mathematics is in `g_learn`, `l_learn` and `evaluation`; here a pair comes in, a proposal goes out,
+and the values of one turn warm the next.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from altmarl_torch.alternation import Pair, Player, Proposal
+from altmarl_torch.bellman import Surrogate
+from altmarl_torch.evaluation import JointValue, joint_value
+from altmarl_torch.game import Game
+from altmarl_torch.pair_moves import PairPlan
+from altmarl_torch.simplex import CountSimplex, lift, scale_up
+from altmarl_torch.tabular.g_learn import g_learn
+from altmarl_torch.tabular.l_learn import Objective, l_learn
+
+__all__ = ["TabularEvaluator", "TabularGlobalLearner", "TabularLocalLearner"]
+
+PhaseProgress = Callable[[str, int, float], None]
+"""Told (phase, sweeps, error) after every sweep of the long parts."""
+
+
+def _watch(progress: PhaseProgress | None, phase: str) -> Callable[[int, float], None] | None:
+    return None if progress is None else lambda sweeps, error: progress(phase, sweeps, error)
+
+
+@dataclass
+class TabularGlobalLearner:
+    """Proposes by G-LEARN (Algorithm 1)."""
+
+    game: Game
+    plan: PairPlan
+    m: int | None  # draws of T-hat_{k,m}; None for the exact operator
+    generator: torch.Generator
+    progress: PhaseProgress | None = None
+    player: Player = "global"
+    phase: str = "g_learn"
+
+    def __post_init__(self) -> None:
+        self._is_first = True
+
+    def propose(self, pair: Pair, value: JointValue) -> Proposal:
+        """The best response to `pair.pi_l`; after the first turn, found from the value of the pair."""
+        surrogate = Surrogate.build(self.game, pair.pi_l, self.plan)
+        found = g_learn(
+            surrogate,
+            m=self.m,
+            generator=self.generator,
+            start=None if self._is_first else value.values,
+            progress=_watch(self.progress, self.phase),
+        )
+        self._is_first = False
+        details: dict[str, float | int | str] = {
+            "g_learn/sweeps": found.sweeps,
+            "g_learn/error": found.error,
+            "g_learn/parameterization": found.parameterization,
+        }
+        return Proposal(Pair(found.pi_g, pair.pi_l), found.values, found.sweeps, details)
+
+
+@dataclass
+class TabularLocalLearner:
+    """Proposes by the model-based L-LEARN."""
+
+    game: Game
+    plan: PairPlan
+    objective: Objective
+    progress: PhaseProgress | None = None
+    player: Player = "local"
+    phase: str = "l_learn"
+
+    def __post_init__(self) -> None:
+        self._law: Tensor | None = None
+
+    def propose(self, pair: Pair, value: JointValue) -> Proposal:
+        """The best response to `pair.pi_g`, from `pair.pi_l`."""
+        found = l_learn(
+            self.game,
+            pair.pi_g,
+            pair.pi_l,
+            self.plan,
+            objective=self.objective,
+            value=value if self.objective == "team" else None,
+            start_law=self._law,
+            progress=_watch(self.progress, self.phase),
+        )
+        self._law = found.law
+        details: dict[str, float | int | str] = {
+            "l_learn/rounds": found.rounds,
+            "l_learn/changes_tried": found.changes_tried,
+            "l_learn/objective_value": found.value,
+        }
+        joint_start = found.values if self.objective == "team" else value.values
+        return Proposal(Pair(pair.pi_g, found.pi_l), joint_start, found.sweeps, details)
+
+
+@dataclass
+class TabularEvaluator:
+    """Scores pairs by their exact joint value on the surrogate."""
+
+    game: Game
+    plan: PairPlan
+    progress: PhaseProgress | None = None
+
+    def evaluate(self, pair: Pair, start: Tensor | None) -> JointValue:
+        """The joint value of the pair, from `start` or, where there is none, from its value if pi_g saw one agent."""
+        surrogate = Surrogate.build(self.game, pair.pi_l, self.plan)
+        first = self._single_agent_values(pair) if start is None else start
+        return joint_value(surrogate, pair.pi_g, start=first, progress=_watch(self.progress, "evaluation"))
+
+    def _single_agent_values(self, pair: Pair) -> Tensor:
+        """Exact where pi_g looks at no sample, as the uniform one: V is then linear in the counts."""
+        simplex = self.plan.simplex
+        single = CountSimplex(1, simplex.num_sl, simplex.device)
+        surrogate = Surrogate.build(self.game, pair.pi_l, PairPlan(single))
+        return lift(joint_value(surrogate, pair.pi_g[:, scale_up(single, simplex)]).values, single, simplex)

@@ -1,0 +1,163 @@
+"""`solve` from end to end: what it learns, what it refuses, what it writes, and that equal seeds give equal files."""
+
+import logging
+
+import pytest
+import torch
+from oracles import global_best_response, joint_value, uniform_mean
+
+import altmarl_torch as am
+from altmarl_torch.games import random_game, steer, warehouse
+from altmarl_torch.policies import uniform_local
+
+LEARNED_ROWS = [[0, 2, 1, 1, 1], [1, 0, 2, 1, 1], [1, 1, 0, 2, 1], [1, 1, 1, 0, 2], [2, 1, 1, 1, 0]]
+"""The notes' pi_l on the warehouse, reached for every k >= 2: rows s_g, columns z."""
+
+
+@pytest.mark.parametrize("k", [2, 5])
+def test_the_warehouse_is_solved_to_the_notes_pair(k):
+    solution = am.solve(warehouse(), k)
+    assert solution.converged
+    assert solution.pi_l.argmax(-1).T.tolist() == LEARNED_ROWS
+    values = [update.value for update in solution.history]
+    assert values == sorted(values)
+    assert values[-1] == solution.value
+
+
+def test_what_is_learned_beats_the_heuristics_on_the_population():
+    """k = 10, n = 1000: at least 160, and more than two standard errors above the same dispatcher class by mode."""
+    game = warehouse()
+    solution = am.solve(game, 10)
+    learned = am.rollout(game, solution, episodes=1000, seed=3)
+    mode = am.rollout(game, am.heuristics.heuristic_pair(game, 10, "mode", "walk"), episodes=1000, seed=3)
+    assert learned.mean > 160
+    assert learned.mean > mode.mean + 2 * (learned.sem + mode.sem)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_pair_is_an_equilibrium_up_to_the_tolerance(seed):
+    """Brute force: neither player's best response raises the joint value by more than 2 eta."""
+    game, k = random_game(num_sg=2, num_sl=2, num_ag=2, num_al=2, gamma=0.8, seed=seed), 2
+    solution = am.solve(game, k)
+    value = uniform_mean(joint_value(game, solution.pi_g, solution.pi_l, k), k, 2)
+    best = uniform_mean(global_best_response(game, solution.pi_l, k, sweeps=300).max(-1), k, 2)
+    assert solution.value == pytest.approx(value, rel=1e-9)
+    assert best <= value + 2 * solution.eta
+
+
+def test_equal_seeds_give_equal_files(tmp_path):
+    for name in ("one", "two"):
+        am.solve(steer(), 3, m=5, seed=7).save(tmp_path / name)
+    am.solve(steer(), 3, m=5, seed=8).save(tmp_path / "other")
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert (tmp_path / "one").read_bytes() != (tmp_path / "other").read_bytes()
+
+
+def test_a_solution_comes_back_from_its_file(tmp_path):
+    solution = am.solve(steer(), 3)
+    solution.save(tmp_path / "policy.npz")
+    loaded = am.Solution.load(tmp_path / "policy.npz")
+    assert torch.equal(loaded.pi_g, solution.pi_g)
+    assert torch.equal(loaded.pi_l, solution.pi_l)
+    assert (loaded.k, loaded.value, loaded.converged) == (3, solution.value, True)
+    assert [update.decision for update in loaded.history] == [update.decision for update in solution.history]
+    dispatcher, counts = loaded.dispatcher(), torch.tensor([[1, 2], [3, 0]])
+    dispatcher.reset(2)
+    assert torch.equal(
+        dispatcher.act(torch.tensor([0, 1]), counts), solution.dispatcher().act(torch.tensor([0, 1]), counts)
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 truncated"])
+def test_a_file_that_is_no_solution_is_refused(tmp_path, content):
+    (tmp_path / "policy.npz").write_bytes(content)
+    with pytest.raises(am.FileFormatError, match=r"policy\.npz"):
+        am.Solution.load(tmp_path / "policy.npz")
+
+
+def test_a_game_is_no_solution(tmp_path):
+    steer().save(tmp_path / "game.npz")
+    with pytest.raises(am.FileFormatError, match=r"game\.npz"):
+        am.Solution.load(tmp_path / "game.npz")
+
+
+def test_the_papers_eta_is_used_and_its_vacuity_is_said(caplog):
+    """Read literally, Algorithm 3 returns its uniform start."""
+    with caplog.at_level(logging.WARNING, logger="altmarl_torch"):
+        solution = am.solve(steer(), 2, eta="paper")
+    assert "vacuous" in caplog.text
+    assert solution.eta == solution.eta_paper
+    assert torch.equal(solution.pi_l, uniform_local(steer()))
+    assert solution.value == solution.history[0].value_before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"accept": "all-states"}, {"objective": "own"}, {"m": 30}, {"eta": 0.0}, {"steps": 1}, {"l_learner": "dp"}],
+)
+def test_every_option_ends_above_the_start(options):
+    solution = am.solve(steer(), 3, **options)
+    assert solution.value > solution.history[0].value_before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"k": 0}, r"k must be .*1\.\.100"),
+        ({"k": 101}, r"k must be .*1\.\.100"),
+        ({"k": 2.5}, "k must be"),
+        ({"k": True}, "k must be"),
+        ({"k": 2, "steps": 0}, "steps must be"),
+        ({"k": 2, "m": 0}, "m must be"),
+        ({"k": 2, "solver": "magic"}, "solver must be one of 'tabular'"),
+        ({"k": 2, "l_learner": "magic"}, "l_learner must be one of"),
+        ({"k": 2, "objective": "mine"}, "objective must be one of 'team', 'own'"),
+        ({"k": 2, "accept": "never"}, "accept must be one of 'mean', 'all-states'"),
+        ({"k": 2, "eta": "big"}, "eta must be"),
+        ({"k": 2, "eta": -1.0}, "eta must be"),
+        ({"k": 2, "eta": float("nan")}, "eta must be"),
+    ],
+)
+def test_arguments_out_of_range_are_refused_with_the_range(arguments, message):
+    with pytest.raises(am.ArgumentError, match=message):
+        am.solve(steer(), **arguments)
+
+
+def test_a_simplex_too_large_to_list_is_refused_with_its_size():
+    with pytest.raises(am.SizeError, match=r"4\.91e\+21 count vectors"):
+        am.solve(warehouse(num_zones=20), 100)
+
+
+def test_an_interrupt_returns_what_was_learned_so_far():
+    def stop(update):
+        if update.step == 1 and update.player == "local":
+            raise KeyboardInterrupt
+
+    solution = am.solve(steer(), 3, callback=stop)
+    assert solution.interrupted
+    assert solution.value == solution.history[-1].value > solution.history[0].value_before
+
+
+def test_the_thread_count_is_left_as_it_was():
+    before = torch.get_num_threads()
+    am.solve(steer(), 2)
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    "game",
+    [
+        random_game(num_sg=1, num_sl=1, num_ag=1, num_al=1, seed=0),
+        random_game(num_sg=2, num_sl=1, num_ag=3, num_al=2, seed=1),
+        random_game(gamma=0.0, seed=2),
+        random_game(gamma=0.999999, seed=3),
+        random_game(seed=4).replace(r_g=torch.zeros(3, 3), r_l=torch.zeros(3, 3, 2)),
+        random_game(seed=5, n=1),
+    ],
+    ids=["one-of-each", "one-local-state", "gamma-0", "gamma-near-1", "no-rewards", "one-agent"],
+)
+def test_degenerate_games_are_solved(game):
+    solution = am.solve(game, 1)
+    assert solution.converged
+    assert abs(solution.value) <= game.v_max
+    assert am.rollout(game, solution, episodes=5, horizon=5).returns.isfinite().all()
