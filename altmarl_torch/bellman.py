@@ -101,17 +101,25 @@ def surrogate_reward(surrogate: Surrogate) -> Tensor:
     return surrogate.game.r_g[:, None, :] + surrogate.local_reward[:, :, None]
 
 
-def _action_values(surrogate: Surrogate, sg: int, values: Tensor) -> Tensor:
-    """One global state of r + gamma E V(s_g', h'): values `[N, sg']` to `[N, ag]`, in the type of the values."""
+def _global_values(surrogate: Surrogate, sg: int, values: Tensor) -> Tensor:
+    """r_g(s_g, a) + gamma E V(s_g', h') in one global state: values `[N, sg']` to `[N, ag]`, in their type."""
     game, dtype = surrogate.game, values.dtype
     expected = surrogate.kernels[sg].expect(values)
-    reward = game.r_g[sg].to(dtype) + surrogate.local_reward[sg, :, None].to(dtype)
-    return torch.addmm(reward, expected, game.P_g[sg].to(dtype).T, alpha=game.gamma)
+    return torch.addmm(game.r_g[sg].to(dtype), expected, game.P_g[sg].to(dtype).T, alpha=game.gamma)
+
+
+def _backup(surrogate: Surrogate, values: Tensor, reduce: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """reduce(Q(s_g, ., .), s_g) for every s_g: `[sg, N]`; the local reward, the same for all a_g, is added last."""
+    columns = rearrange(values, "g h -> h g").contiguous()
+    reduced = surrogate.map_sg(lambda sg: reduce(_global_values(surrogate, sg, columns), sg))
+    return torch.stack(reduced).add_(surrogate.local_reward)
 
 
 def action_values(surrogate: Surrogate, values: Tensor) -> Tensor:
     """Q(s_g, h, a_g) = r + gamma E V(s_g', h'), for values `[sg, N]`: `[sg, N, ag]`."""
-    return _per_sg(surrogate, values, lambda Q, sg: Q)
+    columns = rearrange(values, "g h -> h g").contiguous()
+    tables = surrogate.map_sg(lambda sg: _global_values(surrogate, sg, columns))
+    return torch.stack(tables).add_(surrogate.local_reward.unsqueeze(-1))
 
 
 def adapted_bellman(Q: Tensor, surrogate: Surrogate) -> Tensor:
@@ -121,29 +129,26 @@ def adapted_bellman(Q: Tensor, surrogate: Surrogate) -> Tensor:
 
 def max_backup(surrogate: Surrogate, values: Tensor) -> Tensor:
     """max_a (r + gamma E V): `[sg, N]` to `[sg, N]`; the operator T-hat_k on values instead of Q."""
-    return _per_sg(surrogate, values, lambda Q, sg: Q.amax(-1))
+    return _backup(surrogate, values, lambda Q, sg: Q.amax(-1))
 
 
 def policy_backup(surrogate: Surrogate, pi_g: Tensor, values: Tensor) -> Tensor:
-    """sum_a pi_g(a | s_g, h) (r + gamma E V), for `pi_g [sg, N, ag]`: `[sg, N]` to `[sg, N]`."""
-    return _per_sg(surrogate, values, lambda Q, sg: (pi_g[sg].to(Q.dtype) * Q).sum(-1))
+    """sum_a pi_g(a | s_g, h) (r + gamma E V), for `pi_g [sg, N, ag]`, in its type: `[sg, N]` to `[sg, N]`."""
+    return _backup(surrogate, values.to(pi_g.dtype), lambda Q, sg: Q.mul_(pi_g[sg]).sum(-1))
 
 
-def _per_sg(surrogate: Surrogate, values: Tensor, reduce: Callable[[Tensor, int], Tensor]) -> Tensor:
-    """Stack reduce(Q(s_g, ., .), s_g) over s_g; large tables by several workers."""
-    columns = rearrange(values, "g h -> h g").contiguous()
-    tables = surrogate.map_sg(lambda sg: reduce(_action_values(surrogate, sg, columns), sg))
-    return torch.stack(tables)
+def next_sg_law(surrogate: Surrogate, pi_g: Tensor) -> Tensor:
+    """The law of s_g' given (s_g, h) under `pi_g [sg, N, ag]`: `[sg, N, sg']`."""
+    return einsum(pi_g, surrogate.game.P_g.to(pi_g.dtype), "g h a, g a G -> g h G")
 
 
-def push_law(surrogate: Surrogate, pi_g: Tensor, law: Tensor) -> Tensor:
-    """The law of (s_g', h') when (s_g, h) has the given law `[sg, N]` and pi_g acts: `[sg', N]`."""
-
-    def arrivals(sg: int) -> Tensor:
-        chances = pi_g[sg].to(law.dtype) @ surrogate.game.P_g[sg].to(law.dtype)
-        return surrogate.kernels[sg].push(chances.mul_(law[sg, :, None]))
-
-    return torch.stack(surrogate.map_sg(arrivals)).sum(0).T.contiguous()
+def push_law(surrogate: Surrogate, to_sg: Tensor, law: Tensor) -> Tensor:
+    """The law of (s_g', h') when (s_g, h) has the given law `[sg, N]` and s_g' follows `to_sg [sg, N, sg']`."""
+    arrivals = surrogate.map_sg(lambda sg: surrogate.kernels[sg].push(law[sg, :, None] * to_sg[sg]))
+    total = arrivals[0]
+    for more in arrivals[1:]:
+        total += more
+    return rearrange(total, "h G -> G h").contiguous()
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor
 
-from altmarl_torch.bellman import Surrogate, policy_backup, push_law
+from altmarl_torch.bellman import Surrogate, next_sg_law, policy_backup, push_law
 from altmarl_torch.fixed_point import LARGE, History, solve_fixed_point
 
 __all__ = ["JointValue", "joint_value", "occupancy"]
@@ -64,8 +64,9 @@ def joint_value(
     if surrogate.local_reward.numel() <= DIRECT:
         values, error, sweeps = _solve(surrogate, pi_g), 1e-12 * surrogate.game.v_max, 0
     else:
+        tables = {pi_g.dtype: pi_g}  # pi_g in the types that the iteration asks for
         found = solve_fixed_point(
-            lambda values: policy_backup(surrogate, pi_g, values),
+            lambda V: policy_backup(surrogate, tables.setdefault(V.dtype, pi_g.to(V.dtype)), V),
             surrogate.start if start is None else start,
             surrogate.game.gamma,
             tolerance or value_tolerance(surrogate),
@@ -84,7 +85,7 @@ def value_tolerance(surrogate: Surrogate) -> float:
 def _solve(surrogate: Surrogate, pi_g: Tensor) -> Tensor:
     """Solve (I - gamma K) V = r directly; K has one row for each (s_g, h)."""
     game, size = surrogate.game, surrogate.simplex.size
-    to_sg = einsum(pi_g, game.P_g, "g h a, g a G -> g h G")
+    to_sg = next_sg_law(surrogate, pi_g)
     to_counts = torch.stack(
         [kernel.expect(torch.eye(size, dtype=torch.float64, device=pi_g.device)) for kernel in surrogate.kernels]
     )
@@ -107,8 +108,9 @@ def occupancy(
     rho = rho.float() if rho.numel() >= LARGE else rho
     # the right mass from the start, so that only the mixing of the chain is waited for
     law = rho / (1 - gamma) if start is None else start.to(rho.dtype)
+    to_sg = next_sg_law(surrogate, pi_g.to(rho.dtype))
     for _ in range(OCCUPANCY_SWEEPS):
-        following = rho + gamma * push_law(surrogate, pi_g, law)
+        following = rho + gamma * push_law(surrogate, to_sg, law)
         if float((following - law).abs().sum()) <= max(relative_error, 100 * torch.finfo(rho.dtype).eps):
             break
         law = history.mix(law, following)

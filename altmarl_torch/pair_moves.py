@@ -5,8 +5,8 @@ operator (E_P f)(h) = E[f(h') | h]. It respects products: if P = B_1 B_2 ... B_M
 E_P = E_{B_1} E_{B_2} ... E_{B_M}, since to move by P is to move by B_1, then by B_2, and so on. So take for the B's the
 simplest matrices there are, *pair moves*: B is the identity but for two states i < j, where an agent in i goes to j
 with probability a and one in j to i with probability b. A pair move leaves d = h_i + h_j and every other count alone,
-and for given d the law of h_i' is that of Binomial(h_i, 1 - a) + Binomial(d - h_i, b): one (d+1) x (d+1) matrix for all the
-counts that share d.
+and for given d the law of h_i' is that of Binomial(h_i, 1 - a) + Binomial(d - h_i, b): one (d+1) x (d+1) matrix for
+all the counts that share d.
 
 **Cost.** With one pair move for each of the S(S-1)/2 pairs, E_P is that many rounds of k + 1 matrix products, about
 N k S flops in all instead of the N^2 of a dense kernel, and N itself is never squared in memory. At k = 50 and S = 5,

@@ -44,6 +44,7 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.game import Game
+from altmarl_torch.parallel import one_thread
 from altmarl_torch.policies import PolicyPair, cumulative, draw
 from altmarl_torch.population import LARGEST_N, count_labels, distinct_labels, split, split_shares
 from altmarl_torch.tables import as_integer
@@ -102,6 +103,7 @@ class Rollouts:
         return float(self.returns.std()) / episodes**0.5 if episodes > 1 else float("nan")
 
 
+@one_thread()
 def rollout(
     game: Game, pair: PolicyPair, *, episodes: int = 750, horizon: int = 100, n: int | None = None, seed: int = 0
 ) -> Rollouts:

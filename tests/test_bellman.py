@@ -95,7 +95,8 @@ def test_lemma_b7_contraction_of_the_sampled_operator(game, k, seed):
 @given(GAMES, st.integers(1, 4), st.integers(0, 12))
 def test_lemma_b4_iterates_stay_below_v_max(game, k, sweeps):
     Q = iterate(surrogate_of(game, k), sweeps)
-    assert 0 <= float(Q.min()) and float(Q.max()) <= game.v_max + 1e-9
+    assert float(Q.min()) >= 0
+    assert float(Q.max()) <= game.v_max + 1e-9
 
 
 @settings(max_examples=25, deadline=None)
@@ -155,6 +156,8 @@ def test_the_mean_of_the_sampled_operator_is_the_exact_one(form):
     assert float((sampled[0] - exact).abs().max()) > 0
 
 
-@pytest.mark.parametrize(("num_sl", "k", "tuples"), [(5, 1, True), (5, 7, True), (5, 8, False), (2, 2, True), (2, 7, False)])
+@pytest.mark.parametrize(
+    ("num_sl", "k", "tuples"), [(5, 1, True), (5, 7, True), (5, 8, False), (2, 2, True), (2, 7, False)]
+)
 def test_the_switch_rule(num_sl, k, tuples):
     assert uses_tuples(num_sl, k) is tuples

@@ -34,7 +34,8 @@ def test_the_error_is_a_bound_and_within_the_tolerance(seed, gamma):
     exact = plain(step, start)
     for tolerance in (1.0, 1e-2, 1e-8):
         found = solve_fixed_point(step, start, gamma, tolerance)
-        assert found.converged and found.error <= tolerance
+        assert found.converged
+        assert found.error <= tolerance
         assert float((found.values - exact).abs().max()) <= found.error + 1e-9
 
 
@@ -80,14 +81,18 @@ def test_float32_first_float64_last(monkeypatch):
         return step(values)
 
     found = solve_fixed_point(watched, start, 0.9, 1e-9)
-    assert types[0] == torch.float32 and types[-1] == torch.float64 and found.values.dtype == torch.float64
+    assert types[0] == torch.float32
+    assert types[-1] == torch.float64
+    assert found.values.dtype == torch.float64
     assert float((found.values - plain(step, start)).abs().max()) <= found.error + 1e-12
 
 
 def test_a_tolerance_below_rounding_ends_and_says_so():
     step, start = random_mdp(7, gamma=0.99)
     found = solve_fixed_point(step, start, 0.99, 1e-300)
-    assert not found.converged and found.sweeps < 500 and found.error < 1e-9
+    assert not found.converged
+    assert found.sweeps < 500
+    assert found.error < 1e-9
 
 
 @pytest.mark.parametrize("tolerance", [0.0, -1.0, float("nan")])

@@ -101,7 +101,9 @@ def test_expectations_of_counts_are_known_at_every_k(seed, num_sl, k, laziness):
     kernel = am.CountKernel(P, k)
     counts = kernel.simplex.counts.double()
     torch.testing.assert_close(kernel.expect(counts), counts @ P, rtol=0, atol=1e-10 * k)
-    torch.testing.assert_close(kernel.push(torch.ones(len(counts), dtype=torch.float64)).sum().item(), float(len(counts)))
+    torch.testing.assert_close(
+        kernel.push(torch.ones(len(counts), dtype=torch.float64)).sum().item(), float(len(counts))
+    )
 
 
 def test_float32_values_stay_float32():
@@ -119,7 +121,8 @@ def test_factors_multiply_to_the_matrix_and_are_laws():
         moves = pair_moves.factor_pairs(P, 50)
         product = pair_moves.multiply_moves(moves.pairs, moves.chances)[0][-1]
         torch.testing.assert_close(product[:, torch.tensor(moves.relabel).argsort()], P, rtol=0, atol=1e-14)
-        assert bool((moves.chances >= 0).all()) and bool((moves.chances <= 1).all())
+        assert bool((moves.chances >= 0).all())
+        assert bool((moves.chances <= 1).all())
         assert moves.error_bound(50) < 1e-15
 
 

@@ -1,0 +1,212 @@
+"""One dataclass is the configuration, the command line, the record of a run, and its table of hyper-parameters.
+
+Every field of :class:`TrainConfig` carries its default and its help text, and everything else follows from the fields:
+
+    field ``runs_dir``   ->  flag ``--runs-dir`` with help and default          (:func:`add_arguments`)
+                         ->  the key ``"runs_dir"`` of the run's config.json    (:meth:`TrainConfig.as_dict`)
+                         ->  a column of TensorBoard's HPARAMS page             (``altmarl_torch.tracking``)
+
+so that the four cannot drift apart.  A new option is one new field.
+
+**Validation happens here, once.**  In a configuration that exists, numbers are in their ranges and words among the
+choices; the message of a refusal names the field, the value, and what would be right.  What depends on the machine and
+on the game (is the file there, is the device there, is k <= n) is asked by :meth:`TrainConfig.build_game`, so that the
+record of a run can be read on another machine.
+"""
+
+import argparse
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+
+from altmarl_torch import games
+from altmarl_torch.alternation import Acceptance
+from altmarl_torch.errors import ArgumentError
+from altmarl_torch.game import LARGEST_N, Game
+from altmarl_torch.simplex import CountSimplex
+from altmarl_torch.solver import Eta, LLearner, Solver
+from altmarl_torch.tables import as_integer, as_number
+from altmarl_torch.tabular.l_learn import Objective
+
+__all__ = ["TrainConfig", "add_arguments", "from_arguments"]
+
+ETA_WORDS = ("auto", "paper")
+MOST_STEPS = MOST_DRAWS = 10**6
+LARGEST_SEED = 2**63 - 1  # what a torch.Generator takes
+INTEGERS = (
+    ("k", 1, math.inf),
+    ("n", 1, LARGEST_N),
+    ("m", 1, MOST_DRAWS),
+    ("steps", 1, MOST_STEPS),
+    ("episodes", 1, math.inf),
+    ("horizon", 1, math.inf),
+    ("seed", 0, LARGEST_SEED),
+)
+"""Fields with whole numbers, and the range of each."""
+
+GAME_FILE = ".npz"
+
+Metadata = dict[str, Any]
+
+
+def _number_or_word(text: str) -> float | str:
+    """``"0.1"`` is 0.1 and ``"auto"`` stays a word; which words are right is decided with the other checks."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _flag(help: str, parse: Callable[[str], object] = str, choices: tuple[str, ...] = (), unset: str = "") -> Metadata:
+    """What the command line needs to know of a field; ``unset`` says in words what a default of ``None`` means."""
+    return {"help": help, "parse": parse, "choices": choices, "unset": unset}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What ``altmarl train`` is told, checked; each field's meaning is its help text.
+
+    Raises:
+        ArgumentError: a field is outside its range or choices; the message names both.
+    """
+
+    game: str = field(
+        default="warehouse",
+        metadata=_flag("a named game (`altmarl games` lists them), or a file that Game.save wrote (*.npz)"),
+    )
+    k: int = field(default=20, metadata=_flag("how many local agents the global agent sees at each step, 1..n", int))
+    n: int | None = field(default=None, metadata=_flag("how many local agents there are", int, unset="the game's own"))
+    gamma: float | None = field(
+        default=None, metadata=_flag("discount factor per macro step, in [0, 1)", float, unset="the game's own")
+    )
+    solver: Solver = field(
+        default="tabular", metadata=_flag("how best responses are represented", choices=get_args(Solver))
+    )
+    l_learner: LLearner = field(
+        default="auto",
+        metadata=_flag("how the local agents' best response is found; auto: dp", choices=get_args(LLearner)),
+    )
+    objective: Objective = field(
+        default="team",
+        metadata=_flag("what a local agent maximises: the joint reward or its own", choices=get_args(Objective)),
+    )
+    m: int | None = field(
+        default=None, metadata=_flag("draws per Bellman update of G-LEARN", int, unset="exact expectations")
+    )
+    eta: Eta = field(
+        default="auto",
+        metadata=_flag("UPDATE's tolerance: 'auto', 'paper' (Algorithm 3's formula) or a number >= 0", _number_or_word),
+    )
+    accept: Acceptance = field(
+        default="mean",
+        metadata=_flag("UPDATE compares means over the initial law, or every state", choices=get_args(Acceptance)),
+    )
+    steps: int = field(default=10, metadata=_flag("alternations at most; each proposes one policy per player", int))
+    episodes: int = field(default=750, metadata=_flag("episodes of the final evaluation", int))
+    horizon: int = field(default=100, metadata=_flag("steps per episode of the final evaluation", int))
+    seed: int = field(default=0, metadata=_flag("seed of everything random", int))
+    device: str = field(default="cpu", metadata=_flag("where tensors live: cpu, cuda, cuda:0, ..."))
+    runs_dir: str = field(default="runs", metadata=_flag("folder that receives the run's folder"))
+    quiet: bool = field(
+        default=False, metadata=_flag("print the final table alone: no configuration, no updates, no bar", bool)
+    )
+
+    def __post_init__(self) -> None:
+        for name, low, high in INTEGERS:
+            value = getattr(self, name)
+            if value is not None or name not in ("n", "m"):
+                as_integer(name, value, low, high, ArgumentError)
+        if self.gamma is not None:
+            as_number("gamma", self.gamma, "[0, 1)", lambda x: 0 <= x < 1, ArgumentError)
+        if self.eta not in ETA_WORDS:
+            as_number("eta", self.eta, "[0, inf) or one of auto, paper", lambda x: 0 <= x < math.inf, ArgumentError)
+        for option in dataclasses.fields(self):
+            _check_word(option, getattr(self, option.name))
+
+    def build_game(self) -> Game:
+        """The game that the configuration names, with its n and gamma, on its device.
+
+        Raises:
+            ArgumentError: no such game, file or device (the message lists what there is), or k is outside 1..n.
+            SizeError: the counts of k agents are too many to list.
+            AltMarlError: the game refuses n or gamma, or the file holds no game.
+        """
+        _check_device(self.device)
+        changes = {"n": self.n, "gamma": self.gamma}
+        chosen = {name: value for name, value in changes.items() if value is not None}
+        if self.game.endswith(GAME_FILE):
+            if not Path(self.game).is_file():
+                raise ArgumentError(f"game {self.game!r}: there is no such file")
+            game = Game.load(self.game).replace(**chosen)
+        else:
+            game = games.make(self.game, **chosen)
+        CountSimplex(game.check_k(self.k), game.num_sl).require_listed()
+        return game.to(self.device)
+
+    def as_dict(self) -> dict[str, str | int | float | bool | None]:
+        """Fields by name, in order: the content of config.json."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
+        """The configuration with these fields; missing ones take their defaults.
+
+        Raises:
+            ArgumentError: a key is no field, or a value is outside its range.
+        """
+        known = [option.name for option in dataclasses.fields(cls)]
+        unknown = [name for name in values if name not in known]
+        if unknown:
+            raise ArgumentError(f"no option is called {', '.join(unknown)}; the options are {', '.join(known)}")
+        return cls(**values)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give ``parser`` one kebab-case flag per field of :class:`TrainConfig`, with its help and its default."""
+    for option in dataclasses.fields(TrainConfig):
+        flag, meta = "--" + option.name.replace("_", "-"), option.metadata
+        if meta["parse"] is bool:
+            parser.add_argument(flag, action="store_true", help=meta["help"])
+            continue
+        text = f"{meta['help']} (default: {meta['unset'] or '%(default)s'})"
+        metavar = None if meta["choices"] else option.name.rpartition("_")[2].upper()
+        parser.add_argument(
+            flag,
+            type=meta["parse"],
+            choices=meta["choices"] or None,
+            default=option.default,
+            metavar=metavar,
+            help=text,
+        )
+
+
+def from_arguments(arguments: argparse.Namespace) -> TrainConfig:
+    """The configuration that a parser of :func:`add_arguments` read.
+
+    Raises:
+        ArgumentError: a value is outside its range.
+    """
+    return TrainConfig(**{option.name: getattr(arguments, option.name) for option in dataclasses.fields(TrainConfig)})
+
+
+def _check_word(option: "dataclasses.Field[Any]", value: object) -> None:
+    """Text is text, flags are flags, and a field with choices holds one of them."""
+    expected = {str: "text", bool: "true or false"}.get(option.metadata["parse"])
+    if expected and not isinstance(value, option.metadata["parse"]):
+        raise ArgumentError(f"{option.name} must be {expected}, not {value!r}")
+    choices = option.metadata["choices"]
+    if choices and value not in choices:
+        raise ArgumentError(f"{option.name} must be one of {', '.join(choices)}; not {value!r}")
+
+
+def _check_device(name: str) -> None:
+    """A device that is here and computes in float64."""
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    present = ["cpu", *(["cuda"] if cuda else []), *cuda]
+    if name not in present:
+        raise ArgumentError(f"device must be one of {', '.join(present)} on this machine; not {name!r}")

@@ -1,0 +1,125 @@
+"""What a person at a terminal sees: lines and tables as text, and a progress bar that stays out of their way.
+
+The functions turn results into text and print nothing, so that a test or a notebook can read them.  :class:`Console` is
+the one thing that prints.  Results go to standard output, the bar to standard error and only if that is a terminal:
+a log file holds lines, not the leavings of a bar.
+"""
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
+
+from altmarl_torch.alternation import Decision, Update
+from altmarl_torch.config import TrainConfig
+from altmarl_torch.game import Game
+from altmarl_torch.rollout import Rollouts
+from altmarl_torch.solution import Solution
+
+__all__ = ["Console", "configuration_text", "outcome_text", "return_table", "tensorboard_command", "update_line"]
+
+
+class Console:
+    """Prints lines above a progress bar; a context manager that takes the bar away at the end.
+
+    Args:
+        quiet: :meth:`say` and :meth:`progress` do nothing; :meth:`result` prints all the same.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._phase = ""
+        self._bar: Any = None
+
+    def __enter__(self) -> "Console":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def say(self, text: str) -> None:
+        """Print what is good to know, unless quiet."""
+        if not self._quiet:
+            self.result(text)
+
+    def result(self, text: str) -> None:
+        """Print what was asked for."""
+        self._close()
+        print(text, flush=True)
+
+    def progress(self, phase: str, sweeps: int, error: float) -> None:
+        """Show how far a long computation is: ``sweeps`` done in this phase, and the bound on what is left to gain."""
+        if self._bar is None or phase != self._phase or sweeps < self._bar.n:
+            self._close()
+            # disable=None: tqdm shows nothing where its file is no terminal
+            self._bar = tqdm(desc=phase, unit=" sweeps", leave=False, disable=True if self._quiet else None)
+            self._phase = phase
+        self._bar.set_postfix_str(f"error {error:.1e}", refresh=False)
+        self._bar.update(sweeps - self._bar.n)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def configuration_text(config: TrainConfig, game: Game) -> str:
+    """Every option with its value, below a line that describes the game."""
+    values = config.as_dict() | {"n": game.n, "gamma": game.gamma}
+    return "\n".join(
+        [repr(game), *(f"  {name:<10} {'-' if value is None else value}" for name, value in values.items())]
+    )
+
+
+def update_line(update: Update) -> str:
+    """One proposal: who, what became of it, the value before and proposed, and its cost.
+
+    "terminate, adopted" is a proposal within the tolerance that is the better pair all the same.
+    """
+    gain = update.value_proposed - update.value_before
+    extra = update.adopted and update.decision is not Decision.ACCEPT
+    decision = update.decision.value + (", adopted" if extra else "")
+    return (
+        f"step {update.step:>2}  {update.player:<6}  {decision:<18}  "
+        f"value {update.value_before:9.3f} -> {update.value_proposed:9.3f} ({gain:+.3g}, eta {update.eta:.3g})  "
+        f"{update.sweeps:>5} sweeps  {update.seconds:6.2f} s"
+    )
+
+
+def return_table(learned: Rollouts, heuristics: Mapping[str, Rollouts]) -> str:
+    """The learned pair's n-agent return beside the heuristics', best first."""
+    rows = {f"learned (k = {learned.k:,})": learned, **heuristics}
+    width = max(map(len, rows))
+    title = f"return of n = {learned.n:,} agents over {learned.horizon:,} steps, {len(learned.returns):,} episodes"
+    lines = [title, f"  {'pair':<{width}}  {'mean':>10}  {'std. error':>10}  {'at the mode':>11}"]
+    for name, rollouts in sorted(rows.items(), key=lambda row: -row[1].mean):
+        accuracy = "-" if rollouts.mode_accuracy is None else f"{rollouts.mode_accuracy:.0%}"
+        error = f"{rollouts.sem:.3f}" if len(rollouts.returns) > 1 else "-"
+        lines.append(f"  {name:<{width}}  {rollouts.mean:>10.3f}  {error:>10}  {accuracy:>11}")
+    return "\n".join(lines)
+
+
+def outcome_text(solution: Solution, phase_seconds: Mapping[str, float], wall_seconds: float) -> str:
+    """How the alternation ended, the pair's value, the tolerances, and where the time went."""
+    ended = "interrupted" if solution.interrupted else "converged" if solution.converged else "not converged"
+    phases = ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in phase_seconds.items())
+    facts = {
+        "alternation": f"{ended} after {len(solution.history)} proposals",
+        "value": f"{solution.value:.3f} on the surrogate of {solution.k:,} agents, mean over the initial law",
+        "tolerance": f"eta {solution.eta:.4g} (the paper's formula gives {solution.eta_paper:,.4g})",
+        "seconds": f"{wall_seconds:.2f} ({phases})",
+    }
+    return "\n".join(f"{name:<12} {fact}" for name, fact in facts.items())
+
+
+def tensorboard_command(logdir: str) -> str:
+    """A command that opens TensorBoard on ``logdir`` with the interpreter that is running."""
+    python = Path(sys.executable)
+    shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    return shlex.join([str(shown), "-m", "tensorboard.main", "--logdir", logdir])

@@ -1,0 +1,221 @@
+"""A run is a folder: what was asked, what happened, what was learned, and what it is worth.
+
+    runs/{game}__{solver}__k{k}__seed{seed}__{time}/
+        config.json            what was asked: every field of ``TrainConfig``
+        game.npz               the game itself (tables, n, gamma, initial law): nothing has to be guessed later
+        metrics.jsonl          what happened: one line per proposal, appended as it is decided
+        policy.npz             what was learned: pi_l, counts, pi_g
+        summary.json           what it is worth: returns, value, tolerances, seconds, versions
+        occupation.png, value_history.png, events.out.tfevents.*
+
+``docs/run-folder.md`` lists every key.  A folder belongs to one run: its name is claimed by ``mkdir``, which exactly
+one of several processes that start in the same second wins; the others append a number.
+
+**JSON.**  Files are written beside their place and moved there in one step, so a reader never meets half of one.  JSON
+knows no NaN and no infinity: what is undefined (the standard error of one episode) or was not computed is ``null``.
+Reading believes nothing: a missing file, a missing key or a broken line is a
+:class:`~altmarl_torch.errors.FileFormatError` that names the file.
+"""
+
+import dataclasses
+import itertools
+import json
+import math
+import os
+import platform
+import re
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from altmarl_torch import __version__
+from altmarl_torch.alternation import Update
+from altmarl_torch.config import TrainConfig
+from altmarl_torch.errors import AltMarlError, FileFormatError
+from altmarl_torch.game import Game
+from altmarl_torch.solution import Solution
+
+__all__ = ["Run", "RunFolder", "create_run", "open_run", "read_metrics", "versions"]
+
+CONFIG, GAME, METRICS, POLICY, SUMMARY = "config.json", "game.npz", "metrics.jsonl", "policy.npz", "summary.json"
+
+SUMMARY_KEYS = (
+    *("game", "k", "n", "solver", "seed", "episodes", "horizon"),
+    *("return_mean", "return_sem", "mode_accuracy", "heuristics", "value", "nash_gap", "eta", "eta_paper"),
+    *("updates", "converged", "interrupted", "wall_seconds", "phase_seconds", "versions"),
+)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run that is being written.
+
+    Attributes:
+        path: the folder; it exists.
+    """
+
+    path: Path
+
+    def append_update(self, update: Update) -> None:
+        """Add one line to metrics.jsonl, at once on disk."""
+        with (self.path / METRICS).open("a", encoding="utf-8") as file:
+            file.write(_to_json(dataclasses.asdict(update), indent=None) + "\n")
+
+    def save_policy(self, solution: Solution) -> None:
+        """Write policy.npz."""
+        solution.save(self.path / POLICY)
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write summary.json: exactly the keys that docs/run-folder.md lists, in that order.
+
+        Raises:
+            KeyError: one is missing.
+        """
+        _write_json(self.path / SUMMARY, {key: summary[key] for key in SUMMARY_KEYS})
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run that is over, read back.
+
+    Attributes:
+        config: what was asked.
+        game: the game that was solved.
+        solution: what was learned; a policy pair.
+        summary: what it was worth, by the keys of summary.json.
+    """
+
+    config: TrainConfig
+    game: Game
+    solution: Solution
+    summary: dict[str, Any]
+
+
+def create_run(config: TrainConfig, game: Game) -> RunFolder:
+    """Make the folder of a new run and write down what was asked: config.json, game.npz, an empty metrics.jsonl.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    word = re.sub(r"[^A-Za-z0-9.-]+", "-", game.name).strip(".-") or "game"
+    name = f"{word}__{config.solver}__k{config.k}__seed{config.seed}__{stamp}"
+    folder = _claim(Path(config.runs_dir), name)
+    _write_json(folder / CONFIG, config.as_dict())
+    game.save(folder / GAME)
+    (folder / METRICS).touch()
+    return RunFolder(folder)
+
+
+def open_run(path: str | os.PathLike[str]) -> Run:
+    """Read a finished run.
+
+    Raises:
+        FileFormatError: there is no such folder, or a file in it is missing or malformed; the message names it.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise FileFormatError(f"{folder} is no run folder: there is no such directory")
+    missing = [name for name in (CONFIG, GAME, METRICS, POLICY, SUMMARY) if not (folder / name).is_file()]
+    if missing:
+        raise FileFormatError(f"{folder} is not the folder of a finished run: it lacks {', '.join(missing)}")
+    summary = _read_object(folder / SUMMARY)
+    lacking = [key for key in SUMMARY_KEYS if key not in summary]
+    if lacking:
+        raise FileFormatError(f"{folder / SUMMARY} lacks {', '.join(lacking)}")
+    return Run(_read_config(folder / CONFIG), Game.load(folder / GAME), Solution.load(folder / POLICY), summary)
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The lines of a run folder's metrics.jsonl, oldest first.
+
+    Raises:
+        FileFormatError: a line is no JSON object; the message gives its number.
+        OSError: there is no such file, or it cannot be read.
+    """
+    file = Path(path) / METRICS
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return [_parse_object(line, f"{file}, line {number}") for number, line in enumerate(lines, start=1)]
+
+
+def versions() -> dict[str, str]:
+    """What produced a result: versions of this package, torch and Python."""
+    return {"altmarl_torch": __version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def _claim(parent: Path, name: str) -> Path:
+    """Make a folder that was not there before: ``name``, ``name-2``, ``name-3``, ..."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for candidate in _candidates(name):
+        try:
+            (parent / candidate).mkdir()
+        except FileExistsError:
+            continue
+        return parent / candidate
+    raise AssertionError("the candidates never end")
+
+
+def _candidates(name: str) -> Iterator[str]:
+    yield name
+    for number in itertools.count(2):
+        yield f"{name}-{number}"
+
+
+def _plain(value: object) -> Any:
+    """What JSON can say of ``value``: enums by value, tuples as lists, NaN and infinity as null."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _to_json(value: object, indent: int | None) -> str:
+    return json.dumps(_plain(value), indent=indent, allow_nan=False)
+
+
+def _write_json(path: Path, value: object) -> None:
+    """Write beside ``path``, then move there in one step."""
+    scratch = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        scratch.write_text(_to_json(value, indent=2) + "\n", encoding="utf-8")
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as cause:
+        raise FileFormatError(f"{path} is no UTF-8 text: {cause}") from cause
+    return _parse_object(text, str(path))
+
+
+def _parse_object(text: str, place: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as cause:
+        raise FileFormatError(f"{place} is no JSON: {cause}") from cause
+    if not isinstance(value, dict):
+        raise FileFormatError(f"{place} holds a JSON {type(value).__name__}; expected an object")
+    return value
+
+
+def _read_config(path: Path) -> TrainConfig:
+    try:
+        return TrainConfig.from_dict(_read_object(path))
+    except FileFormatError:
+        raise
+    except AltMarlError as cause:
+        raise FileFormatError(f"{path}: {cause}") from cause

@@ -1,0 +1,148 @@
+"""What a run tells TensorBoard: a closed list of tags, written by one class.
+
+A tag is ``group/snake_case``.  :class:`Tag` lists all of them, ``docs/tensorboard-tags.md`` gives the formula of each,
+and a test holds the two together.  The groups:
+
+    alternation   Algorithm 3, one point per proposal           x = number of the proposal, from 1
+    g_learn       what the global agent's best response took    x = number of the proposal
+    l_learn       what the local agents' best response took     x = number of the proposal
+    theory        what the paper's formulas say                 x = number of the proposal
+    time          wall seconds, per proposal and per phase      x = number of the proposal; phases: x = the last one
+    eval          Algorithm 4 on n agents, once, at the end     x = number of the last proposal
+
+**Hyper-parameters** go into the same event file as everything else.  ``SummaryWriter.add_hparams`` would open a second
+run in a sub-folder instead, so the three protocol messages that it consists of are written here one by one: what the
+experiment is and with which values the run starts, at the start; that it ended, at the end.
+"""
+
+import os
+from enum import StrEnum
+from types import TracebackType
+from typing import Any
+
+from matplotlib.figure import Figure
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams as untyped_hparams
+
+from altmarl_torch.alternation import Decision, Update
+from altmarl_torch.config import TrainConfig
+from altmarl_torch.game import Game
+from altmarl_torch.plots import pixels
+from altmarl_torch.rollout import Rollouts
+
+__all__ = ["Tag", "Tracker"]
+
+_hparams: Any = untyped_hparams
+
+
+class Tag(StrEnum):
+    """Every tag there is."""
+
+    VALUE = "alternation/value"
+    VALUE_PROPOSED = "alternation/value_proposed"
+    ACCEPTED = "alternation/accepted"
+    ADOPTED = "alternation/adopted"
+    ETA = "alternation/eta"
+    ERROR = "alternation/error"
+    VALUE_HISTORY = "alternation/value_history"
+    ETA_PAPER = "theory/eta_paper"
+    G_LEARN_SWEEPS = "g_learn/sweeps"
+    G_LEARN_ERROR = "g_learn/error"
+    L_LEARN_ROUNDS = "l_learn/rounds"
+    L_LEARN_CHANGES_TRIED = "l_learn/changes_tried"
+    L_LEARN_OBJECTIVE_VALUE = "l_learn/objective_value"
+    RETURN_MEAN = "eval/return_mean"
+    RETURN_SEM = "eval/return_sem"
+    MODE_ACCURACY = "eval/mode_accuracy"
+    RETURN_UNIFORM_UNIFORM = "eval/return_uniform_uniform"
+    RETURN_HOLD_WALK = "eval/return_hold_walk"
+    RETURN_MODE_WALK = "eval/return_mode_walk"
+    OCCUPATION = "eval/occupation"
+    TIME_UPDATE = "time/update"
+    TIME_G_LEARN = "time/g_learn"
+    TIME_L_LEARN = "time/l_learn"
+    TIME_EVALUATION = "time/evaluation"
+    TIME_ROLLOUT = "time/rollout"
+    TIME_TOTAL = "time/total"
+
+    @classmethod
+    def of_heuristic(cls, name: str) -> "Tag":
+        """The tag of a heuristic pair's return: ``"hold + walk"`` is ``eval/return_hold_walk``."""
+        return cls(f"eval/return_{name.replace(' + ', '_')}")
+
+
+IMAGES = (Tag.VALUE_HISTORY, Tag.OCCUPATION)
+RESULTS = (Tag.RETURN_MEAN, Tag.VALUE)
+"""The metrics beside the hyper-parameters."""
+
+
+class Tracker:
+    """Writes one run's events into ``folder``; a context manager, so that nothing is left in a buffer.
+
+    Args:
+        folder: the run folder.
+        config: the hyper-parameters; n and gamma are shown as the game has them.
+        game: the game that is solved.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], config: TrainConfig, game: Game) -> None:
+        self._writer = SummaryWriter(log_dir=str(folder))
+        self._count = 0
+        values = config.as_dict() | {"n": game.n, "gamma": game.gamma, "eta": str(config.eta)}
+        experiment, start, self._end = _hparams(values, dict.fromkeys(map(str, RESULTS)))
+        self._summary(experiment)
+        self._summary(start)
+
+    def __enter__(self) -> "Tracker":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._summary(self._end)
+        self._writer.close()
+
+    def update(self, update: Update) -> None:
+        """One proposal of one player: the groups alternation, g_learn, l_learn, theory and time."""
+        self._count += 1
+        self._scalar(Tag.VALUE, update.value)
+        self._scalar(Tag.VALUE_PROPOSED, update.value_proposed)
+        self._scalar(Tag.ACCEPTED, float(update.decision is Decision.ACCEPT))
+        self._scalar(Tag.ADOPTED, float(update.adopted))
+        self._scalar(Tag.ETA, update.eta)
+        self._scalar(Tag.ERROR, update.error)
+        self._scalar(Tag.ETA_PAPER, update.eta_paper)
+        self._scalar(Tag.TIME_UPDATE, update.seconds)
+        for key, value in update.details.items():
+            if key in LEARNER_TAGS and not isinstance(value, str):
+                self._scalar(Tag(key), value)
+
+    def evaluation(self, learned: Rollouts, heuristics: dict[str, Rollouts]) -> None:
+        """What the pair earns on the n-agent system, and what the heuristics do."""
+        self._scalar(Tag.RETURN_MEAN, learned.mean)
+        if len(learned.returns) > 1:
+            self._scalar(Tag.RETURN_SEM, learned.sem)
+        if learned.mode_accuracy is not None:
+            self._scalar(Tag.MODE_ACCURACY, learned.mode_accuracy)
+        for name, rollouts in heuristics.items():
+            self._scalar(Tag.of_heuristic(name), rollouts.mean)
+
+    def seconds(self, phases: dict[str, float]) -> None:
+        """Wall seconds by phase: the group time."""
+        for phase, seconds in phases.items():
+            self._scalar(Tag(f"time/{phase}"), seconds)
+
+    def image(self, tag: Tag, figure: Figure) -> None:
+        """A figure, drawn now."""
+        self._writer.add_image(str(tag), pixels(figure), self._count, dataformats="HWC")
+
+    def _summary(self, message: object) -> None:
+        file: Any = self._writer.file_writer  # torch types it as None
+        file.add_summary(message)
+
+    def _scalar(self, tag: Tag, value: float) -> None:
+        self._writer.add_scalar(str(tag), value, self._count)
+
+
+LEARNER_TAGS = frozenset(str(tag) for tag in Tag if tag.startswith(("g_learn/", "l_learn/")))
+"""The details of a learner that are drawn; metrics.jsonl has all of them."""

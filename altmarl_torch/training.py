@@ -1,0 +1,187 @@
+"""The main job from end to end: ask, learn, measure, draw, write down.
+
+:func:`train` is Algorithm 3 followed by Algorithm 4, with a run folder around them:
+
+    learn     alternate best responses on the k-agent surrogate; each proposal becomes a line, a metric, a few tags
+    save      the policy first: whatever happens later, what was learned is on disk
+    measure   the pair's return on n agents (Algorithm 4), beside the heuristics' under the same seed
+    draw      occupation over time, and the value proposal by proposal
+    sum up    summary.json
+
+**Ctrl-C** is a way to end, not an accident.  While learning, the pair learned so far is saved, and the measuring
+is skipped (``altmarl evaluate`` does it later); while measuring, the returns stay null.  Either way the folder is
+complete and its summary says ``"interrupted": true``.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from altmarl_torch.alternation import Update
+from altmarl_torch.config import TrainConfig
+from altmarl_torch.game import Game
+from altmarl_torch.heuristics import heuristic_pairs
+from altmarl_torch.plots import occupation_figure, save_png, value_history_figure
+from altmarl_torch.policies import PolicyPair
+from altmarl_torch.report import Console, configuration_text, outcome_text, return_table, update_line
+from altmarl_torch.rollout import Rollouts, rollout
+from altmarl_torch.runs import RunFolder, create_run, versions
+from altmarl_torch.solution import Solution
+from altmarl_torch.solver import solve
+from altmarl_torch.tracking import Tag, Tracker
+
+__all__ = ["Measurement", "TrainedRun", "measure", "train"]
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What pairs earn on the n-agent system.
+
+    Attributes:
+        learned: the learned pair's episodes.
+        heuristics: the yardsticks' episodes by name, under the same seed.
+        seconds: wall seconds for all of them.
+    """
+
+    learned: Rollouts
+    heuristics: dict[str, Rollouts]
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """What :func:`train` leaves behind.
+
+    Attributes:
+        folder: the run folder.
+        solution: what was learned.
+        summary: the content of summary.json.
+    """
+
+    folder: Path
+    solution: Solution
+    summary: dict[str, Any]
+
+
+def train(config: TrainConfig, console: Console) -> TrainedRun:
+    """Solve the game of ``config``, measure the pair, and write a run folder.
+
+    Raises:
+        AltMarlError: the game or an option is refused, or a table would be too large.
+        OSError: the run folder cannot be written.
+    """
+    started = time.perf_counter()
+    game = config.build_game()
+    folder = create_run(config, game)
+    console.say(configuration_text(config, game) + "\n")
+    with Tracker(folder.path, config, game) as tracker:
+        solution = _learn(config, game, folder, tracker, console)
+        folder.save_policy(solution)
+        measured = None if solution.interrupted else _measure_unless_interrupted(config, game, solution)
+        _draw(folder, tracker, solution, measured)
+        summary = _summary(config, game, solution, measured, started)
+        folder.write_summary(summary)
+        tracker.seconds(summary["phase_seconds"] | {"total": summary["wall_seconds"]})
+    console.result("\n" + outcome_text(solution, summary["phase_seconds"], summary["wall_seconds"]))
+    if measured is not None:
+        console.result("\n" + return_table(measured.learned, measured.heuristics))
+    return TrainedRun(folder.path, solution, summary)
+
+
+def measure(
+    game: Game, pair: PolicyPair, *, episodes: int, horizon: int, seed: int, n: int | None = None
+) -> Measurement:
+    """Roll out ``pair`` and the heuristics of the same k, all under one seed (see ``altmarl_torch.rollout``).
+
+    Raises:
+        ArgumentError: k > n, or a number is out of range.
+    """
+    started = time.perf_counter()
+
+    def run(candidate: PolicyPair) -> Rollouts:
+        return rollout(game, candidate, episodes=episodes, horizon=horizon, n=n, seed=seed)
+
+    learned = run(pair)
+    heuristics = {name: run(yardstick) for name, yardstick in heuristic_pairs(game, pair.k).items()}
+    return Measurement(learned, heuristics, time.perf_counter() - started)
+
+
+def _learn(config: TrainConfig, game: Game, folder: RunFolder, tracker: Tracker, console: Console) -> Solution:
+    return solve(
+        game,
+        config.k,
+        solver=config.solver,
+        m=config.m,
+        l_learner=config.l_learner,
+        objective=config.objective,
+        eta=config.eta,
+        accept=config.accept,
+        steps=config.steps,
+        seed=config.seed,
+        device=config.device,
+        callback=_recorder(folder, tracker, console),
+        progress=console.progress,
+    )
+
+
+def _recorder(folder: RunFolder, tracker: Tracker, console: Console) -> Callable[[Update], None]:
+    """A callback that tells the disk, TensorBoard and the reader of every proposal."""
+
+    def record(update: Update) -> None:
+        folder.append_update(update)
+        tracker.update(update)
+        console.say(update_line(update))
+
+    return record
+
+
+def _measure_unless_interrupted(config: TrainConfig, game: Game, solution: Solution) -> Measurement | None:
+    try:
+        return measure(game, solution, episodes=config.episodes, horizon=config.horizon, seed=config.seed)
+    except KeyboardInterrupt:
+        return None
+
+
+def _draw(folder: RunFolder, tracker: Tracker, solution: Solution, measured: Measurement | None) -> None:
+    """The figures, as PNG files and as TensorBoard images."""
+    figures = {Tag.VALUE_HISTORY: value_history_figure(solution.history)}
+    if measured is not None:
+        tracker.evaluation(measured.learned, measured.heuristics)
+        figures[Tag.OCCUPATION] = occupation_figure(measured.learned)
+    for tag, figure in figures.items():
+        save_png(figure, folder.path / f"{tag.partition('/')[2]}.png")
+        tracker.image(tag, figure)
+
+
+def _summary(
+    config: TrainConfig, game: Game, solution: Solution, measured: Measurement | None, started: float
+) -> dict[str, Any]:
+    """The content of summary.json, null where something was not measured."""
+    learned = measured.learned if measured else None
+    heuristics = measured.heuristics if measured else {}
+    rollout_seconds = measured.seconds if measured else 0.0
+    return {
+        "game": game.name,
+        "k": solution.k,
+        "n": game.n,
+        "solver": solution.solver,
+        "seed": solution.seed,
+        "episodes": config.episodes,
+        "horizon": config.horizon,
+        "return_mean": learned.mean if learned else None,
+        "return_sem": learned.sem if learned else None,
+        "mode_accuracy": learned.mode_accuracy if learned else None,
+        "heuristics": {name: {"return_mean": r.mean, "return_sem": r.sem} for name, r in heuristics.items()},
+        "value": solution.value,
+        "nash_gap": None,
+        "eta": solution.eta,
+        "eta_paper": solution.eta_paper,
+        "updates": len(solution.history),
+        "converged": solution.converged,
+        "interrupted": measured is None,
+        "wall_seconds": time.perf_counter() - started,
+        "phase_seconds": {**solution.phase_seconds, "rollout": rollout_seconds},
+        "versions": versions(),
+    }

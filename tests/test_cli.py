@@ -1,0 +1,276 @@
+"""The command line from end to end, on a game that is solved in no time."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from altmarl_torch import games, training
+from altmarl_torch.cli import main
+from altmarl_torch.runs import SUMMARY_KEYS, open_run, read_metrics
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["--game", "steer", "--k", "2", "--episodes", "20", "--horizon", "10"]
+FILES = {
+    "config.json",
+    "game.npz",
+    "metrics.jsonl",
+    "policy.npz",
+    "summary.json",
+    "occupation.png",
+    "value_history.png",
+}
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+def train(runs, *words):
+    return main(["train", *SMALL, "--runs-dir", str(runs), *words])
+
+
+def the_only_run(runs):
+    (folder,) = runs.iterdir()
+    return folder
+
+
+def summary_of(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+class TestTrain:
+    def test_the_script_runs_the_main_job(self, runs):
+        words = [sys.executable, ROOT / "train.py", *SMALL, "--runs-dir", runs]
+        done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""  # no terminal, no bar
+        folder = the_only_run(runs)
+        assert str(folder) in done.stdout
+        assert "tensorboard" in done.stdout
+        assert {path.name for path in folder.iterdir() if not path.name.startswith("events.")} == FILES
+
+    def test_it_prints_the_configuration_each_update_and_the_table(self, runs, capsys):
+        assert train(runs, "--seed", "3") == 0
+        text = capsys.readouterr().out
+        assert re.search(r"^  seed +3$", text, flags=re.MULTILINE)
+        assert len(re.findall(r"^step +\d+  (global|local)", text, flags=re.MULTILINE)) == len(
+            read_metrics(the_only_run(runs))
+        )
+        for name in ("learned (k = 2)", "hold + walk", "mode + walk", "uniform + uniform"):
+            assert re.search(rf"^  {re.escape(name)} +-?\d+\.\d+ +\d+\.\d+", text, flags=re.MULTILINE)
+
+    def test_quiet_prints_the_results_alone(self, runs, capsys):
+        assert train(runs, "--quiet") == 0
+        text = capsys.readouterr().out
+        assert "learned (k = 2)" in text
+        assert "step " not in text.replace("steps", "")
+
+    def test_the_summary_says_what_the_policy_is_worth(self, runs, capsys):
+        train(runs)
+        folder = the_only_run(runs)
+        summary = summary_of(folder)
+        assert list(summary) == list(SUMMARY_KEYS)
+        run = open_run(folder)
+        again = training.measure(run.game, run.solution, episodes=20, horizon=10, seed=0)
+        assert summary["return_mean"] == again.learned.mean
+        assert summary["return_sem"] == again.learned.sem
+        assert summary["updates"] == len(read_metrics(folder))
+        assert (summary["k"], summary["n"], summary["solver"]) == (2, 100, "tabular")
+        assert summary["nash_gap"] is None
+        assert not summary["interrupted"]
+        assert set(summary["phase_seconds"]) == {"g_learn", "l_learn", "evaluation", "rollout"}
+
+    def test_one_episode_has_no_standard_error(self, runs, capsys):
+        assert train(runs, "--episodes", "1") == 0
+        assert summary_of(the_only_run(runs))["return_sem"] is None
+
+    def test_a_seed_fixes_the_policy(self, runs, capsys):
+        train(runs / "a", "--seed", "5")
+        train(runs / "b", "--seed", "5")
+        first, second = (np.load(the_only_run(runs / x) / "policy.npz") for x in "ab")
+        for name in ("pi_g", "pi_l", "counts"):
+            np.testing.assert_array_equal(first[name], second[name])
+
+    def test_the_papers_eta_is_used_with_a_warning(self, runs, capsys):
+        assert train(runs, "--eta", "paper") == 0
+        streams = capsys.readouterr()
+        assert streams.err.startswith("warning: eta='paper' is vacuous here")
+        assert summary_of(the_only_run(runs))["eta"] == summary_of(the_only_run(runs))["eta_paper"]
+
+    def test_a_terminal_shows_a_bar(self, runs):
+        """The bar is drawn on a pseudo-terminal, and wiped away."""
+        ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (24, 100))
+        words = [sys.executable, ROOT / "train.py", *SMALL, "--game", "warehouse", "--k", "8", "--runs-dir", runs]
+        child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=theirs, cwd=ROOT)
+        os.close(theirs)
+        shown = b""
+        try:
+            while block := os.read(ours, 4096):
+                shown += block
+        except OSError:  # the other end is closed
+            pass
+        assert child.wait() == 0
+        assert b" sweeps" in shown
+
+
+class TestInterrupt:
+    def check(self, folder):
+        summary = summary_of(folder)
+        assert summary["interrupted"]
+        assert summary["return_mean"] is None
+        run = open_run(folder)
+        assert run.solution.pi_g.shape == (2, 3, 2)
+        assert (folder / "value_history.png").exists()
+        return summary
+
+    def test_while_learning_what_was_learned_is_saved(self, runs, capsys, monkeypatch):
+        seen = []
+
+        def press(line):
+            seen.append(line)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(training, "update_line", press)
+        assert train(runs) == 130
+        summary = self.check(the_only_run(runs))
+        assert len(seen) == summary["updates"] == 1
+        assert "interrupted" in capsys.readouterr().out
+
+    def test_while_measuring_the_policy_is_saved(self, runs, capsys, monkeypatch):
+        def press(*args, **kwargs):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(training, "rollout", press)
+        assert train(runs) == 130
+        self.check(the_only_run(runs))
+
+    def test_elsewhere_it_is_one_line(self, capsys, monkeypatch):
+        def press():
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(games, "describe", press)
+        assert main(["games"]) == 130
+        assert capsys.readouterr().err == "error: interrupted\n"
+
+    def test_a_signal_to_the_process_ends_it_cleanly(self, runs):
+        words = [sys.executable, ROOT / "train.py", "--k", "25", "--runs-dir", runs]
+        child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        while not (runs.exists() and list(runs.glob("*/events.*"))):
+            time.sleep(0.05)
+            assert child.poll() is None
+        child.stdout.readline()  # the configuration: learning begins
+        time.sleep(0.5)
+        child.send_signal(signal.SIGINT)
+        _, errors = child.communicate(timeout=60)
+        assert (child.returncode, errors) == (130, "")
+        assert summary_of(the_only_run(runs))["interrupted"]
+        open_run(the_only_run(runs))
+
+
+class TestEvaluate:
+    @pytest.fixture
+    def folder(self, runs, capsys):
+        train(runs)
+        capsys.readouterr()
+        return the_only_run(runs)
+
+    def test_it_gives_the_runs_own_result_again(self, folder, capsys):
+        assert main(["evaluate", str(folder)]) == 0
+        text = capsys.readouterr().out
+        assert "n = 100 agents over 10 steps, 20 episodes" in text
+        assert f"{summary_of(folder)['return_mean']:.3f}" in text
+
+    def test_it_takes_another_n_horizon_and_number_of_episodes(self, folder, capsys):
+        words = ["--n", "1000000", "--horizon", "5", "--episodes", "7", "--seed", "1"]
+        before = sorted((path.name, path.stat().st_mtime_ns) for path in folder.iterdir())
+        assert main(["evaluate", str(folder), *words]) == 0
+        assert "n = 1,000,000 agents over 5 steps, 7 episodes" in capsys.readouterr().out
+        assert sorted((path.name, path.stat().st_mtime_ns) for path in folder.iterdir()) == before
+
+    @pytest.mark.parametrize(
+        ("words", "code", "message"),
+        [
+            (["--n", "1"], 2, "error: k must be an integer in 1..1, not 2"),
+            (["--horizon", "0"], 2, "error: horizon must be an integer at least 1, not 0"),
+            (["--episodes", "few"], 2, "error: argument --episodes: invalid int value: 'few'"),
+        ],
+    )
+    def test_wrong_arguments(self, folder, capsys, words, code, message):
+        assert main(["evaluate", str(folder), *words]) == code
+        assert capsys.readouterr().err.startswith(message)
+
+    def test_no_run_there(self, tmp_path, capsys):
+        assert main(["evaluate", str(tmp_path / "nowhere")]) == 1
+        assert "is no run folder" in capsys.readouterr().err
+
+
+def test_games_are_listed_one_per_line(capsys):
+    assert main(["games"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == games.names()
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_the_package_is_a_command(capsys):
+    done = subprocess.run([sys.executable, "-m", "altmarl_torch", "games"], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "warehouse" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--k", "0"], "k must be an integer at least 1, not 0"),
+        (["train", "--k", "1001"], "k must be an integer in 1..1000, not 1001"),
+        (["train", "--k", "many"], "argument --k: invalid int value: 'many'"),
+        (["train", "--gamma", "1"], "gamma must be a number in [0, 1), not 1.0"),
+        (["train", "--game", "chess"], "no game is named 'chess'; the names are warehouse, "),
+        (["train", "--device", "abacus"], "device must be one of cpu"),
+        (["train", "--solver", "magic"], "argument --solver: invalid choice"),
+        (["train", "--speed", "9"], "unrecognized arguments: --speed 9"),
+        (["evaluate"], "the following arguments are required: RUN"),
+        (["fly"], "argument COMMAND: invalid choice: 'fly'"),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_and_code_2(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {message}")
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_fails_at_run_time_is_one_line_and_code_1(tmp_path, capsys):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert train(blocked) == 1
+    assert capsys.readouterr().err == f"error: {blocked}: File exists\n"
+
+
+def test_a_table_too_large_to_list_is_one_line_and_code_1(tmp_path, capsys):
+    assert main(["train", "--k", "900", "--quiet", "--runs-dir", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+
+
+def test_help_shows_every_command(capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main(["--help"])
+    assert leaving.value.code == 0
+    text = capsys.readouterr().out
+    assert all(command in text for command in ("train", "evaluate", "games"))

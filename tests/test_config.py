@@ -1,0 +1,123 @@
+"""The configuration: every field is a flag, a key and a check."""
+
+import argparse
+import dataclasses
+
+import pytest
+
+from altmarl_torch.config import TrainConfig, add_arguments, from_arguments
+from altmarl_torch.errors import AltMarlError, ArgumentError
+from altmarl_torch.games import steer
+
+
+def parse(*words):
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_arguments(parser)
+    return from_arguments(parser.parse_args(words))
+
+
+def test_no_flags_give_the_defaults():
+    assert parse() == TrainConfig()
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "field", "value"),
+    [
+        ("--game", "steer", "game", "steer"),
+        ("--k", "3", "k", 3),
+        ("--n", "12", "n", 12),
+        ("--gamma", "0.5", "gamma", 0.5),
+        ("--l-learner", "dp", "l_learner", "dp"),
+        ("--objective", "own", "objective", "own"),
+        ("--m", "30", "m", 30),
+        ("--eta", "paper", "eta", "paper"),
+        ("--eta", "0.25", "eta", 0.25),
+        ("--accept", "all-states", "accept", "all-states"),
+        ("--steps", "2", "steps", 2),
+        ("--seed", "7", "seed", 7),
+        ("--runs-dir", "elsewhere", "runs_dir", "elsewhere"),
+    ],
+)
+def test_a_flag_sets_its_field_and_no_other(flag, text, field, value):
+    assert parse(flag, text) == dataclasses.replace(TrainConfig(), **{field: value})
+
+
+def test_quiet_is_a_switch():
+    assert parse("--quiet").quiet
+
+
+def test_every_field_has_help_and_its_default_in_the_help():
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    text = " ".join(parser.format_help().split())
+    for field in dataclasses.fields(TrainConfig):
+        assert field.metadata["help"], field.name
+        assert f"--{field.name.replace('_', '-')}" in text
+        assert field.metadata["help"] in text
+        if field.name != "quiet":
+            assert f"(default: {field.metadata['unset'] or field.default})" in text
+
+
+def test_a_configuration_survives_the_round_trip_through_its_record():
+    config = TrainConfig(game="steer", k=2, eta=0.5, gamma=0.9, quiet=True)
+    assert TrainConfig.from_dict(config.as_dict()) == config
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("k", 0, "k must be an integer at least 1, not 0"),
+        ("k", 2.5, "k must be an integer at least 1, not 2.5"),
+        ("n", 0, r"n must be an integer in 1\.\.\d+, not 0"),
+        ("m", 0, r"m must be an integer in 1\.\.1000000, not 0"),
+        ("steps", 0, r"steps must be an integer in 1\.\.1000000, not 0"),
+        ("episodes", 0, "episodes must be an integer at least 1"),
+        ("horizon", -1, "horizon must be an integer at least 1"),
+        ("seed", -1, r"seed must be an integer in 0\.\."),
+        ("gamma", 1.0, r"gamma must be a number in \[0, 1\), not 1.0"),
+        ("gamma", float("nan"), r"gamma must be a number in \[0, 1\)"),
+        ("eta", "loose", "eta must be a number in .* one of auto, paper, not 'loose'"),
+        ("eta", -0.1, "eta must be a number"),
+        ("eta", float("inf"), "eta must be a number"),
+        ("solver", "magic", "solver must be one of tabular; not 'magic'"),
+        ("accept", "any", "accept must be one of mean, all-states; not 'any'"),
+        ("quiet", "yes", "quiet must be true or false, not 'yes'"),
+        ("runs_dir", None, "runs_dir must be text, not None"),
+    ],
+)
+def test_what_is_out_of_range_is_refused_with_the_range(field, value, message):
+    with pytest.raises(ArgumentError, match=message):
+        TrainConfig(**{field: value})
+
+
+def test_an_unknown_key_of_a_record_is_named():
+    with pytest.raises(ArgumentError, match="no option is called colour; the options are game, k"):
+        TrainConfig.from_dict({"colour": "blue"})
+
+
+def test_n_and_gamma_replace_the_games_own():
+    game = TrainConfig(game="steer", k=2, n=7, gamma=0.5).build_game()
+    assert (game.n, game.gamma) == (7, 0.5)
+    assert TrainConfig(game="steer", k=2).build_game().n == steer().n
+
+
+def test_a_game_comes_from_a_file(tmp_path):
+    path = tmp_path / "mine.npz"
+    steer(n=9).save(path)
+    assert TrainConfig(game=str(path), k=9).build_game().n == 9
+    assert TrainConfig(game=str(path), k=9, n=30).build_game().n == 30
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"game": "wharehouse"}, "no game is named 'wharehouse'.*warehouse, steer.*did you mean 'warehouse'"),
+        ({"game": "nowhere.npz"}, "game 'nowhere.npz': there is no such file"),
+        ({"device": "abacus"}, "device must be one of cpu.* on this machine; not 'abacus'"),
+        ({"game": "steer", "k": 101}, r"k must be an integer in 1\.\.100, not 101"),
+    ],
+)
+def test_what_only_the_machine_or_the_game_can_judge_is_refused_when_the_game_is_built(fields, message):
+    config = TrainConfig(**fields)
+    with pytest.raises(AltMarlError, match=message):
+        config.build_game()
