@@ -28,7 +28,7 @@ from altmarl_torch.fixed_point import LARGE, History, solve_fixed_point
 
 __all__ = ["JointValue", "joint_value", "occupancy"]
 
-RELATIVE_TOLERANCE, RELATIVE_TOLERANCE_LARGE = 1e-7, 3e-5
+RELATIVE_TOLERANCE, RELATIVE_TOLERANCE_LARGE = 1e-7, 1e-4
 """Default error of a value, relative to V_max = r~/(1-gamma); the second for tables of `LARGE` size."""
 
 DIRECT = 400
@@ -77,7 +77,7 @@ def joint_value(
 
 
 def value_tolerance(surrogate: Surrogate) -> float:
-    """The default error of a value: 1e-7 V_max (3e-5 for large tables), or 1e-12 where all rewards are zero."""
+    """The default error of a value: 1e-7 V_max (1e-4 for large tables), or 1e-12 where all rewards are zero."""
     large = surrogate.local_reward.numel() >= LARGE
     return max((RELATIVE_TOLERANCE_LARGE if large else RELATIVE_TOLERANCE) * surrogate.game.v_max, 1e-12)
 
