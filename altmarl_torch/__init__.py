@@ -13,6 +13,7 @@ ones; everything else may change.
 
 from altmarl_torch import errors, games, heuristics, policies, tabular, theory
 from altmarl_torch.alternation import Decision, Update
+from altmarl_torch.certificate import Certificate, Gap, certify
 from altmarl_torch.errors import (
     AltMarlError,
     ArgumentError,
@@ -23,10 +24,13 @@ from altmarl_torch.errors import (
     SizeError,
 )
 from altmarl_torch.evaluation import JointValue, joint_value
+from altmarl_torch.finite import paired_difference, population_value
 from altmarl_torch.game import Game
 from altmarl_torch.initial import InitialLaw
 from altmarl_torch.kernels import CountKernel, SampledCountKernel
+from altmarl_torch.noise import bellman_noise
 from altmarl_torch.rollout import Rollouts, rollout
+from altmarl_torch.rollout_gaps import rollout_gaps
 from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.solution import Solution
 from altmarl_torch.solver import solve
@@ -36,12 +40,14 @@ __version__ = "0.1.0"
 __all__ = [
     "AltMarlError",
     "ArgumentError",
+    "Certificate",
     "CountKernel",
     "CountSimplex",
     "Decision",
     "FileFormatError",
     "Game",
     "GameError",
+    "Gap",
     "InitialLaw",
     "JointValue",
     "KernelError",
@@ -51,12 +57,17 @@ __all__ = [
     "SizeError",
     "Solution",
     "Update",
+    "bellman_noise",
+    "certify",
     "errors",
     "games",
     "heuristics",
     "joint_value",
+    "paired_difference",
     "policies",
+    "population_value",
     "rollout",
+    "rollout_gaps",
     "solve",
     "tabular",
     "theory",

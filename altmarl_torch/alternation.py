@@ -25,7 +25,7 @@ rule           accept                     reject                      otherwise
 69 % improve every state. Under `mean`, the default, the loop ends when both players in succession have nothing to gain.
 On "reject" and "terminate" the current policy stays, as printed.
 
-**eta.** The paper's is vacuous, 2 eta >= V_max, for every k <= 704 (`theory.eta_algorithm_3`): read literally,
+**eta.** The paper's is vacuous, 2 eta >= V_max, for every k <= 655 (`theory.eta_algorithm_3`): read literally,
 Algorithm 3 returns its uniform start. `"paper"` computes it, uses it and warns; the default, `"auto"`, is the largest
 of 1e-3 V_max, two standard errors of the values compared (zero where they are exact), and the bound on their error.
 Both are logged with every update. With `mean` and `"auto"` eta decides when to *stop*, not what to return: a proposal

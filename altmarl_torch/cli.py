@@ -1,4 +1,4 @@
-"""The command line: ``altmarl train | evaluate | games``; ``python train.py`` is ``altmarl train``.
+"""The command line: ``altmarl train | evaluate | certify | games``; ``python train.py`` is ``altmarl train``.
 
 Exit codes: 0 done, 1 something failed at run time (a file, a table too large to build), 2 an argument is wrong, 130
 ended by Ctrl-C with what was learned so far saved.  An error that this package or the file system raises on purpose is
@@ -7,19 +7,23 @@ one line on standard error, ``error: ...``; a traceback means a bug.  Warnings o
 """
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 from tqdm import tqdm
 
 from altmarl_torch import games
-from altmarl_torch.config import add_arguments, from_arguments
+from altmarl_torch.bounds import bounds_json, bounds_table, bounds_text
+from altmarl_torch.certificate import PARTS, certify
+from altmarl_torch.config import TrainConfig, add_arguments, from_arguments
 from altmarl_torch.errors import AltMarlError, ArgumentError
-from altmarl_torch.report import Console, return_table, tensorboard_command
-from altmarl_torch.runs import open_run
+from altmarl_torch.report import Console, certificate_text, return_table, tensorboard_command
+from altmarl_torch.runs import RunFolder, open_run
 from altmarl_torch.training import measure, train
 
 __all__ = ["main"]
@@ -76,9 +80,50 @@ def _parser() -> _Parser:
     ):
         evaluate_parser.add_argument(f"--{flag}", type=int, metavar=flag.upper(), help=meaning)
     evaluate_parser.set_defaults(run=_evaluate)
+    certify_parser = commands.add_parser(
+        "certify", help="bound how far a finished run is from an equilibrium", description=_certify.__doc__
+    )
+    certify_parser.add_argument("folder", metavar="RUN", help="a run folder")
+    certify_parser.add_argument(
+        "--quick", action="store_true", help="leave out the deviation of all local agents together, which takes longest"
+    )
+    certify_parser.set_defaults(run=_certify)
+    _add_bounds(commands)
     games_parser = commands.add_parser("games", help="list the named games", description=_games.__doc__)
     games_parser.set_defaults(run=_games)
     return parser
+
+
+def _add_bounds(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    parser = commands.add_parser(
+        "bounds", help="the paper's schedules, bounds and sizes for a game", description=_bounds.__doc__
+    )
+    parser.add_argument("--game", default="warehouse", metavar="GAME", help="as for train (default: %(default)s)")
+    parser.add_argument(
+        "--k", type=_whole_numbers, default="1,10,20,50", metavar="K,K,...", help="the columns (default: %(default)s)"
+    )
+    parser.add_argument("--n", type=int, metavar="N", help="how many local agents there are (default: the game's own)")
+    parser.add_argument("--gamma", type=float, metavar="GAMMA", help="discount factor (default: the game's own)")
+    parser.add_argument(
+        "--m", type=int, default=30, metavar="M", help="draws per Bellman update in Lemma B.35 (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--delta",
+        type=float,
+        default=0.05,
+        metavar="DELTA",
+        help="failure probability where a statement leaves it open (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    parser.set_defaults(run=_bounds)
+
+
+def _whole_numbers(text: str) -> list[int]:
+    """``"1,10,20"`` is [1, 10, 20]."""
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers like 1,10,20") from None
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -98,6 +143,25 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     asked = {name: getattr(run.config, name) if value is None else value for name, value in given.items()}
     measured = measure(run.game, run.solution, n=arguments.n, **asked)
     print(return_table(measured.learned, measured.heuristics))
+    return DONE
+
+
+def _certify(arguments: argparse.Namespace) -> int:
+    """Compute what either player of a finished run could gain by deviating; writes certificate.json into its folder."""
+    run = open_run(arguments.folder)
+    with Console() as console:
+        parts = [part for part in PARTS if part != "shared" or not arguments.quick]
+        certificate = certify(run.game, run.solution, parts=parts, progress=console.progress)
+        RunFolder(Path(arguments.folder)).write_certificate(certificate)
+        console.result(certificate_text(certificate))
+    return DONE
+
+
+def _bounds(arguments: argparse.Namespace) -> int:
+    """Everything that the paper's numbered statements say about a game, and where that is nothing ("vacuous")."""
+    game = TrainConfig(game=arguments.game, k=1, n=arguments.n, gamma=arguments.gamma).build_game()
+    table = bounds_table(game, arguments.k, m=arguments.m, delta=arguments.delta)
+    print(json.dumps(bounds_json(table), allow_nan=False, indent=2) if arguments.json else bounds_text(table))
     return DONE
 
 

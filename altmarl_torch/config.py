@@ -20,7 +20,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -35,6 +35,7 @@ from altmarl_torch.tabular.l_learn import Objective
 
 __all__ = ["TrainConfig", "add_arguments", "from_arguments"]
 
+Certify = Literal["auto", "always", "never"]
 ETA_WORDS = ("auto", "paper")
 MOST_STEPS = MOST_DRAWS = 10**6
 LARGEST_SEED = 2**63 - 1  # what a torch.Generator takes
@@ -107,6 +108,13 @@ class TrainConfig:
         metadata=_flag("UPDATE compares means over the initial law, or every state", choices=get_args(Acceptance)),
     )
     steps: int = field(default=10, metadata=_flag("alternations at most; each proposes one policy per player", int))
+    certify: Certify = field(
+        default="auto",
+        metadata=_flag(
+            "certify the equilibrium at the end; auto: those parts that cost less than the training did",
+            choices=get_args(Certify),
+        ),
+    )
     episodes: int = field(default=750, metadata=_flag("episodes of the final evaluation", int))
     horizon: int = field(default=100, metadata=_flag("steps per episode of the final evaluation", int))
     seed: int = field(default=0, metadata=_flag("seed of everything random", int))

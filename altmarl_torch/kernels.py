@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 1e-10
 """Largest bound on the relative rounding error at which pair moves are used."""
 
-PREFERRED_DENSE = 512
+PREFERRED_DENSE = 256
 """Up to this many counts a dense matrix is faster than pair moves."""
 
 LARGEST_DENSE = 6000
@@ -79,6 +79,8 @@ class CountKernel:
         P: `[sl, sl']`, law of one agent's next state given its state.
         k: number of agents, at least 0.
         plan: shared by kernels on one simplex; made here when missing.
+        keep: keep the binomial matrices of pair moves between applications, instead of making them each time (they
+            are cheap to make, but a thousand kernels of k = 50 would hold gigabytes).
 
     Attributes:
         form: "dense" or "pair moves".
@@ -90,48 +92,46 @@ class CountKernel:
         KernelError: P has no accurate factors, and the simplex is too large for a dense matrix.
     """
 
-    def __init__(self, P: Tensor, k: int, *, plan: PairPlan | None = None) -> None:
+    def __init__(self, P: Tensor, k: int, *, plan: PairPlan | None = None, keep: bool = True) -> None:
         P = check_matrix(P)
         self.plan = plan or PairPlan(CountSimplex(k, len(P), P.device))
         self.simplex = self.plan.simplex
         self.simplex.require_listed()
-        self.form, self.error_bound = "dense", torch.finfo(torch.float64).eps
-        self._moves: PairMoves | None = None
+        self.form, self.error_bound, self._keep = "dense", torch.finfo(torch.float64).eps, keep
         self._tables: dict[tuple[torch.dtype, bool], list[list[Tensor]]] = {}
-        if self.simplex.size > PREFERRED_DENSE:
-            self._factor(P)
+        self._moves = self._factor(P) if self.simplex.size > PREFERRED_DENSE else None
         if self._moves is None:
-            self._tables[torch.float64, False] = [[dense_kernel(P, self.simplex)]]
+            self._dense = dense_kernel(P, self.simplex)
 
-    def _factor(self, P: Tensor) -> None:
-        """Use pair moves where they are accurate and fit; refuse where a dense matrix would not fit either."""
+    def _factor(self, P: Tensor) -> PairMoves | None:
+        """Pair moves where they are accurate and fit, None for a dense matrix; refused where neither will do."""
         k, fits = self.simplex.k, len(P) * (len(P) - 1) * (self.simplex.k + 1) ** 3 // 6 <= LARGEST_LAWS
         moves = factor_pairs(P, k) if len(P) > 2 and fits else None
         if moves is not None and moves.error_bound(k) <= TOLERANCE:
-            self.form, self._moves, self.error_bound = "pair moves", moves, moves.error_bound(k)
-            laws = binomial_matrices(moves.chances.to(P.device), k)
-            self._tables[torch.float64, False] = [[law[m] for law in laws] for m in range(len(moves.pairs))]
+            self.form, self.error_bound = "pair moves", moves.error_bound(k)
             # E_Pi renames the states that the moves arrive in: the value at h' is that of the relabelled counts
             inverse = sorted(range(len(P)), key=moves.relabel.__getitem__)
-            self._renamed = self.simplex.rank(self.simplex.counts[:, inverse])
-        elif self.simplex.size > LARGEST_DENSE:
+            self._renamed = None if inverse == sorted(inverse) else self.simplex.rank(self.simplex.counts[:, inverse])
+            return moves
+        if self.simplex.size > LARGEST_DENSE:
             bound = "none was found" if moves is None else f"its error bound is {moves.error_bound(k):.1g}"
             raise KernelError(
                 f"no exact kernel for k = {k} agents over {len(P)} local states ({self.simplex.size:,} counts): a "
                 f"factorization into pair moves must have an error bound of at most {TOLERANCE:.0e} ({bound}), and a "
                 f"dense matrix at most {LARGEST_DENSE:,} rows; use the sampled operator (an integer m) or a smaller k"
             )
+        return None
 
-    def _laws(self, dtype: torch.dtype, adjoint: bool) -> list[list[Tensor]]:
-        """The matrices in the type of the values, transposed for laws; made when first needed."""
-        if (dtype, adjoint) not in self._tables:
-            exact = self._tables[torch.float64, False]
-            self._tables[dtype, adjoint] = [[(law.T if adjoint else law).to(dtype) for law in move] for move in exact]
-        return self._tables[dtype, adjoint]
-
-    @property
-    def _is_relabelled(self) -> bool:
-        return self._moves is not None and list(self._moves.relabel) != sorted(self._moves.relabel)
+    def _laws(self, moves: PairMoves, dtype: torch.dtype, adjoint: bool) -> list[list[Tensor]]:
+        """The binomial matrices `[move][d]` in the type of the values, transposed for laws."""
+        if (dtype, adjoint) in self._tables:
+            return self._tables[dtype, adjoint]
+        exact = binomial_matrices(moves.chances.to(self.simplex.device), self.simplex.k)
+        laws = [(law.mT if adjoint else law).to(dtype) for law in exact]
+        table = [[law[m] for law in laws] for m in range(len(moves.pairs))]
+        if self._keep:
+            self._tables[dtype, adjoint] = table
+        return table
 
     def expect(self, values: Tensor) -> Tensor:
         """E[values(h') | h]: `[N, ...]` to `[N, ...]`, in the type of the values."""
@@ -144,16 +144,24 @@ class CountKernel:
     def _apply(self, values: Tensor, *, adjoint: bool) -> Tensor:
         if values.shape[:1] != (self.simplex.size,):
             raise ArgumentError(f"{self.simplex!r}: the values have {tuple(values.shape)} entries, [N, ...] is needed")
-        flat, laws = values.reshape(self.simplex.size, -1).contiguous(), self._laws(values.dtype, adjoint)
-        if self._moves is None:
-            return (laws[0][0] @ flat).reshape(values.shape)
-        if self._is_relabelled and not adjoint:
-            flat = flat[self._renamed]
+        flat = values.reshape(self.simplex.size, -1).contiguous()
         with one_thread():
-            moved = apply_moves(self.plan, self._moves.pairs, laws, flat, adjoint=adjoint)
-        if self._is_relabelled and adjoint:
-            moved = torch.empty_like(moved).index_copy_(0, self._renamed, moved)
+            moved = self._move(flat, adjoint) if self._moves else self._multiply(flat, adjoint)
         return moved.reshape(values.shape)
+
+    def _multiply(self, values: Tensor, adjoint: bool) -> Tensor:
+        dense = self._dense.to(values.dtype)
+        return (dense.T if adjoint else dense) @ values
+
+    def _move(self, values: Tensor, adjoint: bool) -> Tensor:
+        assert self._moves is not None
+        laws = self._laws(self._moves, values.dtype, adjoint)
+        if self._renamed is not None and not adjoint:
+            values = values[self._renamed]
+        moved = apply_moves(self.plan, self._moves.pairs, laws, values, adjoint=adjoint)
+        if self._renamed is not None and adjoint:
+            moved = torch.empty_like(moved).index_copy_(0, self._renamed, moved)
+        return moved
 
 
 class SampledCountKernel:

@@ -5,6 +5,7 @@ the one thing that prints.  Results go to standard output, the bar to standard e
 a log file holds lines, not the leavings of a bar.
 """
 
+import math
 import shlex
 import sys
 from collections.abc import Mapping
@@ -15,12 +16,21 @@ from typing import Any
 from tqdm import tqdm
 
 from altmarl_torch.alternation import Decision, Update
+from altmarl_torch.certificate import Certificate
 from altmarl_torch.config import TrainConfig
 from altmarl_torch.game import Game
 from altmarl_torch.rollout import Rollouts
 from altmarl_torch.solution import Solution
 
-__all__ = ["Console", "configuration_text", "outcome_text", "return_table", "tensorboard_command", "update_line"]
+__all__ = [
+    "Console",
+    "certificate_text",
+    "configuration_text",
+    "outcome_text",
+    "return_table",
+    "tensorboard_command",
+    "update_line",
+]
 
 
 class Console:
@@ -116,6 +126,30 @@ def outcome_text(solution: Solution, phase_seconds: Mapping[str, float], wall_se
         "seconds": f"{wall_seconds:.2f} ({phases})",
     }
     return "\n".join(f"{name:<12} {fact}" for name, fact in facts.items())
+
+
+def certificate_text(certificate: Certificate) -> str:
+    """The gaps, each with its kind: what is exact, what is bounded, and what the pair is an equilibrium up to."""
+    rows = {
+        "global agent": certificate.global_deviation,
+        "all local agents": certificate.shared_deviation,
+        "one, for the team": certificate.single_team,
+        "one, for itself": certificate.single_own,
+    }
+    lines = [
+        f"certificate of the {certificate.k:,}-agent game: what a deviation gains, {certificate.initial_law}",
+        f"  {'who deviates':<17}  {'at least':>10}  {'at most':>10}  {'kind':<9}  {'num. error':>10}  {'seconds':>7}",
+    ]
+    for name, gap in rows.items():
+        if gap is not None:
+            upper = "-" if math.isinf(gap.upper) else f"{gap.upper:.4g}"
+            lines.append(
+                f"  {name:<17}  {gap.lower:>10.4g}  {upper:>10}  {gap.kind:<9}  {gap.error:>10.1e}  {gap.seconds:>7.2f}"
+            )
+    if certificate.nash_gap is not None:
+        share = f" ({certificate.nash_gap / abs(certificate.value):.2%} of the value)" if certificate.value else ""
+        lines.append(f"  an epsilon-equilibrium for epsilon = {certificate.nash_gap:.4g}{share}")
+    return "\n".join(lines)
 
 
 def tensorboard_command(logdir: str) -> str:

@@ -5,6 +5,7 @@
         game.npz               the game itself (tables, n, gamma, initial law): nothing has to be guessed later
         metrics.jsonl          what happened: one line per proposal, appended as it is decided
         policy.npz             what was learned: pi_l, counts, pi_g
+        certificate.json       how far that is from an equilibrium (where it was certified)
         summary.json           what it is worth: returns, value, tolerances, seconds, versions
         occupation.png, value_history.png, events.out.tfevents.*
 
@@ -36,6 +37,7 @@ import torch
 
 from altmarl_torch import __version__
 from altmarl_torch.alternation import Update
+from altmarl_torch.certificate import Certificate
 from altmarl_torch.config import TrainConfig
 from altmarl_torch.errors import AltMarlError, FileFormatError
 from altmarl_torch.game import Game
@@ -44,6 +46,7 @@ from altmarl_torch.solution import Solution
 __all__ = ["Run", "RunFolder", "create_run", "open_run", "read_metrics", "versions"]
 
 CONFIG, GAME, METRICS, POLICY, SUMMARY = "config.json", "game.npz", "metrics.jsonl", "policy.npz", "summary.json"
+CERTIFICATE = "certificate.json"
 
 SUMMARY_KEYS = (
     *("game", "k", "n", "solver", "seed", "episodes", "horizon"),
@@ -66,6 +69,10 @@ class RunFolder:
         """Add one line to metrics.jsonl, at once on disk."""
         with (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(_to_json(dataclasses.asdict(update), indent=None) + "\n")
+
+    def write_certificate(self, certificate: Certificate) -> None:
+        """Write certificate.json, atomically."""
+        _write_json(self.path / CERTIFICATE, certificate.as_dict())
 
     def save_policy(self, solution: Solution) -> None:
         """Write policy.npz."""

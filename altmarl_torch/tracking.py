@@ -9,6 +9,7 @@ and a test holds the two together.  The groups:
     theory        what the paper's formulas say                 x = number of the proposal
     time          wall seconds, per proposal and per phase      x = number of the proposal; phases: x = the last one
     eval          Algorithm 4 on n agents, once, at the end     x = number of the last proposal
+    certificate   what a deviation gains, once, at the end      x = number of the last proposal
 
 **Hyper-parameters** go into the same event file as everything else.  ``SummaryWriter.add_hparams`` would open a second
 run in a sub-folder instead, so the three protocol messages that it consists of are written here one by one: what the
@@ -25,6 +26,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as untyped_hparams
 
 from altmarl_torch.alternation import Decision, Update
+from altmarl_torch.certificate import Certificate
 from altmarl_torch.config import TrainConfig
 from altmarl_torch.game import Game
 from altmarl_torch.plots import pixels
@@ -39,6 +41,7 @@ class Tag(StrEnum):
     """Every tag there is."""
 
     VALUE = "alternation/value"
+    POTENTIAL = "alternation/potential"
     VALUE_PROPOSED = "alternation/value_proposed"
     ACCEPTED = "alternation/accepted"
     ADOPTED = "alternation/adopted"
@@ -51,6 +54,12 @@ class Tag(StrEnum):
     L_LEARN_ROUNDS = "l_learn/rounds"
     L_LEARN_CHANGES_TRIED = "l_learn/changes_tried"
     L_LEARN_OBJECTIVE_VALUE = "l_learn/objective_value"
+    GLOBAL_GAP = "certificate/global_gap"
+    LOCAL_GAP = "certificate/local_gap"
+    LOCAL_GAP_LOWER = "certificate/local_gap_lower"
+    NASH_GAP = "certificate/nash_gap"
+    SINGLE_TEAM_GAP = "certificate/single_team_gap"
+    SINGLE_OWN_GAP = "certificate/single_own_gap"
     RETURN_MEAN = "eval/return_mean"
     RETURN_SEM = "eval/return_sem"
     MODE_ACCURACY = "eval/mode_accuracy"
@@ -63,6 +72,7 @@ class Tag(StrEnum):
     TIME_L_LEARN = "time/l_learn"
     TIME_EVALUATION = "time/evaluation"
     TIME_ROLLOUT = "time/rollout"
+    TIME_CERTIFICATE = "time/certificate"
     TIME_TOTAL = "time/total"
 
     @classmethod
@@ -106,6 +116,7 @@ class Tracker:
         """One proposal of one player: the groups alternation, g_learn, l_learn, theory and time."""
         self._count += 1
         self._scalar(Tag.VALUE, update.value)
+        self._scalar(Tag.POTENTIAL, update.value)
         self._scalar(Tag.VALUE_PROPOSED, update.value_proposed)
         self._scalar(Tag.ACCEPTED, float(update.decision is Decision.ACCEPT))
         self._scalar(Tag.ADOPTED, float(update.adopted))
@@ -126,6 +137,21 @@ class Tracker:
             self._scalar(Tag.MODE_ACCURACY, learned.mode_accuracy)
         for name, rollouts in heuristics.items():
             self._scalar(Tag.of_heuristic(name), rollouts.mean)
+
+    def certificate(self, certificate: Certificate) -> None:
+        """What a deviation gains, where it was computed: the group certificate."""
+        shared, team, own = certificate.shared_deviation, certificate.single_team, certificate.single_own
+        numbers = {
+            Tag.GLOBAL_GAP: certificate.global_gap,
+            Tag.LOCAL_GAP: certificate.local_gap,
+            Tag.LOCAL_GAP_LOWER: None if shared is None else shared.lower,
+            Tag.NASH_GAP: certificate.nash_gap,
+            Tag.SINGLE_TEAM_GAP: None if team is None else team.upper,
+            Tag.SINGLE_OWN_GAP: None if own is None else own.upper,
+        }
+        for tag, number in numbers.items():
+            if number is not None:
+                self._scalar(tag, number)
 
     def seconds(self, phases: dict[str, float]) -> None:
         """Wall seconds by phase: the group time."""

@@ -4,6 +4,7 @@
 
     learn     alternate best responses on the k-agent surrogate; each proposal becomes a line, a metric, a few tags
     save      the policy first: whatever happens later, what was learned is on disk
+    certify   what either player could gain by deviating; those parts that cost less than the training did
     measure   the pair's return on n agents (Algorithm 4), beside the heuristics' under the same seed
     draw      occupation over time, and the value proposal by proposal
     sum up    summary.json
@@ -20,19 +21,30 @@ from pathlib import Path
 from typing import Any
 
 from altmarl_torch.alternation import Update
+from altmarl_torch.certificate import ENUMERATED_POLICIES, LARGEST_CHOICE, PARTS, Certificate, Part, certify
 from altmarl_torch.config import TrainConfig
+from altmarl_torch.deviations import number_of_local_policies
 from altmarl_torch.game import Game
 from altmarl_torch.heuristics import heuristic_pairs
 from altmarl_torch.plots import occupation_figure, save_png, value_history_figure
 from altmarl_torch.policies import PolicyPair
-from altmarl_torch.report import Console, configuration_text, outcome_text, return_table, update_line
+from altmarl_torch.report import Console, certificate_text, configuration_text, outcome_text, return_table, update_line
 from altmarl_torch.rollout import Rollouts, rollout
 from altmarl_torch.runs import RunFolder, create_run, versions
 from altmarl_torch.solution import Solution
 from altmarl_torch.solver import solve
 from altmarl_torch.tracking import Tag, Tracker
 
-__all__ = ["Measurement", "TrainedRun", "measure", "train"]
+__all__ = ["Measurement", "TrainedRun", "affordable_parts", "measure", "train"]
+
+SWEEPS_PER_PROBLEM = 15
+"""Bellman updates that one more fixed point takes, from a start as good as the learned values."""
+
+SECONDS_PER_POLICY = 0.006
+"""One evaluation of a local policy on a chain that is small enough to enumerate them."""
+
+PATIENCE_SECONDS = 2.0
+"""A certificate that should take no longer than this is always made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,12 +91,20 @@ def train(config: TrainConfig, console: Console) -> TrainedRun:
     with Tracker(folder.path, config, game) as tracker:
         solution = _learn(config, game, folder, tracker, console)
         folder.save_policy(solution)
-        measured = None if solution.interrupted else _measure_unless_interrupted(config, game, solution)
+        certificate, measured = None, None
+        try:
+            if not solution.interrupted:
+                certificate = _certify(config, game, solution, folder, tracker, console)
+                measured = measure(game, solution, episodes=config.episodes, horizon=config.horizon, seed=config.seed)
+        except KeyboardInterrupt:
+            pass  # what has been found so far is kept; the summary says that the run was interrupted
         _draw(folder, tracker, solution, measured)
-        summary = _summary(config, game, solution, measured, started)
+        summary = _summary(config, game, solution, certificate, measured, started)
         folder.write_summary(summary)
         tracker.seconds(summary["phase_seconds"] | {"total": summary["wall_seconds"]})
     console.result("\n" + outcome_text(solution, summary["phase_seconds"], summary["wall_seconds"]))
+    if certificate is not None:
+        console.result("\n" + certificate_text(certificate))
     if measured is not None:
         console.result("\n" + return_table(measured.learned, measured.heuristics))
     return TrainedRun(folder.path, solution, summary)
@@ -137,11 +157,39 @@ def _recorder(folder: RunFolder, tracker: Tracker, console: Console) -> Callable
     return record
 
 
-def _measure_unless_interrupted(config: TrainConfig, game: Game, solution: Solution) -> Measurement | None:
-    try:
-        return measure(game, solution, episodes=config.episodes, horizon=config.horizon, seed=config.seed)
-    except KeyboardInterrupt:
+def _certify(
+    config: TrainConfig, game: Game, solution: Solution, folder: RunFolder, tracker: Tracker, console: Console
+) -> Certificate | None:
+    """Certify what the configuration asks for, and write it down; None if that is nothing."""
+    parts = {"always": PARTS, "never": (), "auto": affordable_parts(game, solution)}[config.certify]
+    if not parts:
         return None
+    certificate = certify(game.to(config.device), solution, parts=parts, progress=console.progress)
+    folder.write_certificate(certificate)
+    tracker.certificate(certificate)
+    return certificate
+
+
+def affordable_parts(game: Game, solution: Solution) -> tuple[Part, ...]:
+    """The parts of a certificate that should cost less, together, than the training did (or than a few seconds).
+
+    Costs are counted in fixed points of the surrogate, timed by the Bellman updates of the training: one agent's
+    deviation works on |S_l| times as many values, for two payoffs; the shared one maximises over |A_l|^|S_l| kernels.
+    Where policies are few they are evaluated one by one instead.
+    """
+    spent = sum(solution.phase_seconds.values())
+    fixed_point = SWEEPS_PER_PROBLEM * spent / max(1, sum(update.sweeps for update in solution.history))
+    policies, choices = number_of_local_policies(game), game.num_al**game.num_sl
+    costs: dict[Part, float] = {"global": fixed_point, "shared": choices * fixed_point}
+    costs["single"] = 2 * game.num_sl * fixed_point
+    if policies <= ENUMERATED_POLICIES:
+        costs |= {"shared": policies * SECONDS_PER_POLICY, "single": 2 * policies * SECONDS_PER_POLICY}
+    left, parts = max(spent, PATIENCE_SECONDS), []
+    for part in PARTS:
+        if costs[part] <= left and (part != "shared" or min(choices, policies) <= LARGEST_CHOICE):
+            left -= costs[part]
+            parts.append(part)
+    return tuple(parts)
 
 
 def _draw(folder: RunFolder, tracker: Tracker, solution: Solution, measured: Measurement | None) -> None:
@@ -156,12 +204,20 @@ def _draw(folder: RunFolder, tracker: Tracker, solution: Solution, measured: Mea
 
 
 def _summary(
-    config: TrainConfig, game: Game, solution: Solution, measured: Measurement | None, started: float
+    config: TrainConfig,
+    game: Game,
+    solution: Solution,
+    certificate: Certificate | None,
+    measured: Measurement | None,
+    started: float,
 ) -> dict[str, Any]:
     """The content of summary.json, null where something was not measured."""
     learned = measured.learned if measured else None
     heuristics = measured.heuristics if measured else {}
-    rollout_seconds = measured.seconds if measured else 0.0
+    more_seconds = {
+        "rollout": measured.seconds if measured else 0.0,
+        "certificate": certificate.seconds if certificate else 0.0,
+    }
     return {
         "game": game.name,
         "k": solution.k,
@@ -175,13 +231,13 @@ def _summary(
         "mode_accuracy": learned.mode_accuracy if learned else None,
         "heuristics": {name: {"return_mean": r.mean, "return_sem": r.sem} for name, r in heuristics.items()},
         "value": solution.value,
-        "nash_gap": None,
+        "nash_gap": certificate.nash_gap if certificate else None,
         "eta": solution.eta,
         "eta_paper": solution.eta_paper,
         "updates": len(solution.history),
         "converged": solution.converged,
         "interrupted": measured is None,
         "wall_seconds": time.perf_counter() - started,
-        "phase_seconds": {**solution.phase_seconds, "rollout": rollout_seconds},
+        "phase_seconds": {**solution.phase_seconds, **more_seconds},
         "versions": versions(),
     }

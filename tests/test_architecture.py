@@ -27,11 +27,19 @@ ORDER = [
     # policies and their simulation
     "policies", "heuristics", "rollout",
     # operators, values, bounds
-    "fixed_point", "bellman", "evaluation", "theory",
+    "fixed_point", "bellman", "evaluation",
+    "theory.arguments", "theory.schedules", "theory.gaps", "theory.sizes", "theory.noise", "theory.complexity",
+    "theory", "bounds",
+    # n agents, and one that deviates
+    "finite", "potential",
+    # how far a pair is from an equilibrium; before any learner, so that it can import none
+    "deviations", "certificate", "rollout_gaps",
     # learners
     "tabular.g_learn", "tabular.l_learn",
     # the loop and what it returns
     "alternation", "tabular.learners", "tabular", "solution", "solver",
+    # the sampled operator measured against the exact one
+    "noise",
     # the library's door, and the command line behind it
     "", "config", "runs", "plots", "tracking", "report", "training", "cli", "__main__",
 ]  # fmt: skip

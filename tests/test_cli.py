@@ -1,5 +1,6 @@
 """The command line from end to end, on a game that is solved in no time."""
 
+import dataclasses
 import json
 import os
 import pty
@@ -17,6 +18,7 @@ import pytest
 from altmarl_torch import games, training
 from altmarl_torch.cli import main
 from altmarl_torch.runs import SUMMARY_KEYS, open_run, read_metrics
+from altmarl_torch.solver import solve
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--game", "steer", "--k", "2", "--episodes", "20", "--horizon", "10"]
@@ -25,6 +27,7 @@ FILES = {
     "game.npz",
     "metrics.jsonl",
     "policy.npz",
+    "certificate.json",
     "summary.json",
     "occupation.png",
     "value_history.png",
@@ -87,9 +90,17 @@ class TestTrain:
         assert summary["return_sem"] == again.learned.sem
         assert summary["updates"] == len(read_metrics(folder))
         assert (summary["k"], summary["n"], summary["solver"]) == (2, 100, "tabular")
-        assert summary["nash_gap"] is None
+        assert summary["nash_gap"] == pytest.approx(0.0, abs=1e-9)
         assert not summary["interrupted"]
-        assert set(summary["phase_seconds"]) == {"g_learn", "l_learn", "evaluation", "rollout"}
+        assert set(summary["phase_seconds"]) == {"g_learn", "l_learn", "evaluation", "rollout", "certificate"}
+
+    @pytest.mark.parametrize(("asked", "gap"), [("never", None), ("always", 0.0)])
+    def test_the_certificate_is_made_when_asked_for(self, runs, capsys, asked, gap):
+        train(runs, "--certify", asked)
+        folder = the_only_run(runs)
+        assert summary_of(folder)["nash_gap"] == (None if gap is None else pytest.approx(gap, abs=1e-9))
+        assert (folder / "certificate.json").exists() == (asked == "always")
+        assert ("epsilon-equilibrium" in capsys.readouterr().out) == (asked == "always")
 
     def test_one_episode_has_no_standard_error(self, runs, capsys):
         assert train(runs, "--episodes", "1") == 0
@@ -274,3 +285,30 @@ def test_help_shows_every_command(capsys):
     assert leaving.value.code == 0
     text = capsys.readouterr().out
     assert all(command in text for command in ("train", "evaluate", "games"))
+
+
+class TestCertify:
+    def test_a_finished_run_is_certified(self, runs, capsys):
+        train(runs, "--certify", "never")
+        folder = the_only_run(runs)
+        assert main(["certify", str(folder)]) == 0
+        text = capsys.readouterr().out
+        assert re.search(r"^  global agent .* exact", text, flags=re.MULTILINE)
+        assert "an epsilon-equilibrium for epsilon" in text
+        written = json.loads((folder / "certificate.json").read_text())
+        assert written["nash_gap"] == max(written["global_gap"], written["local_gap"])
+
+    def test_quick_leaves_out_the_shared_deviation(self, runs, capsys):
+        train(runs)
+        assert main(["certify", str(the_only_run(runs)), "--quick"]) == 0
+        written = json.loads((the_only_run(runs) / "certificate.json").read_text())
+        assert written["shared_deviation"] is written["nash_gap"] is None
+        assert written["single_team"]["kind"] == "exact"
+
+    def test_only_parts_that_cost_less_than_the_training_are_made_unasked(self):
+        game = games.warehouse()
+        solution = solve(game, 2)
+        cheap = dataclasses.replace(solution, phase_seconds={"g_learn": 0.0})
+        dear = dataclasses.replace(solution, phase_seconds={"g_learn": 1e5})
+        assert training.affordable_parts(game, cheap) == ("global", "single", "shared")
+        assert training.affordable_parts(game, dear) == ("global",)

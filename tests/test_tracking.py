@@ -43,7 +43,7 @@ def test_every_tag_is_documented_with_a_formula_and_no_other():
 
 
 def test_tags_are_group_slash_snake_case():
-    groups = "alternation|g_learn|l_learn|eval|theory|time"
+    groups = "alternation|certificate|g_learn|l_learn|eval|theory|time"
     assert all(re.fullmatch(rf"({groups})/[a-z]+(_[a-z]+)*", tag) for tag in Tag)
 
 

@@ -1,0 +1,79 @@
+"""What every function of this package asks of its arguments, and how large numbers are kept exact.
+
+**Ranges.**  k is a whole number, at least 1; where n stands in the formula, k <= n as well (:meth:`Game.check_k`).
+Confidences and failure probabilities are in (0, 1), accuracies above 0.  Everything else is an ArgumentError.
+
+**Signs.**  Assumption 2.2 wants positive rewards.  Games with negative ones are allowed (`docs/differences-from-the-
+paper.md`, row 15); a bound whose proof needs the sign then warns: values then lie in an interval twice as long as it
+allows for.
+
+**Sizes.**  |S_l|^k has 1,301 digits at |S_l| = 20, k = 1000.  Sizes and sample complexities are therefore exact Python
+integers (:func:`scaled` multiplies one by a real number), and logarithms of them are taken as logarithms of integers.
+Nothing overflows to infinity in silence.
+"""
+
+import math
+import warnings
+from fractions import Fraction
+
+from altmarl_torch.errors import ArgumentError
+from altmarl_torch.game import Game
+from altmarl_torch.tables import as_integer, as_number
+
+__all__ = [
+    "as_count",
+    "as_positive",
+    "as_probability",
+    "effective_log",
+    "horizon",
+    "scaled",
+    "unsampled",
+    "warn_of_signs",
+]
+
+
+def as_count(name: str, value: int) -> int:
+    """A whole number, at least 1."""
+    return as_integer(name, value, 1, math.inf, ArgumentError)
+
+
+def as_probability(name: str, value: float) -> float:
+    """A number in (0, 1)."""
+    return as_number(name, value, "(0, 1)", lambda x: 0 < x < 1, ArgumentError)
+
+
+def as_positive(name: str, value: float) -> float:
+    """A finite number above 0."""
+    return as_number(name, value, "(0, inf)", lambda x: 0 < x < math.inf, ArgumentError)
+
+
+def warn_of_signs(game: Game, statement: str) -> None:
+    """Warn, on behalf of the caller's caller, that `statement` needs non-negative rewards, if the game has others."""
+    if min(float(game.r_g.min()), float(game.r_l.min())) < 0:
+        warnings.warn(f"{statement} needs non-negative rewards (Assumption 2.2); this game has others", stacklevel=3)
+
+
+def horizon(game: Game) -> float:
+    """1/(1-gamma)."""
+    return 1 / (1 - game.gamma)
+
+
+def effective_log(game: Game, k: int) -> float:
+    """log( r~ sqrt(k) / (1-gamma) ), or 0 where that is negative: values are then below 1/sqrt(k) from the start."""
+    scale = game.r_tilde * math.sqrt(k) * horizon(game)
+    return max(0.0, math.log(scale)) if scale > 0 else 0.0
+
+
+def unsampled(game: Game, k: int) -> float:
+    """(n-k+1)/(n k): what sampling k of n without replacement leaves of 1/k.
+
+    Raises:
+        ArgumentError: k is outside 1..n.
+    """
+    k = game.check_k(k)
+    return (game.n - k + 1) / (game.n * k)
+
+
+def scaled(factor: float, size: int) -> int:
+    """factor times size, rounded up: exact however large the size."""
+    return math.ceil(Fraction(factor) * size)

@@ -1,0 +1,92 @@
+"""How large: every table and every chain of the paper, as exact integers.
+
+    Q over k-tuples          |S_g| |A_g| |S_l|^k                    Algorithm 1, Lemma B.35
+    Q over counts            |S_g| |A_g| C(k+|S_l|-1, |S_l|-1)      what there is
+                             |S_g| |A_g| |S_l| k^|S_l|              what the paper counts (Algorithm 1, Lemma B.36)
+    chain of Algorithm 8     k |S_g| (|S_g|+1) |S_l|^k              the box that it declares
+                             |S_g| |S_l|^k (1 + (k-1) |S_g|)        what can be reached
+    chain of Algorithm 9     (|S_l|+1) |S_g| (|S_g|+1) |S_l| (|S_l|+1) C(k+|S_l|-2, |S_l|-1)^2      its box
+
+**Counts.**  There are C(k+|S_l|-1, |S_l|-1) vectors of |S_l| counts with sum k (stars and bars). The paper bounds them
+by |S_l| k^|S_l| in its switch rule, |S_l|^k <= |S_l| k^|S_l|, and by k^|S_l| inside Lemma D.16. The truth is far less,
+and below |S_l|^k from k = 2 on.
+
+**Reachable.**  In Algorithm 8 nothing is pending at stage 1, and something at each of the k-1 others: of the box's
+|S_g|+1 values of the pending state, one or |S_g| occur. At k = 1 the chain is the surrogate itself.
+"""
+
+import math
+
+from altmarl_torch.game import Game
+from altmarl_torch.theory.arguments import as_count
+
+__all__ = [
+    "count_vectors",
+    "count_vectors_algorithm_1",
+    "q_entries_counts",
+    "q_entries_lemma_b36",
+    "q_entries_tuples",
+    "states_algorithm_8",
+    "states_algorithm_8_reachable",
+    "states_algorithm_9",
+    "states_theorem_c4_counts",
+    "states_theorem_c4_tuples",
+]
+
+
+def count_vectors(game: Game, k: int) -> int:
+    """C(k+|S_l|-1, |S_l|-1), the vectors of counts with sum k; k = 0 has one."""
+    return math.comb(k + game.num_sl - 1, game.num_sl - 1)
+
+
+def count_vectors_algorithm_1(game: Game, k: int) -> int:
+    """|S_l| k^|S_l|, for which Algorithm 1 compares |S_l|^k when it chooses its parameterization."""
+    return int(game.num_sl * as_count("k", k) ** game.num_sl)
+
+
+def q_entries_tuples(game: Game, k: int) -> int:
+    """N_k = |S_g| |A_g| |S_l|^k, the table of Q over k-tuples (Algorithm 1, Lemma B.35)."""
+    return int(game.num_sg * game.num_ag * game.num_sl ** as_count("k", k))
+
+
+def q_entries_counts(game: Game, k: int) -> int:
+    """|S_g| |A_g| C(k+|S_l|-1, |S_l|-1), the table of Q over counts."""
+    return game.num_sg * game.num_ag * count_vectors(game, as_count("k", k))
+
+
+def q_entries_lemma_b36(game: Game, k: int) -> int:
+    """|S_g| |A_g| |S_l| k^|S_l|, the proof of Lemma B.36's bound on the table of Q over counts.
+
+    Lemma B.35 prints |S_g| |A_g| |S_l|^k |S_l| for the same table, which is larger than that over tuples.
+    """
+    return game.num_sg * game.num_ag * count_vectors_algorithm_1(game, k)
+
+
+def states_algorithm_8(game: Game, k: int) -> int:
+    """k |S_g| (|S_g|+1) |S_l|^k, the box [k] x S_g x (S_g + pending) x S_l^k that Algorithm 8 declares."""
+    return int(as_count("k", k) * game.num_sg * (game.num_sg + 1) * game.num_sl**k)
+
+
+def states_algorithm_8_reachable(game: Game, k: int) -> int:
+    """|S_g| |S_l|^k (1 + (k-1) |S_g|), the states of Algorithm 8 that can occur."""
+    return int(game.num_sg * game.num_sl ** as_count("k", k) * (1 + (k - 1) * game.num_sg))
+
+
+def states_algorithm_9(game: Game, k: int) -> int:
+    """(|S_l|+1) |S_g| (|S_g|+1) |S_l| (|S_l|+1) C(k+|S_l|-2, |S_l|-1)^2, the box that Algorithm 9 declares.
+
+    It holds two histograms of k-1 agents. The second starts at zero and fills up, so it is not "in mu_{k-1}" until the
+    last bin: the box has room for states that never occur, and none for some that do.
+    """
+    pending = (game.num_sg + 1) * (game.num_sl + 1)
+    return (game.num_sl + 1) * game.num_sg * game.num_sl * pending * count_vectors(game, as_count("k", k) - 1) ** 2
+
+
+def states_theorem_c4_tuples(game: Game, k: int) -> int:
+    """k |S_g|^2 |S_l|^k, the size of Algorithm 8's chain in the proof of Theorem C.4: less the pending mark."""
+    return int(as_count("k", k) * game.num_sg**2 * game.num_sl**k)
+
+
+def states_theorem_c4_counts(game: Game, k: int) -> int:
+    """|S_g|^2 |S_l|^3 k^(2|S_l|), the size of Algorithm 9's chain in the proof of Theorem C.4."""
+    return int(game.num_sg**2 * game.num_sl**3 * as_count("k", k) ** (2 * game.num_sl))
