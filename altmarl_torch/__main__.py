@@ -2,6 +2,9 @@
 
 import sys
 
-from altmarl_torch.cli import main
+try:
+    from altmarl_torch.cli import main
 
-sys.exit(main())
+    sys.exit(main())
+except KeyboardInterrupt:  # while importing; a command that runs sees to it itself
+    sys.exit(130)

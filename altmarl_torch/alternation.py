@@ -36,6 +36,7 @@ The loop knows learners and evaluator only by the protocols below, and is the on
 """
 
 import itertools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -166,8 +167,9 @@ def decide(proposed: JointValue, current: JointValue, eta: float, accept: Accept
 
 
 def automatic_eta(v_max: float, proposed: JointValue, current: JointValue) -> float:
-    """`eta="auto"`: 1e-3 V_max, or the bound on the error of the values compared where that is larger."""
-    return max(AUTO_ETA * v_max, proposed.error, current.error)
+    """`eta="auto"`: the largest of 1e-3 V_max, two standard errors of the comparison, and the bound on either error."""
+    standard_error = math.hypot(proposed.standard_error, current.standard_error)
+    return max(AUTO_ETA * v_max, 2 * standard_error, proposed.error, current.error)
 
 
 def alternate(
@@ -181,7 +183,7 @@ def alternate(
 ) -> Alternation:
     """Run Algorithm 3 from `start`: at most `steps` proposals of each player, in the order of `learners`.
 
-    `callback` is told every update. A KeyboardInterrupt ends the loop: the pair is then the last accepted one, and
+    `callback` is told every update. A KeyboardInterrupt ends the loop: the pair is then the last adopted one, and
     `interrupted` is set.
     """
     state = Alternation(start, evaluator.evaluate(start, None))
@@ -192,8 +194,8 @@ def alternate(
             if callback:
                 callback(update)
             content = 0 if update.decision is Decision.ACCEPT else content + 1
-            printed_end = rules.accept == "all-states" and update.decision is Decision.TERMINATE
-            if printed_end or content == len(learners):
+            printed_end = update.decision is Decision.TERMINATE
+            if printed_end if rules.accept == "all-states" else content == len(learners):
                 state.converged = True
                 break
     except KeyboardInterrupt:
@@ -210,7 +212,7 @@ def _take_turn(state: Alternation, step: int, learner: Learner, evaluator: Evalu
     done = time.perf_counter()
     eta = rules.eta(value, state.value)
     decision = decide(value, state.value, eta, rules.accept)
-    surely_better = value.mean - state.value.mean > value.error + state.value.error
+    doubt = value.error + state.value.error + 2 * math.hypot(value.standard_error, state.value.standard_error)
     update = Update(
         step=step,
         player=learner.player,
@@ -222,7 +224,7 @@ def _take_turn(state: Alternation, step: int, learner: Learner, evaluator: Evalu
         seconds=done - begun,
         sweeps=proposal.sweeps + value.sweeps,
         error=max(value.error, state.value.error),
-        adopted=decision is Decision.ACCEPT or (rules.adopt_better and surely_better),
+        adopted=decision is Decision.ACCEPT or (rules.adopt_better and value.mean - state.value.mean > doubt),
         details=proposal.details,
     )
     for phase, seconds in ((learner.phase, learned - begun), ("evaluation", done - learned)):

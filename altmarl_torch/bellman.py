@@ -31,20 +31,23 @@ from torch import Tensor
 
 from altmarl_torch.game import Game
 from altmarl_torch.kernels import Kernel, SampledCountKernel, make_kernels
-from altmarl_torch.pair_moves import LARGE, PairPlan
+from altmarl_torch.pair_moves import MANY_COUNTS, PairPlan
 from altmarl_torch.parallel import one_thread, run
 from altmarl_torch.simplex import CountSimplex, list_tuples, tuples_to_counts
 
 __all__ = [
     "Draws",
     "Surrogate",
+    "action_values",
     "adapted_bellman",
     "adapted_bellman_tuples",
     "draw_next",
     "draw_next_tuples",
     "empirical_adapted_bellman",
     "max_backup",
+    "next_sg_law",
     "policy_backup",
+    "push_law",
     "surrogate_reward",
     "tuple_reward",
     "uses_tuples",
@@ -82,7 +85,7 @@ class Surrogate:
         """`function(s_g)` for every s_g, in order; where the tables are large, by several workers (`parallel`)."""
         states = range(self.game.num_sg)
         with one_thread():
-            return run(function, states) if self.simplex.size >= LARGE else [function(sg) for sg in states]
+            return run(function, states) if self.simplex.size >= MANY_COUNTS else [function(sg) for sg in states]
 
     @property
     def start(self) -> Tensor:

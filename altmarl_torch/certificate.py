@@ -46,7 +46,7 @@ from altmarl_torch.game import Game
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.parallel import one_thread
 from altmarl_torch.policies import check_pi_g, check_pi_l, greedy
-from altmarl_torch.simplex import CountSimplex
+from altmarl_torch.simplex import CountSimplex, lift, scale_up
 
 __all__ = ["PARTS", "Certificate", "Gap", "TabularPolicies", "certify"]
 
@@ -64,6 +64,9 @@ RELAXED_TOLERANCE = 1e-4
 
 LARGEST_CHOICE = 1_024
 """The most assignments of actions to local states over which the relaxed shared deviation maximises."""
+
+COARSE_FROM, COARSE_COUNTS = 20_000, 4_000
+"""On simplices larger than the first, the relaxed problem is first solved on one of at most the second."""
 
 SMALL = 20_000
 """Tables with at most so many entries are certified to `SMALL_TOLERANCE`, relative to V_max."""
@@ -259,12 +262,26 @@ class _Judge:
         lower = max(0.0, *map(self._shared_gain, candidates))
         if self.game.num_al**self.game.num_sl > LARGEST_CHOICE:
             return Gap(lower, math.inf, "lower end", 2 * self.value.error, time.perf_counter() - begun)
-        relaxed = SharedDeviation.build(self.surrogate, self.pi_g)
-        tolerance = max(self.tolerance, RELAXED_TOLERANCE * self.game.v_max)
-        best = self._solve("shared", relaxed.best_backup, self.value.values, tolerance)
+        best = self._relaxed(self.value.values + self._coarse_gain())
         gain = float((self.surrogate.initial_law * (best.values - self.value.values)).sum())
         upper = max(lower, gain + best.error)
         return Gap(lower, upper, "bound", self.value.error, time.perf_counter() - begun)
+
+    def _relaxed(self, start: Tensor) -> FixedPoint:
+        """The values of local agents that deviate together and see (s_g, h)."""
+        problem = SharedDeviation.build(self.surrogate, self.pi_g)
+        tolerance = max(self.tolerance, RELAXED_TOLERANCE * self.game.v_max)
+        return self._solve("shared", problem.best_backup, start, tolerance)
+
+    def _coarse_gain(self) -> Tensor:
+        """What relaxed agents gain where pi_g sees fewer of them, lifted: where to start on large tables."""
+        simplex = self.surrogate.simplex
+        coarse = simplex.coarser(COARSE_COUNTS)
+        if simplex.size <= COARSE_FROM:
+            return torch.zeros_like(self.value.values)
+        surrogate = Surrogate.build(self.game, self.pi_l, PairPlan(coarse))
+        few = _Judge(surrogate, self.pi_g[:, scale_up(coarse, simplex)], self.pi_l, self.tolerance, self.progress)
+        return lift(few._relaxed(few.value.values).values - few.value.values, coarse, simplex)
 
     def _shared_gain(self, pi_l: Tensor) -> float:
         deviated = Surrogate.build(self.game, pi_l, self.surrogate.plan)

@@ -2,13 +2,15 @@
 
 Exit codes: 0 done, 1 something failed at run time (a file, a table too large to build), 2 an argument is wrong, 130
 ended by Ctrl-C with what was learned so far saved.  An error that this package or the file system raises on purpose is
-one line on standard error, ``error: ...``; a traceback means a bug.  Warnings of the library (its logger is called
+one line on standard error, ``error: ...``; a traceback means a bug.  A reader of standard output that goes away
+(``altmarl games | head -1``) ends the command with 1 and without a word.  Warnings of the library (its logger is called
 ``altmarl_torch``) appear as ``warning: ...``.
 """
 
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,13 +42,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         with _warnings_on_stderr():
-            return int(arguments.run(arguments))
+            code = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
     except ArgumentError as error:
         return _complain(str(error), WRONG_ARGUMENT)
     except AltMarlError as error:
         return _complain(str(error), FAILED)
+    except BrokenPipeError:
+        return _hang_up()
     except OSError as error:
         return _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error), FAILED)
 
@@ -175,6 +181,14 @@ def _games(arguments: argparse.Namespace) -> int:
 def _complain(message: str, code: int) -> int:
     print(f"error: {message}", file=sys.stderr)
     return code
+
+
+def _hang_up() -> int:
+    """Nobody reads standard output any more: drop what is still in its buffer, and end without a word."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return FAILED
 
 
 class _LineAboveTheBar(logging.Handler):

@@ -22,23 +22,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import torch
-
 from altmarl_torch import games
 from altmarl_torch.alternation import Acceptance
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.game import LARGEST_N, Game
+from altmarl_torch.rollout import require_memory
 from altmarl_torch.simplex import CountSimplex
-from altmarl_torch.solver import Eta, LLearner, Solver
-from altmarl_torch.tables import as_integer, as_number
+from altmarl_torch.solver import Eta, LLearner, Solver, check_eta
+from altmarl_torch.tables import LARGEST_SEED, as_device, as_integer, as_number
 from altmarl_torch.tabular.l_learn import Objective
 
 __all__ = ["TrainConfig", "add_arguments", "from_arguments"]
 
 Certify = Literal["auto", "always", "never"]
-ETA_WORDS = ("auto", "paper")
 MOST_STEPS = MOST_DRAWS = 10**6
-LARGEST_SEED = 2**63 - 1  # what a torch.Generator takes
 INTEGERS = (
     ("k", 1, math.inf),
     ("n", 1, LARGEST_N),
@@ -115,13 +112,15 @@ class TrainConfig:
             choices=get_args(Certify),
         ),
     )
-    episodes: int = field(default=750, metadata=_flag("episodes of the final evaluation", int))
-    horizon: int = field(default=100, metadata=_flag("steps per episode of the final evaluation", int))
+    episodes: int = field(
+        default=750, metadata=_flag("episodes of the final evaluation (what they keep must fit in 800 MB)", int)
+    )
+    horizon: int = field(default=100, metadata=_flag("steps per episode of the final evaluation (likewise)", int))
     seed: int = field(default=0, metadata=_flag("seed of everything random", int))
     device: str = field(default="cpu", metadata=_flag("where tensors live: cpu, cuda, cuda:0, ..."))
     runs_dir: str = field(default="runs", metadata=_flag("folder that receives the run's folder"))
     quiet: bool = field(
-        default=False, metadata=_flag("print the final table alone: no configuration, no updates, no bar", bool)
+        default=False, metadata=_flag("print the results alone: no configuration, no updates, no bar", bool)
     )
 
     def __post_init__(self) -> None:
@@ -131,8 +130,7 @@ class TrainConfig:
                 as_integer(name, value, low, high, ArgumentError)
         if self.gamma is not None:
             as_number("gamma", self.gamma, "[0, 1)", lambda x: 0 <= x < 1, ArgumentError)
-        if self.eta not in ETA_WORDS:
-            as_number("eta", self.eta, "[0, inf) or one of auto, paper", lambda x: 0 <= x < math.inf, ArgumentError)
+        check_eta(self.eta)
         for option in dataclasses.fields(self):
             _check_word(option, getattr(self, option.name))
 
@@ -141,10 +139,10 @@ class TrainConfig:
 
         Raises:
             ArgumentError: no such game, file or device (the message lists what there is), or k is outside 1..n.
-            SizeError: the counts of k agents are too many to list.
+            SizeError: the counts of k agents are too many to list, or episodes and horizon too many to keep.
             AltMarlError: the game refuses n or gamma, or the file holds no game.
         """
-        _check_device(self.device)
+        device = as_device(self.device)
         changes = {"n": self.n, "gamma": self.gamma}
         chosen = {name: value for name, value in changes.items() if value is not None}
         if self.game.endswith(GAME_FILE):
@@ -154,7 +152,8 @@ class TrainConfig:
         else:
             game = games.make(self.game, **chosen)
         CountSimplex(game.check_k(self.k), game.num_sl).require_listed()
-        return game.to(self.device)
+        require_memory(game, self.k, self.episodes, self.horizon)
+        return game.to(device)
 
     def as_dict(self) -> dict[str, str | int | float | bool | None]:
         """Fields by name, in order: the content of config.json."""
@@ -207,14 +206,8 @@ def _check_word(option: "dataclasses.Field[Any]", value: object) -> None:
     expected = {str: "text", bool: "true or false"}.get(option.metadata["parse"])
     if expected and not isinstance(value, option.metadata["parse"]):
         raise ArgumentError(f"{option.name} must be {expected}, not {value!r}")
+    if value == "":
+        raise ArgumentError(f"{option.name} must not be empty")
     choices = option.metadata["choices"]
     if choices and value not in choices:
         raise ArgumentError(f"{option.name} must be one of {', '.join(choices)}; not {value!r}")
-
-
-def _check_device(name: str) -> None:
-    """A device that is here and computes in float64."""
-    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    present = ["cpu", *(["cuda"] if cuda else []), *cuda]
-    if name not in present:
-        raise ArgumentError(f"device must be one of {', '.join(present)} on this machine; not {name!r}")

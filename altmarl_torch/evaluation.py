@@ -8,15 +8,15 @@ G-LEARN's own estimate is the value of its Q; L-LEARN's is r_l/n of one agent; c
 (`docs/differences-from-the-paper.md`, row 2). So every proposal, of either player, is scored here, and the averages
 over the initial law rho are what UPDATE and the certificate speak of.
 
-Small chains are solved directly, with an error of rounding; larger ones by `fixed_point`, whose bound holds at every
-state. The discounted occupancy, the adjoint of the same equation,
+Small chains are solved directly, with the error that their residual proves; larger ones by `fixed_point`, whose bound
+holds at every state. The discounted occupancy, the adjoint of the same equation,
 
     d = rho + gamma K^T d,    sum of d = 1/(1-gamma),    <d, r> = <rho, V>,
 
 says how much each state counts; its error is bounded in the 1-norm by |residual|_1 / (1-gamma).
 """
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 
 import torch
@@ -24,12 +24,14 @@ from einops import einsum, rearrange
 from torch import Tensor
 
 from altmarl_torch.bellman import Surrogate, next_sg_law, policy_backup, push_law
-from altmarl_torch.fixed_point import LARGE, History, solve_fixed_point
+from altmarl_torch.errors import PolicyError
+from altmarl_torch.fixed_point import LARGE_TABLE, History, Progress, solve_fixed_point
+from altmarl_torch.kernels import SampledCountKernel
 
-__all__ = ["JointValue", "joint_value", "occupancy"]
+__all__ = ["JointValue", "joint_value", "occupancy", "value_tolerance"]
 
 RELATIVE_TOLERANCE, RELATIVE_TOLERANCE_LARGE = 1e-7, 1e-4
-"""Default error of a value, relative to V_max = r~/(1-gamma); the second for tables of `LARGE` size."""
+"""Default error of a value, relative to V_max = r~/(1-gamma); the second for tables of `LARGE_TABLE` size."""
 
 DIRECT = 400
 """Chains with at most so many states are solved directly."""
@@ -44,8 +46,9 @@ class JointValue:
 
     values: Tensor  # [sg, N] discounted return from each (s_g, h)
     mean: float  # its average over the initial law
-    error: float  # bound on the error of every entry
+    error: float  # bound on the numerical error of every entry
     sweeps: int  # operator applications spent
+    standard_error: float = 0.0  # of the mean, where kernels are sampled; the error bound does not cover it
 
 
 def joint_value(
@@ -54,15 +57,24 @@ def joint_value(
     *,
     tolerance: float | None = None,
     start: Tensor | None = None,
-    progress: Callable[[int, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> JointValue:
     """Evaluate `pi_g [sg, N, ag]` with the surrogate's pi_l: V with an error of at most `tolerance` at every state.
 
     The default tolerance is that of `value_tolerance`. `start [sg, N]` warms the iteration; `progress(sweeps, error)`
     watches it.
+
+    Raises:
+        PolicyError: pi_g has another shape.
     """
+    needed = (*surrogate.local_reward.shape, surrogate.game.num_ag)
+    if tuple(pi_g.shape) != needed:
+        raise PolicyError(f"pi_g [sg, h, ag] must have the shape {list(needed)}, not {list(pi_g.shape)}")
     if surrogate.local_reward.numel() <= DIRECT:
-        values, error, sweeps = _solve(surrogate, pi_g), 1e-12 * surrogate.game.v_max, 0
+        values = _solve(surrogate, pi_g)
+        residual = float((policy_backup(surrogate, pi_g, values) - values).abs().max())
+        rounding = 4 * torch.finfo(values.dtype).eps * float(values.abs().max())
+        error, sweeps = (residual + rounding) / (1 - surrogate.game.gamma), 0
     else:
         tables = {pi_g.dtype: pi_g}  # pi_g in the types that the iteration asks for
         found = solve_fixed_point(
@@ -73,12 +85,29 @@ def joint_value(
             progress=progress,
         )
         values, error, sweeps = found.values, found.error, found.sweeps
-    return JointValue(values, float((surrogate.initial_law * values).sum()), error, sweeps)
+    mean = float((surrogate.initial_law * values).sum())
+    return JointValue(values, mean, error, sweeps, _standard_error(surrogate, pi_g, values))
+
+
+def _standard_error(surrogate: Surrogate, pi_g: Tensor, values: Tensor) -> float:
+    """Standard error of <rho, V> that frozen draws leave, to first order: each state's next value is a mean of m draws.
+
+    var = sum over (s_g, h) of (gamma d(s_g, h))^2 Var( sum_{s_g'} to(s_g' | s_g, h) V(s_g', h') ) / m.
+    """
+    sampled = {sg: kernel for sg, kernel in enumerate(surrogate.kernels) if isinstance(kernel, SampledCountKernel)}
+    if not sampled:
+        return 0.0
+    law, to_sg, variance = occupancy(surrogate, pi_g, relative_error=1e-2), next_sg_law(surrogate, pi_g), 0.0
+    for sg, kernel in sampled.items():
+        following = torch.stack([(values[:, column].T * to_sg[sg]).sum(-1) for column in kernel.draws.unbind(-1)])
+        spread = following.var(0, correction=1 if len(following) > 1 else 0) / len(following)
+        variance += float(((surrogate.game.gamma * law[sg]) ** 2 * spread).sum())
+    return math.sqrt(variance)
 
 
 def value_tolerance(surrogate: Surrogate) -> float:
     """The default error of a value: 1e-7 V_max (1e-4 for large tables), or 1e-12 where all rewards are zero."""
-    large = surrogate.local_reward.numel() >= LARGE
+    large = surrogate.local_reward.numel() >= LARGE_TABLE
     return max((RELATIVE_TOLERANCE_LARGE if large else RELATIVE_TOLERANCE) * surrogate.game.v_max, 1e-12)
 
 
@@ -105,7 +134,7 @@ def occupancy(
     saves sweeps. Chains of many states are followed in float32.
     """
     gamma, rho, history = surrogate.game.gamma, surrogate.initial_law, History()
-    rho = rho.float() if rho.numel() >= LARGE else rho
+    rho = rho.float() if rho.numel() >= LARGE_TABLE else rho
     # the right mass from the start, so that only the mixing of the chain is waited for
     law = rho / (1 - gamma) if start is None else start.to(rho.dtype)
     to_sg = next_sg_law(surrogate, pi_g.to(rho.dtype))

@@ -30,7 +30,10 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
 
-__all__ = ["FixedPoint", "History", "Step", "anderson_mix", "solve_fixed_point"]
+__all__ = ["FixedPoint", "History", "Progress", "Step", "anderson_mix", "solve_fixed_point"]
+
+Progress = Callable[[int, float], None]
+"""Told (sweeps, error) after every sweep."""
 
 Step = Callable[[Tensor], Tensor]
 """V to T V, in the type of V."""
@@ -47,7 +50,7 @@ RESTART = 10.0
 PATIENCE = 20
 """Sweeps without progress after which rounding is taken to be what is left."""
 
-LARGE = 200_000
+LARGE_TABLE = 200_000
 """Tables with at least so many entries start in float32."""
 
 FLOAT32_RELATIVE = 1e-4
@@ -71,7 +74,7 @@ def solve_fixed_point(
     tolerance: float,
     *,
     max_sweeps: int = MAX_SWEEPS,
-    progress: Callable[[int, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> FixedPoint:
     """Iterate T from `start` until MacQueen's error is at most `tolerance`, in units of value, or for `max_sweeps`.
 
@@ -80,7 +83,7 @@ def solve_fixed_point(
     if not tolerance > 0:
         raise ArgumentError(f"tolerance must be positive, got {tolerance!r}")
     sweeps, centre = 0, start.mean()
-    if start.numel() >= LARGE and start.dtype == torch.float64:
+    if start.numel() >= LARGE_TABLE and start.dtype == torch.float64:
         coarse = _iterate(step, (start - centre).float(), gamma, tolerance / 2, max_sweeps, progress, FLOAT32_RELATIVE)
         start, sweeps, max_sweeps = coarse.values.double(), coarse.sweeps, max(max_sweeps - coarse.sweeps, 1)
     found = _iterate(step, start, gamma, tolerance, max_sweeps, progress, 0.0, sweeps)
@@ -93,7 +96,7 @@ def _iterate(
     gamma: float,
     tolerance: float,
     max_sweeps: int,
-    progress: Callable[[int, float], None] | None,
+    progress: Progress | None,
     relative: float,
     sweeps: int = 0,
 ) -> FixedPoint:

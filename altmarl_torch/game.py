@@ -57,15 +57,16 @@ from altmarl_torch.tables import (
     as_table,
     check_devices,
     check_sizes,
+    refuse_first,
     tabulate,
 )
 
-__all__ = ["Game", "InducedTables"]
+__all__ = ["LARGEST_N", "Game", "InducedTables"]
 
 TABLE_AXES = {"P_g": "sg ag sg'", "P_l": "sl sg al sl'", "r_g": "sg ag", "r_l": "sl sg al"}
 FILE_FORMAT, FILE_VERSION = "altmarl-game", 1
 FILE_ENTRIES = (*TABLE_AXES, "gamma", "n", "name", "initial_sg", "initial_local_mean", "initial_strength")
-LARGEST_N = 2**63 - 1  # counts are int64
+LARGEST_N = 2**53  # counts are whole numbers in float64, exact up to here
 
 
 class InducedTables(NamedTuple):
@@ -93,8 +94,8 @@ class Game:
     of one by at most 1e-6 are renormalised.
 
     Raises:
-        GameError: shapes or devices disagree, a row is no law, an entry is not finite, or gamma, n, initial or name is
-            out of range.
+        GameError: shapes or devices disagree, a row is no law, an entry or v_max is not finite, or gamma, n (at most
+            2^53, where counts are exact), initial or name is out of range.
     """
 
     P_g: Tensor  # [sg, ag, sg']
@@ -114,10 +115,19 @@ class Game:
             check = as_law if axes.endswith("'") else as_finite
             object.__setattr__(self, name, check(name, tables[name], axes))
         object.__setattr__(self, "gamma", as_number("gamma", self.gamma, "[0, 1)", lambda x: 0 <= x < 1, GameError))
+        self._check_bound()
         object.__setattr__(self, "n", as_integer("n", self.n, 1, LARGEST_N, GameError))
         object.__setattr__(self, "initial", self._fitting_initial())
         if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
             raise GameError(f"name must be a non-empty, printable string, not {self.name!r}")
+
+    def _check_bound(self) -> None:
+        """Refuse rewards so large that no float holds v_max; the message names the largest."""
+        if not math.isfinite(self.v_max):
+            name = "r_g" if self.r_g_max >= self.r_l_max else "r_l"
+            sizes = getattr(self, name).abs()
+            rule = "rewards must be so small that V_max = (max|r_g| + max|r_l|) / (1 - gamma) is finite"
+            refuse_first(name, getattr(self, name), TABLE_AXES[name], sizes == sizes.max(), rule, GameError)
 
     def _fitting_initial(self) -> InitialLaw:
         """The given initial law, or the default, on the game's device."""
@@ -237,6 +247,7 @@ class Game:
         Raises:
             GameError: a function raised or returned another number of values (the message shows its arguments), or the
                 tables are no game.
+            SizeError: a table would have more than 2^25 entries.
         """
         sizes = {"sg": num_sg, "sl": num_sl, "ag": num_ag, "al": num_al}
         for axis, size in sizes.items():

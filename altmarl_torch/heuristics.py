@@ -39,8 +39,9 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.game import Game
-from altmarl_torch.policies import Dispatcher, cumulative, draw, greedy, greedy_actions, one_hot, uniform_local
+from altmarl_torch.policies import Dispatcher, Sight, cumulative, draw, greedy, greedy_actions, one_hot, uniform_local
 from altmarl_torch.simplex import CountSimplex
+from altmarl_torch.tables import as_seed
 
 __all__ = ["RULES", "WALKERS", "HeuristicPair", "Rule", "RuleDispatcher", "heuristic_pair", "heuristic_pairs", "table"]
 
@@ -103,18 +104,22 @@ WALKERS: dict[str, Callable[[Game], Tensor]] = {
 
 
 class RuleDispatcher:
-    """Plays a :data:`Rule`: compute the law at the current counts and draw from it; no table, so any k will do."""
+    """Plays a :data:`Rule`: compute the law at the current counts and draw from it; no table, so any k will do.
 
-    def __init__(self, rule: Rule, seed: int = 0, device: torch.device | str = "cpu") -> None:
-        self._rule = rule
-        self._generator = torch.Generator(device=device).manual_seed(seed)
+    Raises:
+        ArgumentError: the seed is no integer in 0..2^63-1.
+    """
+
+    def __init__(self, rule: Rule, sight: Sight, seed: int = 0) -> None:
+        self._rule, self._sight = rule, sight
+        self._generator = torch.Generator(device=sight.device).manual_seed(as_seed(seed))
 
     def reset(self, batch: int) -> None:
         """Nothing to forget: a rule has no memory."""
 
-    def act(self, s_g: Tensor, counts: Tensor) -> Tensor:
-        """Actions [batch] int64 for s_g [batch] and the sampled agents' counts [batch, sl]."""
-        return draw(cumulative(self._rule(s_g, counts)), self._generator)
+    def act(self, s_g: object, counts: object) -> Tensor:
+        """Actions [batch] int64 for s_g [batch] and the sampled agents' counts [batch, sl], checked by ``Sight``."""
+        return draw(cumulative(self._rule(*self._sight.read(s_g, counts))), self._generator)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +140,8 @@ class HeuristicPair:
 
     def dispatcher(self, seed: int = 0) -> Dispatcher:
         """A new dispatcher that plays ``rule``."""
-        return RuleDispatcher(self.rule, seed, self.pi_l.device)
+        num_sl, num_sg, _ = self.pi_l.shape
+        return RuleDispatcher(self.rule, Sight(self.k, num_sg, num_sl, self.pi_l.device), seed)
 
 
 def heuristic_pair(game: Game, k: int, rule: str, walker: str) -> HeuristicPair:

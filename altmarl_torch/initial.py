@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, GameError
-from altmarl_torch.tables import as_law, as_number, as_table, check_devices
+from altmarl_torch.tables import as_float64, as_law, as_number, as_table, as_whole, check_devices
 
 __all__ = ["InitialLaw"]
 
@@ -85,7 +85,7 @@ class InitialLaw:
         """Return the same law with its tables on ``device``."""
         return InitialLaw(self.sg.to(device), self.local_mean.to(device), self.strength)
 
-    def count_law(self, counts: Tensor) -> Tensor:
+    def count_law(self, counts: object) -> Tensor:
         """Return P(h) for each row h of ``counts [..., sl]``, shape ``[...]``: the law of the counts of any k agents.
 
         All rows must share one sum k; over all rows of a simplex the result sums to one.  k = 1 gives ``local_mean``
@@ -94,31 +94,29 @@ class InitialLaw:
         Raises:
             ArgumentError: the rows have another length than ``local_mean``, hold no counts, or differ in their sum.
         """
-        rows, k = self._check_counts(counts)
+        shape, rows, k = self._read_counts(counts)
         w = 1 / (1 + 1 / self.strength)
         steps = (1 - w) * torch.arange(k, dtype=torch.float64, device=self.device)
         above = torch.log(w * self.local_mean + steps[:, None]).cumsum(0)
         above = torch.cat([torch.zeros_like(self.local_mean)[None], above])  # [k + 1, sl], log of the scaled (A m_i)_h
         below = torch.log(w + steps).sum()
         ways = torch.lgamma(above.new_tensor(k + 1)) - torch.lgamma(rows.to(above.dtype) + 1).sum(-1)
-        return torch.exp(ways + above.gather(0, rows).sum(-1) - below).reshape(counts.shape[:-1])
+        return torch.exp(ways + above.gather(0, rows).sum(-1) - below).reshape(shape)
 
-    def _check_counts(self, counts: Tensor) -> tuple[Tensor, int]:
-        """Return the counts as int64 rows ``[rows, sl]`` and their common sum."""
-        num_sl = len(self.local_mean)
-        if counts.ndim == 0 or counts.shape[-1] != num_sl or counts.numel() == 0:
+    def _read_counts(self, counts: object) -> tuple[torch.Size, Tensor, int]:
+        """Return the shape of the law, the counts as int64 rows ``[rows, sl]``, and their common sum."""
+        table, num_sl = as_float64("counts", counts, ArgumentError).to(self.device), len(self.local_mean)
+        if table.ndim == 0 or table.shape[-1] != num_sl or table.numel() == 0:
             raise ArgumentError(
-                f"counts have shape {list(counts.shape)}; expected [..., {num_sl}] with at least one row"
+                f"counts have shape {list(table.shape)}; expected [..., {num_sl}] with at least one row"
             )
-        rows = counts.to(torch.int64).reshape(-1, num_sl)
-        if bool((rows < 0).any()) or not torch.equal(rows.to(counts.dtype), counts.reshape(-1, num_sl)):
-            raise ArgumentError("counts must be non-negative whole numbers")
+        rows = as_whole("counts", table.reshape(-1, num_sl), "row sl", ArgumentError)
         sums = rows.sum(-1)
         if bool((sums != sums[0]).any()):
             raise ArgumentError(
                 f"the rows of counts sum to {int(sums.min())}..{int(sums.max())}; one law has one sum k"
             )
-        return rows, int(sums[0])
+        return table.shape[:-1], rows, int(sums[0])
 
     def sample_mu(self, episodes: int, generator: torch.Generator) -> Tensor:
         """Draw one distribution mu over S_l per episode: ``[episodes, sl]``, each row a law.

@@ -35,7 +35,7 @@ from altmarl_torch.pair_moves import PairMoves, PairPlan, apply_moves, binomial_
 from altmarl_torch.parallel import one_thread
 from altmarl_torch.population import split, split_shares
 from altmarl_torch.simplex import CountSimplex
-from altmarl_torch.tables import as_integer
+from altmarl_torch.tables import as_integer, as_law, as_table
 
 __all__ = ["CountKernel", "Kernel", "SampledCountKernel", "make_kernels"]
 
@@ -47,11 +47,13 @@ TOLERANCE = 1e-10
 PREFERRED_DENSE = 256
 """Up to this many counts a dense matrix is faster than pair moves."""
 
-LARGEST_DENSE = 6000
-"""The most counts for which a dense matrix is built: 288 MB in float64."""
+LARGEST_DENSE = 3000
+"""The most counts for which a dense matrix is built: 72 MB in float64, and seconds to build."""
 
 FALLBACK_DRAWS = 30
 """m of the sampled kernel that takes the place of an exact one that cannot be had: Table 2's."""
+
+FLOATS = (torch.float32, torch.float64)
 
 LARGEST_M = 10**6
 """The most draws of a sampled kernel."""
@@ -96,6 +98,8 @@ class CountKernel:
         P = check_matrix(P)
         self.plan = plan or PairPlan(CountSimplex(k, len(P), P.device))
         self.simplex = self.plan.simplex
+        if (self.simplex.k, self.simplex.num_sl) != (k, len(P)):
+            raise ArgumentError(f"the plan is of {self.simplex!r}, not of k = {k} agents over {len(P)} local states")
         self.simplex.require_listed()
         self.form, self.error_bound, self._keep = "dense", torch.finfo(torch.float64).eps, keep
         self._tables: dict[tuple[torch.dtype, bool], list[list[Tensor]]] = {}
@@ -106,7 +110,7 @@ class CountKernel:
     def _factor(self, P: Tensor) -> PairMoves | None:
         """Pair moves where they are accurate and fit, None for a dense matrix; refused where neither will do."""
         k, fits = self.simplex.k, len(P) * (len(P) - 1) * (self.simplex.k + 1) ** 3 // 6 <= LARGEST_LAWS
-        moves = factor_pairs(P, k) if len(P) > 2 and fits else None
+        moves = factor_pairs(P, k, TOLERANCE) if len(P) > 2 and fits else None
         if moves is not None and moves.error_bound(k) <= TOLERANCE:
             self.form, self.error_bound = "pair moves", moves.error_bound(k)
             # E_Pi renames the states that the moves arrive in: the value at h' is that of the relabelled counts
@@ -142,8 +146,8 @@ class CountKernel:
         return self._apply(law, adjoint=True)
 
     def _apply(self, values: Tensor, *, adjoint: bool) -> Tensor:
-        if values.shape[:1] != (self.simplex.size,):
-            raise ArgumentError(f"{self.simplex!r}: the values have {tuple(values.shape)} entries, [N, ...] is needed")
+        check_values(values, self.simplex)
+        values = values if values.dtype in FLOATS else values.to(torch.float64)
         flat = values.reshape(self.simplex.size, -1).contiguous()
         with one_thread():
             moved = self._move(flat, adjoint) if self._moves else self._multiply(flat, adjoint)
@@ -190,6 +194,7 @@ class SampledCountKernel:
 
     def expect(self, values: Tensor) -> Tensor:
         """Mean of values(h') over the draws: `[N, ...]` to `[N, ...]`."""
+        values = self._checked(values)
         total = torch.zeros_like(values)
         for column in self.draws.unbind(-1):
             total += values[column]
@@ -197,10 +202,21 @@ class SampledCountKernel:
 
     def push(self, law: Tensor) -> Tensor:
         """The law of h' when h has the given law: `[N, ...]` to `[N, ...]`; the transpose of `expect`."""
+        law = self._checked(law)
         total = torch.zeros_like(law)
         for column in self.draws.unbind(-1):
             total.index_add_(0, column, law)
         return total / self.draws.shape[1]
+
+    def _checked(self, values: Tensor) -> Tensor:
+        check_values(values, self.simplex)
+        return values if values.dtype in FLOATS else values.to(torch.float64)
+
+
+def check_values(values: Tensor, simplex: CountSimplex) -> None:
+    """Refuse values that are not `[N, ...]` for this simplex."""
+    if values.shape[:1] != (simplex.size,):
+        raise ArgumentError(f"{simplex!r}: the values have the shape {list(values.shape)}, [N, ...] is needed")
 
 
 def make_kernels(P_l_pi: Tensor, plan: PairPlan) -> tuple[Kernel, ...]:
@@ -215,7 +231,9 @@ def _kernel(P: Tensor, plan: PairPlan, where: str) -> Kernel:
     try:
         return CountKernel(P, plan.simplex.k, plan=plan)
     except KernelError as reason:
-        logger.warning("sampling %d draws in place of the exact kernel under %s: %s", FALLBACK_DRAWS, where, reason)
+        if not plan.fallback_announced:
+            logger.warning("sampling %d draws in place of the exact kernel under %s: %s", FALLBACK_DRAWS, where, reason)
+            plan.fallback_announced = True
         generator = torch.Generator(P.device).manual_seed(0)
         return SampledCountKernel(P, plan.simplex.k, FALLBACK_DRAWS, generator, plan=plan)
 
@@ -223,6 +241,8 @@ def _kernel(P: Tensor, plan: PairPlan, where: str) -> Kernel:
 def dense_kernel(P: Tensor, simplex: CountSimplex) -> Tensor:
     """The matrix of P(h' | h) by adding one agent at a time, `[N, N]`."""
     kernel = P.new_ones(1, 1)
+    if simplex.size == 1:
+        return kernel
     for j in range(1, simplex.k + 1):
         larger = simplex if j == simplex.k else CountSimplex(j, simplex.num_sl, simplex.device)
         smaller, without = larger.remove_one()
@@ -237,11 +257,7 @@ def dense_kernel(P: Tensor, simplex: CountSimplex) -> Tensor:
 
 def check_matrix(P: Tensor | Sequence[Sequence[float]]) -> Tensor:
     """Check that P is a square matrix of laws (ArgumentError) and return it in float64."""
-    P = torch.as_tensor(P, dtype=torch.float64)
-    if P.ndim != 2 or P.shape[0] != P.shape[1] or not len(P):
-        raise ArgumentError(f"a kernel needs a square matrix P [sl, sl'], got the shape {tuple(P.shape)}")
-    off = (P.sum(-1) - 1).abs()
-    if not bool(((P >= 0).all(-1) & (off < 1e-6)).all()):
-        row = int(((P < 0).any(-1) | ~(off < 1e-6)).nonzero()[0])
-        raise ArgumentError(f"P[{row}] is no law: {P[row].tolist()} sums to {float(P[row].sum()):.6g}")
-    return P / P.sum(-1, keepdim=True)
+    matrix = as_table("P", P, "sl sl'", ArgumentError)
+    if matrix.shape[0] != matrix.shape[1]:
+        raise ArgumentError(f"a kernel needs a square matrix P [sl, sl'], got the shape {list(matrix.shape)}")
+    return as_law("P", matrix, "sl sl'", ArgumentError)

@@ -16,7 +16,9 @@ N = 316,251.
 moves to their product is invertible (its derivative there is the identity), so Newton's method from a = P[i, j],
 b = P[j, i] finds them in four or five steps whenever agents are lazy enough. Where they are not, they may be lazy
 *after relabelling* (a conveyor belt moves everyone by one): P = B_1 ... B_M Pi with a permutation Pi, and E_Pi only
-renames the counts.
+renames the counts. And there is a second way: *row factors*, P = R_1 R_2 ... R_S with R_i the identity but for row i,
+found by back substitution in some order of the states; R_i is S - 1 pair moves out of i. That takes twice as many
+moves, but some order of the states succeeds for many kernels that are only moderately lazy, or sparse.
 
 **Accuracy.** Moves with a, b in [0, 1] are stochastic, so rounding errors are averaged, never amplified. A move outside
 that range is no law but still an exact factor; it can amplify errors by at most c^k, where
@@ -26,6 +28,7 @@ c = max(|a| + |1 - a|, |b| + |1 - b|). The product of these factors times machin
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -38,7 +41,16 @@ __all__ = ["PairMoves", "PairPlan", "apply_moves", "binomial_matrices", "factor_
 
 NEWTON_STEPS = 25
 NEWTON_TOLERANCE = 1e-14
-LARGE = 30_000
+ACCEPTED_MISS = 1e-12
+"""The largest error of an entry of the product of the factors."""
+
+LARGEST_CHANCE = 1e3
+"""Factors with larger entries are useless."""
+
+MOST_ORDERS = 120
+"""Orders of the states in which row factors are tried."""
+
+MANY_COUNTS = 30_000
 """With at least so many counts, gathers cost more than the calls of the small matrix products."""
 
 WORDS = {4: torch.float32, 8: torch.float64, 16: torch.complex128}
@@ -50,7 +62,7 @@ NATURAL = (-1, -1)
 
 @dataclass(frozen=True)
 class PairMoves:
-    """P = B_1 ... B_M Pi: a move for each pair of states, in the order of `pairs`, then a relabelling."""
+    """P = B_1 ... B_M Pi: moves between pairs of states, in the order of `pairs`, then a relabelling."""
 
     pairs: tuple[tuple[int, int], ...]  # M pairs (i, j) with i < j
     chances: Tensor  # [M, 2] chance of i -> j and of j -> i
@@ -58,17 +70,13 @@ class PairMoves:
 
     def error_bound(self, k: int) -> float:
         """Bound on the relative rounding error of one application to k agents."""
-        growth = (self.chances.abs() + (1 - self.chances).abs()).amax(-1)
+        growth = (self.chances.abs() + (1 - self.chances).abs()).amax(-1) if self.pairs else torch.ones(1)
         exponent = k * float(growth.log().sum())
         return torch.finfo(torch.float64).eps * math.exp(min(exponent, 700.0))
 
 
-def multiply_moves(pairs: tuple[tuple[int, int], ...], chances: Tensor) -> tuple[Tensor, Tensor]:
-    """The products B_1 ... B_m and B_{m+1} ... B_M for m = 0..M: two stacks `[M + 1, sl, sl]`.
-
-    The matrices are given by `pairs` and `chances [M, 2]`; the states are those that the pairs name.
-    """
-    num_sl = 1 + max(j for _, j in pairs)
+def multiply_moves(num_sl: int, pairs: tuple[tuple[int, int], ...], chances: Tensor) -> tuple[Tensor, Tensor]:
+    """The products B_1 ... B_m and B_{m+1} ... B_M for m = 0..M, of moves with `chances [M, 2]`: `[M + 1, sl, sl]`."""
     moves = torch.eye(num_sl, dtype=chances.dtype).repeat(len(pairs), 1, 1)
     for m, (i, j) in enumerate(pairs):
         a, b = chances[m]
@@ -87,7 +95,7 @@ def _newton(P: Tensor, pairs: tuple[tuple[int, int], ...]) -> Tensor | None:
     i, j = torch.tensor(pairs).T
     chances = torch.stack([P[i, j], P[j, i]], -1)
     for _ in range(NEWTON_STEPS):
-        before, after = multiply_moves(pairs, chances)
+        before, after = multiply_moves(len(P), pairs, chances)
         residual = (before[-1] - P)[off]
         if float(residual.abs().max()) < NEWTON_TOLERANCE:
             return chances
@@ -103,9 +111,10 @@ def _newton(P: Tensor, pairs: tuple[tuple[int, int], ...]) -> Tensor | None:
         )
         step, info = torch.linalg.solve_ex(slopes[..., off].reshape(chances.numel(), -1).T, residual)
         chances = chances - step.reshape(chances.shape)
-        if int(info) or not bool(torch.isfinite(chances).all()) or float(chances.abs().max()) > 1e3:
+        if int(info) or not bool(torch.isfinite(chances).all()) or float(chances.abs().max()) > LARGEST_CHANCE:
             return None
-    return chances if float((multiply_moves(pairs, chances)[0][-1] - P).abs().max()) < 1e3 * NEWTON_TOLERANCE else None
+    miss = float((multiply_moves(len(P), pairs, chances)[0][-1] - P).abs().max())
+    return chances if miss < ACCEPTED_MISS else None
 
 
 def _laziest_labels(P: Tensor) -> tuple[int, ...]:
@@ -118,28 +127,77 @@ def _laziest_labels(P: Tensor) -> tuple[int, ...]:
     return tuple(label)
 
 
-def factor_pairs(P: Tensor, k: int) -> PairMoves | None:
+def _row_moves(P: Tensor, order: tuple[int, ...], relabel: tuple[int, ...]) -> PairMoves | None:
+    """Factor P into one move of each state to all others, taken apart into pair moves; None where that fails.
+
+    P = R_1 R_2 ... in the given order of the states, R_i being the identity but for row i; the rows come from back
+    substitution. Agents of i decide target by target, negative chances first: what remains then only shrinks.
+    """
+    product, rows = torch.eye(len(P), dtype=P.dtype), {}
+    for i in reversed(order):
+        row, info = torch.linalg.solve_ex(product.T, P[i])
+        if int(info) or not bool(torch.isfinite(row).all()) or float(row.abs().max()) > LARGEST_CHANCE:
+            return None
+        factor = torch.eye(len(P), dtype=P.dtype)
+        factor[i] = rows[i] = row
+        product = factor @ product
+    pairs, chances = [], []
+    for i in order:
+        rest, row = 1.0, rows[i].tolist()
+        for j in sorted(set(order) - {i}, key=row.__getitem__):
+            chance = min(row[j] / rest, 1.0) if abs(row[j]) > NEWTON_TOLERANCE else 0.0
+            rest = max(rest - row[j], NEWTON_TOLERANCE)
+            if chance != 0.0:
+                pairs.append((min(i, j), max(i, j)))
+                chances.append([chance, 0.0] if i < j else [0.0, chance])
+    found = PairMoves(tuple(pairs), torch.tensor(chances, dtype=P.dtype).reshape(-1, 2), relabel)
+    return found if _misses(P, found) < ACCEPTED_MISS else None
+
+
+def _misses(P: Tensor, moves: PairMoves) -> float:
+    if not moves.pairs:
+        return float((torch.eye(len(P), dtype=P.dtype) - P).abs().max())
+    return float((multiply_moves(len(P), moves.pairs, moves.chances)[0][-1] - P).abs().max())
+
+
+def factor_pairs(P: Tensor, k: int, tolerance: float = 0.0) -> PairMoves | None:
     """Factor a transition matrix `[sl, sl']` into pair moves, as accurately as can be for k agents.
 
-    Tries the states as they are and relabelled, and two orders of the pairs; returns the factorization of smallest
-    `error_bound`, or None where Newton's method finds none.
+    Tries the states as they are and relabelled: first by Newton's method, with one move for each pair; then by row
+    factors, with up to two, in many orders of the states. Returns the first factorization that is made of laws or has
+    an `error_bound` of at most `tolerance`, else the best, else None.
     """
     P = P.detach().to("cpu", torch.float64)
-    identity = tuple(range(len(P)))
-    ascending = tuple(itertools.combinations(identity, 2))
     best: PairMoves | None = None
-    for relabel, pairs in itertools.product(
-        dict.fromkeys([identity, _laziest_labels(P)]), [ascending, ascending[::-1]]
-    ):
-        chances = _newton(P[:, list(relabel)], pairs)
-        if chances is None:
-            continue
-        found = PairMoves(pairs, chances, relabel)
+    for found in _factorizations(P):
         if best is None or found.error_bound(k) < best.error_bound(k):
             best = found
-        if float(chances.min()) >= 0 and float(chances.max()) <= 1:
-            return found
+        if best.error_bound(k) <= max(tolerance, torch.finfo(P.dtype).eps):
+            return best
     return best
+
+
+def _factorizations(P: Tensor) -> Iterator[PairMoves]:
+    """Candidates, the cheapest to apply first."""
+    identity = tuple(range(len(P)))
+    ascending, labels = tuple(itertools.combinations(identity, 2)), dict.fromkeys([identity, _laziest_labels(P)])
+    for relabel, pairs in itertools.product(labels, [ascending, ascending[::-1]]):
+        chances = _newton(P[:, list(relabel)], pairs)
+        if chances is not None:
+            yield PairMoves(pairs, chances, relabel)
+    for relabel, order in itertools.product(labels, _orders(len(P))):
+        moves = _row_moves(P[:, list(relabel)], order, relabel)
+        if moves is not None:
+            yield moves
+
+
+def _orders(num_sl: int) -> list[tuple[int, ...]]:
+    """All orders of few states; of many, `MOST_ORDERS` of them drawn with a fixed seed."""
+    if math.factorial(num_sl) <= MOST_ORDERS:
+        return list(itertools.permutations(range(num_sl)))
+    generator = torch.Generator().manual_seed(0)
+    drawn = [tuple(torch.randperm(num_sl, generator=generator).tolist()) for _ in range(MOST_ORDERS - 2)]
+    return [tuple(range(num_sl)), tuple(reversed(range(num_sl))), *drawn]
 
 
 def binomial_matrices(chances: Tensor, k: int) -> list[Tensor]:
@@ -169,6 +227,7 @@ class PairPlan:
 
     def __init__(self, simplex: CountSimplex) -> None:
         self.simplex = simplex
+        self.fallback_announced = False  # whether the log says that a kernel on this simplex is sampled
         self._orders: dict[tuple[int, int], Tensor] = {}
         self._hops: dict[tuple[tuple[int, int], tuple[int, int]], Tensor] = {}
 
@@ -218,7 +277,7 @@ def apply_moves(
     `laws[m][d]` is the binomial matrix of move m for d agents, transposed if `adjoint`. Large tables are taken a few
     columns at a time, so many as fill one machine word (see `_gather`).
     """
-    if len(values) < LARGE:
+    if len(values) < MANY_COUNTS:
         return _apply_to_columns(plan, pairs, laws, values, adjoint)
     groups, start = [], 0
     while start < values.shape[1]:

@@ -40,11 +40,12 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError, PolicyError
 from altmarl_torch.game import Game
 from altmarl_torch.simplex import CountSimplex
-from altmarl_torch.tables import as_law, as_table
+from altmarl_torch.tables import as_law, as_seed, as_table, as_whole, refuse_first
 
 __all__ = [
     "Dispatcher",
     "PolicyPair",
+    "Sight",
     "TabularDispatcher",
     "TabularPair",
     "check_pi_g",
@@ -55,6 +56,7 @@ __all__ = [
     "greedy",
     "greedy_actions",
     "one_hot",
+    "read_policy",
     "uniform_global",
     "uniform_local",
 ]
@@ -162,7 +164,7 @@ def check_pi_l(game: Game, pi_l: Tensor) -> Tensor:
     Raises:
         PolicyError: wrong shape, or a row that is no law; the message names the row and what it sums to.
     """
-    return _read_policy("pi_l", pi_l, "sl sg al", (game.num_sl, game.num_sg, game.num_al))
+    return read_policy("pi_l", pi_l, "sl sg al", (game.num_sl, game.num_sg, game.num_al))
 
 
 def check_pi_g(game: Game, pi_g: Tensor, simplex: CountSimplex) -> Tensor:
@@ -171,7 +173,43 @@ def check_pi_g(game: Game, pi_g: Tensor, simplex: CountSimplex) -> Tensor:
     Raises:
         PolicyError: wrong shape, or a row that is no law; the message names the row and what it sums to.
     """
-    return _read_policy("pi_g", pi_g, "sg h ag", (game.num_sg, simplex.size, game.num_ag))
+    return read_policy("pi_g", pi_g, "sg h ag", (game.num_sg, simplex.size, game.num_ag))
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a dispatcher can be shown: the sizes that its arguments are checked against.
+
+    Attributes:
+        k: how many local agents are sampled.
+        num_sg: number of global states.
+        num_sl: number of local states.
+        device: where the dispatcher computes.
+    """
+
+    k: int
+    num_sg: int
+    num_sl: int
+    device: torch.device
+
+    def read(self, s_g: object, counts: object) -> tuple[Tensor, Tensor]:
+        """Return s_g [batch] and counts [batch, sl] as int64 tensors on ``device``; lists and arrays are welcome.
+
+        Raises:
+            ArgumentError: an entry is no whole number of its range, a row of counts does not sum to k, or the shapes do
+                not fit; the message names the first row at fault and its value.
+        """
+        states = as_table("s_g", s_g, "batch", ArgumentError).to(self.device)
+        table = as_table("counts", counts, "batch sl", ArgumentError).to(self.device)
+        expected = [len(states), self.num_sl]
+        if list(table.shape) != expected:
+            raise ArgumentError(f"counts must have shape [batch, sl] = {expected}, not {list(table.shape)}")
+        rule = f"global states are 0..{self.num_sg - 1}"
+        refuse_first("s_g", states, "batch", states >= self.num_sg, rule, ArgumentError)
+        h, total = as_whole("counts", table, "batch sl", ArgumentError), table.sum(-1)
+        rule = f"the counts of the k sampled agents sum to k = {self.k}"
+        refuse_first("counts", total, "batch", total != self.k, rule, ArgumentError, verb="sums to")
+        return as_whole("s_g", states, "batch", ArgumentError), h
 
 
 class TabularDispatcher:
@@ -181,21 +219,24 @@ class TabularDispatcher:
 
     Raises:
         PolicyError: pi_g is no table of laws over the N = simplex.size count vectors.
+        ArgumentError: the seed is no integer in 0..2^63-1.
     """
 
     def __init__(self, pi_g: Tensor, simplex: CountSimplex, seed: int = 0) -> None:
-        pi_g = _read_policy("pi_g", pi_g, "sg h ag", (pi_g.shape[0], simplex.size, pi_g.shape[-1]))
+        pi_g = read_policy("pi_g", pi_g, "sg h ag", (pi_g.shape[0], simplex.size, pi_g.shape[-1]))
         self._simplex = simplex
+        self._sight = Sight(simplex.k, len(pi_g), simplex.num_sl, pi_g.device)
         self._deterministic = bool(((pi_g == 0.0) | (pi_g == 1.0)).all())
         self._rows = pi_g.argmax(-1).flatten() if self._deterministic else cumulative(pi_g).flatten(0, 1)
-        self._generator = torch.Generator(device=pi_g.device).manual_seed(seed)
+        self._generator = torch.Generator(device=pi_g.device).manual_seed(as_seed(seed))
 
     def reset(self, batch: int) -> None:
         """Nothing to forget: a table has no memory."""
 
-    def act(self, s_g: Tensor, counts: Tensor) -> Tensor:
-        """Actions [batch] int64 for s_g [batch] and the sampled agents' counts [batch, sl]."""
-        row = self._rows.index_select(0, s_g * self._simplex.size + self._simplex.rank(counts))
+    def act(self, s_g: object, counts: object) -> Tensor:
+        """Actions [batch] int64 for s_g [batch] and the sampled agents' counts [batch, sl], checked by ``Sight``."""
+        states, h = self._sight.read(s_g, counts)
+        row = self._rows.index_select(0, states * self._simplex.size + self._simplex.rank(h))
         return row if self._deterministic else draw(row, self._generator)
 
 
@@ -223,7 +264,8 @@ class TabularPair:
         return TabularDispatcher(self.pi_g, self.simplex, seed)
 
 
-def _read_policy(name: str, values: Tensor, axes: str, shape: tuple[int, int, int]) -> Tensor:
+def read_policy(name: str, values: Tensor, axes: str, shape: tuple[int, int, int]) -> Tensor:
+    """Return ``values`` as a float64 table of laws with these axes and this shape, or raise a PolicyError."""
     table = as_table(name, values, axes, PolicyError)
     if tuple(table.shape) != shape:
         raise PolicyError(f"{name} [{', '.join(axes.split())}] must have shape {list(shape)}, not {list(table.shape)}")

@@ -1,8 +1,8 @@
 """A population of exchangeable agents, kept as counts: moving all of it, and drawing a few of it.
 
 Agents that share their laws need no names. c(z), the number of agents in state z, is kept as a whole number in float64
-(exact up to 2^53), for a batch of systems at once: ``counts [B, sl]``. Two random operations are all that Algorithm 4
-asks for, and neither costs more for 10^9 agents than for 10.
+(exact up to 2^53, the largest n of a game), for a batch of systems at once: ``counts [B, sl]``. Two random operations
+are all that Algorithm 4 asks for, and neither costs more for 10^9 agents than for 10.
 
 Moving: a sum of multinomials
 -----------------------------
@@ -32,9 +32,7 @@ least halves the work that is left, on average.
 import torch
 from torch import Tensor
 
-__all__ = ["LARGEST_N", "count_labels", "distinct_labels", "split", "split_shares"]
-
-LARGEST_N = 2**53  # whole numbers up to here are exact in float64
+__all__ = ["count_labels", "distinct_labels", "split", "split_shares"]
 
 
 def split_shares(law: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ __all__ = [
     "Console",
     "certificate_text",
     "configuration_text",
+    "interrupted_text",
     "outcome_text",
     "return_table",
     "tensorboard_command",
@@ -126,6 +127,13 @@ def outcome_text(solution: Solution, phase_seconds: Mapping[str, float], wall_se
         "seconds": f"{wall_seconds:.2f} ({phases})",
     }
     return "\n".join(f"{name:<12} {fact}" for name, fact in facts.items())
+
+
+def interrupted_text(solution: Solution, folder: Path) -> str:
+    """What Ctrl-C cut short, and the command that makes up for it."""
+    phase = "learning" if solution.interrupted else "measuring"
+    command = shlex.join(["altmarl", "evaluate", str(folder)])
+    return f"interrupted while {phase}: the pair was not measured; `{command}` does that"
 
 
 def certificate_text(certificate: Certificate) -> str:

@@ -42,16 +42,18 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from altmarl_torch.errors import ArgumentError
-from altmarl_torch.game import Game
+from altmarl_torch.errors import ArgumentError, PolicyError, SizeError
+from altmarl_torch.game import LARGEST_N, Game
 from altmarl_torch.parallel import one_thread
 from altmarl_torch.policies import PolicyPair, cumulative, draw
-from altmarl_torch.population import LARGEST_N, count_labels, distinct_labels, split, split_shares
-from altmarl_torch.tables import as_integer
+from altmarl_torch.population import count_labels, distinct_labels, split, split_shares
+from altmarl_torch.tables import as_integer, refuse_first
 
-__all__ = ["Rollouts", "Trace", "rollout"]
+__all__ = ["Rollouts", "Trace", "require_memory", "rollout"]
 
 LABELS_PER_BLOCK = 2**20  # how many agents' numbers are drawn at once: 8 MiB of them
+LARGEST_ROLLOUT = 10**8
+"""Numbers that a rollout may keep at once: 800 MB of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,12 +125,14 @@ def rollout(
 
     Raises:
         ArgumentError: k > n, or episodes, horizon or seed out of range.
-        PolicyError: pi_l is no local policy of this game.
+        PolicyError: pi_l is no local policy of this game, or pi_g has other states or actions than it.
+        SizeError: more episodes or steps than fit in memory (:func:`require_memory`).
     """
     for name, value, least in (("episodes", episodes, 1), ("horizon", horizon, 1), ("seed", seed, 0)):
         as_integer(name, value, least, math.inf, ArgumentError)
     game = game if n is None else game.replace(n=as_integer("n", n, 1, LARGEST_N, ArgumentError))
-    game.check_k(pair.k)
+    require_memory(game, game.check_k(pair.k), episodes, horizon)
+    _check_pi_g(game, pair)
     tables, streams = _Tables.of(game, pair.pi_l), _Streams.of(seed, game.device)
     record = _Record.empty(game, episodes, horizon)
     dispatcher = pair.dispatcher(streams.dispatcher_seed)
@@ -136,12 +140,41 @@ def rollout(
     s_g, counts = _start(game, episodes, streams.start)
     for t, labels in enumerate(_label_blocks(episodes, horizon, pair.k, game.n, streams.sample)):
         sample = count_labels(labels, counts, pair.k)
-        a_g = dispatcher.act(s_g, sample)
+        a_g = _check_actions(game, dispatcher.act(s_g, sample))
         record.add(t, s_g, a_g, counts, tables)
         # Eq. 3: the agents move under the s_g they saw, not under the one that P_g is about to draw.
         counts = split(counts, tables.shares.index_select(0, s_g), streams.local_moves)
         s_g = draw(tables.P_g_sums.index_select(0, s_g * game.num_ag + a_g), streams.global_moves)
     return record.finish(game, pair.k, seed)
+
+
+def require_memory(game: Game, k: int, episodes: int, horizon: int) -> None:
+    """Raise a SizeError where a rollout would keep more than 10^8 numbers at once.
+
+    These are, for each episode, the counts, a return and the numbers of the sampled agents, and the trace at each step:
+    episodes (min(k, n-k) + |S_l| + 1) + horizon (|S_l| + 3).
+    """
+    per_episode, per_step = min(k, game.n - k) + game.num_sl + 1, game.num_sl + 3
+    if episodes * per_episode + horizon * per_step > LARGEST_ROLLOUT:
+        raise SizeError(
+            f"episodes = {episodes} and horizon = {horizon} are too many to keep: {per_episode} numbers per episode "
+            f"and {per_step} per step make more than {LARGEST_ROLLOUT:,}; use fewer"
+        )
+
+
+def _check_pi_g(game: Game, pair: PolicyPair) -> None:
+    """Where the pair shows its table pi_g [sg, h, ag], the states and actions are the game's."""
+    pi_g = getattr(pair, "pi_g", None)
+    if isinstance(pi_g, Tensor) and (pi_g.shape[0], pi_g.shape[-1]) != (game.num_sg, game.num_ag):
+        wanted = f"[{game.num_sg}, h, {game.num_ag}]"
+        raise PolicyError(f"pi_g has shape {list(pi_g.shape)}; this game needs [sg, h, ag] = {wanted}")
+
+
+def _check_actions(game: Game, a_g: Tensor) -> Tensor:
+    """Refuse a dispatcher that answers with an action that the game does not have."""
+    rule = f"the game's global actions are 0..{game.num_ag - 1}"
+    refuse_first("a_g", a_g, "episode", (a_g < 0) | (a_g >= game.num_ag), rule, PolicyError)
+    return a_g
 
 
 @dataclass(frozen=True, eq=False)

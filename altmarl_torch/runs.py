@@ -25,6 +25,7 @@ import math
 import os
 import platform
 import re
+import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -77,6 +78,13 @@ class RunFolder:
     def save_policy(self, solution: Solution) -> None:
         """Write policy.npz."""
         solution.save(self.path / POLICY)
+
+    def remove_unless_learned(self) -> bool:
+        """Remove the folder if it holds no policy; returns whether it did."""
+        if (self.path / POLICY).exists():
+            return False
+        shutil.rmtree(self.path)
+        return True
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json: exactly the keys that docs/run-folder.md lists, in that order.

@@ -37,6 +37,12 @@ MAX_LISTED_ENTRIES = 10**8
 
 INT64_MAX = 2**63 - 1
 
+LARGEST_LOG10 = 100_000
+"""Sizes of more digits are not computed exactly."""
+
+LARGEST_TABLE = 10**7
+"""The most entries of the table of binomials that ranks are read from."""
+
 
 class CountSimplex:
     """All ways of spreading k agents over num_sl local states.
@@ -54,10 +60,23 @@ class CountSimplex:
         self.k = as_integer("k", k, 0, INT64_MAX, ArgumentError)
         self.num_sl = as_integer("num_sl", num_sl, 1, INT64_MAX, ArgumentError)
         self.device = torch.device(device)
-        self.size: int = math.comb(self.k + self.num_sl - 1, self.num_sl - 1)
+
+    @cached_property
+    def size(self) -> int:
+        """N = C(k + S - 1, S - 1), exactly."""
+        if self.log10_size > LARGEST_LOG10:
+            raise SizeError(f"{self!r}: too many to count exactly; use a smaller k")
+        return math.comb(self.k + self.num_sl - 1, self.num_sl - 1)
+
+    @cached_property
+    def log10_size(self) -> float:
+        """log10 N, for sizes that no number holds."""
+        k, rest = self.k, self.num_sl - 1
+        return (math.lgamma(k + rest + 1) - math.lgamma(k + 1) - math.lgamma(rest + 1)) / math.log(10)
 
     def __repr__(self) -> str:
-        return f"CountSimplex(k={self.k}, num_sl={self.num_sl}): {self.size:,} count vectors"
+        size = f"{self.size:,}" if self.log10_size < 15 else f"about 10^{self.log10_size:,.0f}"
+        return f"CountSimplex(k={self.k}, num_sl={self.num_sl}): {size} count vectors"
 
     def __len__(self) -> int:
         if self.size > sys.maxsize:
@@ -65,15 +84,19 @@ class CountSimplex:
         return self.size
 
     @property
+    def _size_in_words(self) -> str:
+        return f"{self.size:.3g}" if self.log10_size < 300 else f"about 10^{self.log10_size:,.0f}"
+
+    @property
     def can_be_listed(self) -> bool:
         """Whether `counts` fits in memory (its entries number at most `MAX_LISTED_ENTRIES`)."""
-        return self.size * self.num_sl <= MAX_LISTED_ENTRIES
+        return self.log10_size < 15 and self.size * self.num_sl <= MAX_LISTED_ENTRIES and self.k <= MAX_LISTED_ENTRIES
 
     def require_listed(self) -> None:
         """Raise a SizeError, with the size and the way out, where the simplex is too large to list."""
         if not self.can_be_listed:
             raise SizeError(
-                f"the simplex of k = {self.k} agents over {self.num_sl} local states has {self.size:.3g} count "
+                f"the simplex of k = {self.k} agents over {self.num_sl} local states has {self._size_in_words} count "
                 f"vectors, too many to list (at most {MAX_LISTED_ENTRIES // self.num_sl:,}); use a smaller k"
             )
 
@@ -93,8 +116,12 @@ class CountSimplex:
         """Number each count vector `[..., sl]` by its place in the list: `[...]`.
 
         An int64 tensor; for a simplex of more than 2^63 - 1 vectors, a NumPy array of Python integers.
-        The counts are taken to be non-negative with sum k.
+        The counts are taken to be non-negative integers with sum k; of that only the width and the type are checked.
         """
+        if counts.shape[-1:] != (self.num_sl,) or counts.is_floating_point():
+            raise ArgumentError(
+                f"{self!r}: counts must be integers [..., {self.num_sl}], not {list(counts.shape)} of {counts.dtype}"
+            )
         tails = self.k - counts.cumsum(-1)[..., :-1]
         columns = range(self.num_sl - 1)
         if self.size > INT64_MAX:
@@ -141,6 +168,8 @@ class CountSimplex:
     @cached_property
     def _big_binomials(self) -> Any:
         """`[k + 1, sl - 1]` Python integers: entry (t, i) is C(t + S - 2 - i, S - 1 - i)."""
+        if (self.k + 1) * (self.num_sl - 1) > LARGEST_TABLE:
+            raise SizeError(f"{self!r}: ranks need {self.k + 1:,} x {self.num_sl - 1:,} binomials; use a smaller k")
         last = self.num_sl - 2
         rows = [[math.comb(t + last - i, last + 1 - i) for i in range(last + 1)] for t in range(self.k + 1)]
         return np.array(rows, dtype=object).reshape(self.k + 1, last + 1)

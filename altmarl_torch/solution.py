@@ -8,20 +8,21 @@ so that equal seeds give equal files; they are zero in a solution that was loade
 
 import dataclasses
 import json
+import math
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from altmarl_torch.alternation import Decision, Update
 from altmarl_torch.errors import FileFormatError
 from altmarl_torch.npz import read_npz, write_npz
-from altmarl_torch.policies import Dispatcher, TabularDispatcher
+from altmarl_torch.policies import Dispatcher, TabularDispatcher, read_policy
 from altmarl_torch.simplex import CountSimplex
+from altmarl_torch.tables import as_integer, as_number, as_table, as_whole, refuse_first
 
 __all__ = ["Solution"]
 
@@ -94,18 +95,58 @@ class Solution:
     def load(cls, path: str | os.PathLike[str]) -> "Solution":
         """Read a solution that `save` wrote, onto the CPU, without running code from the file.
 
+        The rows of `counts` may stand in any order, if those of `pi_g` stand in the same.
+
         Raises:
             FileNotFoundError: there is no such file.
             FileFormatError: the file is damaged, of another format or version, or its tables do not fit each other.
         """
         arrays = read_npz(path, FILE_FORMAT, FILE_VERSION, ("pi_l", "counts", "pi_g", "record"))
         try:
+            simplex, pi_g = _read_pi_g(arrays["counts"], arrays["pi_g"])
+            pi_l = as_table("pi_l", arrays["pi_l"], "sl sg al", FileFormatError)
+            pi_l = read_policy("pi_l", pi_l, "sl sg al", (simplex.num_sl, len(pi_g), pi_l.shape[-1]))
             record = json.loads(str(arrays["record"]))
-            updates = [Update(**line | {"decision": Decision(line["decision"])}) for line in record.pop("history")]
-            pi_g, pi_l = (torch.from_numpy(np.ascontiguousarray(arrays[name], np.float64)) for name in ("pi_g", "pi_l"))
-            k = int(arrays["counts"][0].sum())
-            solution = cls(k=k, pi_g=pi_g, pi_l=pi_l, history=tuple(updates), phase_seconds={}, **record)
-            solution.dispatcher()  # checks pi_g against the simplex
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as cause:
-            raise FileFormatError(f"{path} holds no solution: {cause}") from cause
-        return solution
+            history = tuple(Update(**_fields(Update, line)) for line in record.pop("history"))
+            return cls(k=simplex.k, pi_g=pi_g, pi_l=pi_l, history=history, phase_seconds={}, **_fields(cls, record))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
+            raise FileFormatError(f"{path} holds no solution: {type(cause).__name__}: {cause}") from cause
+
+
+def _read_pi_g(counts: object, pi_g: object) -> tuple[CountSimplex, Tensor]:
+    """The simplex that `counts` [N, sl] lists, in any order, and pi_g [sg, N, ag] in its rank order."""
+    rows = as_table("counts", counts, "h sl", FileFormatError)
+    h, total = as_whole("counts", rows, "h sl", FileFormatError), rows.sum(-1)
+    refuse_first("counts", total, "h", (total != total[0]) | (total < 1), "all sum to one k >= 1", FileFormatError)
+    simplex = CountSimplex(int(total[0]), rows.shape[-1])
+    simplex.require_listed()
+    ranks = simplex.rank(h)
+    if not torch.equal(ranks.sort().values, torch.arange(simplex.size)):
+        raise FileFormatError(f"counts must list each of the {simplex!r} once; it has {len(rows):,} rows")
+    table = as_table("pi_g", pi_g, "sg h ag", FileFormatError)
+    table = read_policy("pi_g", table, "sg h ag", (len(table), simplex.size, table.shape[-1]))
+    return simplex, table[:, ranks.argsort()]
+
+
+def _fields(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """`values` of fields of the dataclass `kind`, by name, each as the type of its field."""
+    hints = get_type_hints(kind)
+    return {name: _field(name, value, hints[name]) for name, value in values.items()}
+
+
+def _field(name: str, value: object, hint: Any) -> Any:
+    """`value`, as JSON holds it, as a field of the type `hint`."""
+    if hint is float:
+        return as_number(name, value, "(-inf, inf)", math.isfinite, FileFormatError)
+    if hint is int:
+        return as_integer(name, value, 0, math.inf, FileFormatError)
+    if hint is Decision:
+        return Decision(value)
+    if get_origin(hint) is Literal:
+        fits, wanted = value in get_args(hint), "one of " + ", ".join(get_args(hint))
+    else:
+        plain = get_origin(hint) or hint
+        fits, wanted = isinstance(value, plain), f"of type {plain.__name__}"
+    if not fits:
+        raise FileFormatError(f"{name} must be {wanted}, not {value!r}")
+    return value

@@ -4,6 +4,7 @@ It checks what it is given, picks the learners, and hands them to the one altern
 """
 
 import logging
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Literal, get_args
@@ -18,7 +19,7 @@ from altmarl_torch.parallel import one_thread
 from altmarl_torch.policies import uniform_global, uniform_local
 from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.solution import Solution
-from altmarl_torch.tables import as_integer
+from altmarl_torch.tables import as_device, as_integer, as_number, as_seed
 from altmarl_torch.tabular.l_learn import Objective
 from altmarl_torch.tabular.learners import (
     PhaseProgress,
@@ -28,13 +29,14 @@ from altmarl_torch.tabular.learners import (
 )
 from altmarl_torch.theory import eta_algorithm_3
 
-__all__ = ["LLearner", "Solver", "solve"]
+__all__ = ["LLearner", "Solver", "check_eta", "solve"]
 
 logger = logging.getLogger(__name__)
 
 Solver = Literal["tabular"]
 LLearner = Literal["auto", "dp"]
 Eta = float | Literal["auto", "paper"]
+ETA_WORDS = ("auto", "paper")
 
 
 @one_thread()
@@ -67,7 +69,7 @@ def solve(
         accept: UPDATE's rule, "mean" or "all-states".
         steps: at most so many proposals of each player.
         seed: of every random number; the exact solver draws none.
-        device: where the tables lie.
+        device: where the tables lie: "cpu", or "cuda", "cuda:0", ... where there are such.
         callback: told every update.
         progress: told (phase, sweeps, error) in the long parts.
 
@@ -78,12 +80,14 @@ def solve(
         ArgumentError: an argument is outside its range.
         SizeError: the simplex of k agents is too large to list.
     """
+    _check_game(game)
     k, steps = game.check_k(k), as_integer("steps", steps, 1, 10**6, ArgumentError)
     _check_choice("solver", solver, get_args(Solver))
     _check_choice("l_learner", l_learner, get_args(LLearner))
     _check_choice("objective", objective, get_args(Objective))
     _check_choice("accept", accept, get_args(Acceptance))
-    game = game.to(device)
+    check_eta(eta)
+    game, seed = game.to(as_device(device)), as_seed(seed)
     plan = PairPlan(CountSimplex(k, game.num_sl, game.device))
     plan.simplex.require_listed()
     generator = torch.Generator(game.device).manual_seed(seed)
@@ -118,6 +122,17 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise ArgumentError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
 
 
+def _check_game(game: object) -> None:
+    if not isinstance(game, Game):
+        raise ArgumentError(f"game must be a Game, not {type(game).__name__}; altmarl_torch.games makes named ones")
+
+
+def check_eta(eta: object) -> None:
+    """Raise an ArgumentError unless `eta` is "auto", "paper" or a finite number of at least 0."""
+    if not isinstance(eta, str) or eta not in ETA_WORDS:
+        as_number("eta", eta, "[0, inf) or one of auto, paper", lambda x: 0 <= x < math.inf, ArgumentError)
+
+
 def _rules(game: Game, k: int, eta: Eta, accept: Acceptance) -> Rules:
     """UPDATE's tolerance as a function of the values compared; a warning where the paper's is vacuous."""
     paper = eta_algorithm_3(game, k)
@@ -132,6 +147,4 @@ def _rules(game: Game, k: int, eta: Eta, accept: Acceptance) -> Rules:
                 game.v_max,
             )
         return Rules(accept, lambda proposed, current: paper, paper)
-    if isinstance(eta, (str, bool)) or not 0 <= eta < float("inf"):
-        raise ArgumentError(f"eta must be 'auto', 'paper' or a non-negative number, not {eta!r}")
     return Rules(accept, lambda proposed, current: float(eta), paper)

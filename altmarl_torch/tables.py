@@ -24,22 +24,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from altmarl_torch.errors import AltMarlError, GameError
+from altmarl_torch.errors import AltMarlError, ArgumentError, GameError, SizeError
 
 __all__ = [
+    "LARGEST_SEED",
     "LAW_TOLERANCE",
+    "as_device",
     "as_finite",
+    "as_float64",
     "as_integer",
     "as_law",
     "as_number",
+    "as_seed",
     "as_table",
+    "as_whole",
     "check_devices",
+    "check_entries",
     "check_sizes",
     "place",
+    "refuse_first",
     "tabulate",
 ]
 
 LAW_TOLERANCE = 1e-6
+LARGEST_SEED = 2**63 - 1  # what a torch.Generator takes
+LARGEST_TABLE = 2**25
+"""Entries of the largest table that a formula or a function is tabulated into: 256 MiB of float64."""
 _NUMERIC_KINDS = "fiub"  # numpy's letters for float, signed and unsigned integer, boolean
 _ULP = torch.finfo(torch.float64).eps
 
@@ -51,7 +61,7 @@ def as_table(name: str, values: object, axes: str, error: ErrorType = GameError)
 
     Raises ``error`` if the values are not real numbers, or if an axis is missing, surplus or empty.
     """
-    table = _as_float64(name, values, error)
+    table = as_float64(name, values, error)
     words = axes.split()
     if table.ndim != len(words):
         shape = list(table.shape)
@@ -62,11 +72,16 @@ def as_table(name: str, values: object, axes: str, error: ErrorType = GameError)
     return table
 
 
-def _as_float64(name: str, values: object, error: ErrorType) -> Tensor:
-    """The copy itself; a tensor stays on its device, everything else goes through numpy to the CPU."""
+def as_float64(name: str, values: object, error: ErrorType) -> Tensor:
+    """Copy ``values`` into a new float64 tensor of the same shape, a tensor on its own device, all else on the CPU.
+
+    Raises ``error`` if the values are not real numbers, or a tensor is not dense.
+    """
     if isinstance(values, Tensor):
         if values.is_complex():
             raise error(f"{name} holds {values.dtype}; expected real numbers")
+        if values.layout is not torch.strided:
+            raise error(f"{name} has the layout {values.layout}; expected a dense tensor (use .to_dense())")
         return values.detach().to(torch.float64, copy=True).contiguous()
     try:
         array = np.asarray(values)
@@ -85,8 +100,15 @@ def place(name: str, axes: str, indices: list[int]) -> str:
 
 def as_finite(name: str, table: Tensor, axes: str, error: ErrorType = GameError) -> Tensor:
     """Return ``table`` if it holds neither NaN nor infinity; otherwise raise ``error`` naming the first such entry."""
-    _refuse_first(name, table, axes, ~table.isfinite(), "every entry must be a finite number", error)
+    refuse_first(name, table, axes, ~table.isfinite(), "every entry must be a finite number", error)
     return table
+
+
+def as_whole(name: str, table: Tensor, axes: str, error: ErrorType) -> Tensor:
+    """Return ``table`` (float64) as int64; raise ``error`` naming its first entry that is no whole number from 0 on."""
+    bad = (table != table.floor()) | (table < 0) | ~table.isfinite()
+    refuse_first(name, table, axes, bad, "every entry must be a whole number, at least 0", error)
+    return table.to(torch.int64)
 
 
 def as_law(name: str, table: Tensor, axes: str, error: ErrorType = GameError) -> Tensor:
@@ -95,16 +117,16 @@ def as_law(name: str, table: Tensor, axes: str, error: ErrorType = GameError) ->
     Raises ``error`` naming the first row at fault and what it summed to, or its first negative entry.
     """
     as_finite(name, table, axes, error)
-    _refuse_first(name, table, axes, table < 0, "probabilities are non-negative", error)
+    refuse_first(name, table, axes, table < 0, "probabilities are non-negative", error)
     total = table.sum(-1, keepdim=True)
     outcome = axes.split()[-1]
     rule = f"each row is a law over {outcome} and must sum to 1 (within {LAW_TOLERANCE:g})"
     off = (total - 1).abs()
-    _refuse_first(name, total.squeeze(-1), axes, (off > LAW_TOLERANCE).squeeze(-1), rule, error, verb="sums to")
+    refuse_first(name, total.squeeze(-1), axes, (off > LAW_TOLERANCE).squeeze(-1), rule, error, verb="sums to")
     return torch.where(off > table.shape[-1] * _ULP, table / total, table)
 
 
-def _refuse_first(
+def refuse_first(
     name: str, table: Tensor, axes: str, bad: Tensor, rule: str, error: ErrorType, verb: str = "is"
 ) -> None:
     """Raise ``error`` for the first entry marked in ``bad``, with its indices, its value and what would be right."""
@@ -145,15 +167,26 @@ def _shape(table: Tensor, axes: str) -> str:
     return f"[{', '.join(f'{word}={size}' for word, size in zip(axes.split(), table.shape, strict=True))}]"
 
 
+def check_entries(name: str, *sizes: int) -> None:
+    """Raise a SizeError if a table of these ``sizes`` has more than ``LARGEST_TABLE`` entries."""
+    if math.prod(sizes) > LARGEST_TABLE:
+        raise SizeError(
+            f"{name} would have {' x '.join(map(str, sizes))} entries; at most {LARGEST_TABLE:,} are tabulated: "
+            "use fewer states or actions"
+        )
+
+
 def tabulate(name: str, function: Callable[..., object], axes: str, sizes: Mapping[str, int]) -> Tensor:
     """Call ``function`` once per combination of the unprimed axes and stack what it returns into a table.
 
     Raises:
         GameError: a call raised, or did not return one number per element of the primed axis (one number if none is).
+        SizeError: the table would have more than ``LARGEST_TABLE`` entries.
     """
     words = axes.split()
     inputs = [word for word in words if not word.endswith("'")]
     shape = [sizes[word.rstrip("'")] for word in words]
+    check_entries(name, *shape)
     outcome = shape[len(inputs) :]
     every = itertools.product(*(range(sizes[word]) for word in inputs))
     rows = [_call(name, function, dict(zip(inputs, indices, strict=True)), outcome) for indices in every]
@@ -167,7 +200,7 @@ def _call(name: str, function: Callable[..., object], arguments: dict[str, int],
         value = function(*arguments.values())
     except Exception as cause:
         raise GameError(f"{call} raised {type(cause).__name__}: {cause}") from cause
-    row = _as_float64(call, value, GameError)
+    row = as_float64(call, value, GameError)
     if list(row.shape) != outcome:
         wanted = f"a law of {outcome[0]} numbers" if outcome else "one number"
         raise GameError(f"{call} returned an array of shape {list(row.shape)}; expected {wanted}")
@@ -185,7 +218,24 @@ def as_integer(name: str, value: object, low: int, high: float, error: ErrorType
 
 def as_number(name: str, value: object, allowed: str, fits: Callable[[float], bool], error: ErrorType) -> float:
     """Return ``value`` as a float that ``fits``; ``allowed`` says in words what fits.  NaN fits no comparison."""
-    number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+    try:
+        number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # an integer beyond every float
+        number = math.nan
     if not fits(number):
         raise error(f"{name} must be a number in {allowed}, not {value!r}")
     return number
+
+
+def as_seed(seed: object) -> int:
+    """Return ``seed`` as an int that a ``torch.Generator`` takes, or raise an ArgumentError."""
+    return as_integer("seed", seed, 0, LARGEST_SEED, ArgumentError)
+
+
+def as_device(device: object) -> torch.device:
+    """Return a device that is here and computes in float64, or raise an ArgumentError that lists those."""
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    present = ["cpu", *(["cuda"] if cuda else []), *cuda]
+    if str(device) not in present:
+        raise ArgumentError(f"device must be one of {', '.join(present)} on this machine; not {device!r}")
+    return torch.device(str(device))

@@ -10,12 +10,17 @@
     sum up    summary.json
 
 **Ctrl-C** is a way to end, not an accident.  While learning, the pair learned so far is saved, and the measuring
-is skipped (``altmarl evaluate`` does it later); while measuring, the returns stay null.  Either way the folder is
-complete and its summary says ``"interrupted": true``.
+is skipped (``altmarl evaluate`` does it later); while certifying or measuring, the returns stay null.  Either way the
+folder is complete, its summary says ``"interrupted": true``, and the last lines printed say what is missing.  Before
+there is any pair to save (while the first pair is evaluated) the folder is removed instead.  A second Ctrl-C changes
+nothing: SIGINT is ignored for the second or so that the policy, the figures and the summary take.
 """
 
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +33,15 @@ from altmarl_torch.game import Game
 from altmarl_torch.heuristics import heuristic_pairs
 from altmarl_torch.plots import occupation_figure, save_png, value_history_figure
 from altmarl_torch.policies import PolicyPair
-from altmarl_torch.report import Console, certificate_text, configuration_text, outcome_text, return_table, update_line
+from altmarl_torch.report import (
+    Console,
+    certificate_text,
+    configuration_text,
+    interrupted_text,
+    outcome_text,
+    return_table,
+    update_line,
+)
 from altmarl_torch.rollout import Rollouts, rollout
 from altmarl_torch.runs import RunFolder, create_run, versions
 from altmarl_torch.solution import Solution
@@ -83,14 +96,27 @@ def train(config: TrainConfig, console: Console) -> TrainedRun:
     Raises:
         AltMarlError: the game or an option is refused, or a table would be too large.
         OSError: the run folder cannot be written.
+        KeyboardInterrupt: Ctrl-C came before there was a pair; no folder is left.
     """
     started = time.perf_counter()
     game = config.build_game()
     folder = create_run(config, game)
     console.say(configuration_text(config, game) + "\n")
+    try:
+        run = _run(config, game, folder, console, started)
+    except KeyboardInterrupt:
+        if folder.remove_unless_learned():
+            console.result(f"\ninterrupted before there was a pair to save; {folder.path} is removed")
+        raise
+    return run
+
+
+def _run(config: TrainConfig, game: Game, folder: RunFolder, console: Console, started: float) -> TrainedRun:
+    """Learn, save, certify, measure, draw, sum up, and print the results."""
     with Tracker(folder.path, config, game) as tracker:
         solution = _learn(config, game, folder, tracker, console)
-        folder.save_policy(solution)
+        with _uninterrupted():
+            folder.save_policy(solution)
         certificate, measured = None, None
         try:
             if not solution.interrupted:
@@ -98,16 +124,32 @@ def train(config: TrainConfig, console: Console) -> TrainedRun:
                 measured = measure(game, solution, episodes=config.episodes, horizon=config.horizon, seed=config.seed)
         except KeyboardInterrupt:
             pass  # what has been found so far is kept; the summary says that the run was interrupted
-        _draw(folder, tracker, solution, measured)
-        summary = _summary(config, game, solution, certificate, measured, started)
-        folder.write_summary(summary)
-        tracker.seconds(summary["phase_seconds"] | {"total": summary["wall_seconds"]})
+        with _uninterrupted():
+            _draw(folder, tracker, solution, measured)
+            summary = _summary(config, game, solution, certificate, measured, started)
+            folder.write_summary(summary)
+            tracker.seconds(summary["phase_seconds"] | {"total": summary["wall_seconds"]})
     console.result("\n" + outcome_text(solution, summary["phase_seconds"], summary["wall_seconds"]))
     if certificate is not None:
         console.result("\n" + certificate_text(certificate))
     if measured is not None:
         console.result("\n" + return_table(measured.learned, measured.heuristics))
+    else:
+        console.result("\n" + interrupted_text(solution, folder.path))
     return TrainedRun(folder.path, solution, summary)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ignore SIGINT meanwhile, and leave its handler as it was; only the main thread can, and only it is told."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def measure(

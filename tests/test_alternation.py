@@ -1,5 +1,6 @@
 """UPDATE's rules and the loop, with players whose proposals are scripted; no learner is involved."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import pytest
@@ -39,6 +40,8 @@ def test_automatic_eta_covers_the_errors_compared():
     assert automatic_eta(290.0, value(1.0), value(2.0)) == pytest.approx(0.29)
     assert automatic_eta(290.0, value(1.0, error=0.5), value(2.0)) == 0.5
     assert automatic_eta(290.0, value(1.0), value(2.0, error=0.7)) == 0.7
+    sampled = dataclasses.replace(value(1.0), standard_error=0.3), dataclasses.replace(value(2.0), standard_error=0.4)
+    assert automatic_eta(290.0, *sampled) == pytest.approx(1.0)
 
 
 @dataclass
@@ -94,6 +97,12 @@ def test_all_states_ends_on_the_first_inconclusive_comparison_but_not_on_a_rejec
     assert [u.decision.value for u in state.history] == ["reject", "accept", "accept", "terminate"]
     assert state.converged
     assert state.value.mean == 6.0
+
+
+def test_all_states_goes_on_after_rejections_until_the_steps_are_done():
+    state = run([-5.0] * 3, [-5.0] * 3, accept="all-states", steps=3)
+    assert len(state.history) == 6
+    assert not state.converged
 
 
 def test_steps_are_a_cap():

@@ -167,6 +167,49 @@ class TestInterrupt:
         assert train(runs) == 130
         self.check(the_only_run(runs))
 
+    def test_while_measuring_the_way_to_make_up_for_it_is_said(self, runs, capsys, monkeypatch):
+        def press(*args, **kwargs):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(training, "rollout", press)
+        train(runs, "--quiet")
+        text = capsys.readouterr().out
+        assert (
+            f"interrupted while measuring: the pair was not measured; `altmarl evaluate {the_only_run(runs)}`" in text
+        )
+
+    def test_before_there_is_a_pair_no_folder_is_left(self, runs, capsys, monkeypatch):
+        def press(*args, **kwargs):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(training, "solve", press)
+        assert train(runs) == 130
+        assert list(runs.iterdir()) == []
+        streams = capsys.readouterr()
+        assert "interrupted before there was a pair to save" in streams.out
+        assert streams.err == "error: interrupted\n"
+
+    def test_a_second_one_does_not_lose_the_summary(self, runs, capsys, monkeypatch):
+        def press(*args, **kwargs):
+            raise KeyboardInterrupt
+
+        def draw(*args):
+            os.kill(os.getpid(), signal.SIGINT)
+
+        handler = signal.getsignal(signal.SIGINT)
+        monkeypatch.setattr(training, "rollout", press)
+        monkeypatch.setattr(training, "_draw", draw)
+        assert train(runs) == 130
+        assert summary_of(the_only_run(runs))["interrupted"]
+        assert signal.getsignal(signal.SIGINT) is handler
+
+    def test_while_importing_the_script_is_quiet(self, tmp_path):
+        (tmp_path / "torch.py").write_text("raise KeyboardInterrupt")
+        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        words = [sys.executable, ROOT / "train.py"]
+        done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, env=environment)
+        assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
     def test_elsewhere_it_is_one_line(self, capsys, monkeypatch):
         def press():
             raise KeyboardInterrupt
@@ -240,9 +283,19 @@ def test_the_package_is_a_command(capsys):
     assert "warehouse" in done.stdout
 
 
+def test_a_reader_that_goes_away_is_no_error():
+    ours, theirs = os.pipe()
+    os.close(ours)
+    words = [sys.executable, "-m", "altmarl_torch", "games"]
+    done = subprocess.run(words, stdout=theirs, stderr=subprocess.PIPE, cwd=ROOT)
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["train", "--runs-dir", ""], "runs_dir must not be empty"),
         (["train", "--k", "0"], "k must be an integer at least 1, not 0"),
         (["train", "--k", "1001"], "k must be an integer in 1..1000, not 1001"),
         (["train", "--k", "many"], "argument --k: invalid int value: 'many'"),

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from altmarl_torch.config import TrainConfig, add_arguments, from_arguments
-from altmarl_torch.errors import AltMarlError, ArgumentError
+from altmarl_torch.errors import AltMarlError, ArgumentError, SizeError
 from altmarl_torch.games import steer
 
 
@@ -121,3 +121,14 @@ def test_what_only_the_machine_or_the_game_can_judge_is_refused_when_the_game_is
     config = TrainConfig(**fields)
     with pytest.raises(AltMarlError, match=message):
         config.build_game()
+
+
+def test_text_is_not_empty():
+    with pytest.raises(ArgumentError, match="runs_dir must not be empty"):
+        parse("--runs-dir", "")
+
+
+@pytest.mark.parametrize("flag", ["--episodes", "--horizon"])
+def test_an_evaluation_that_would_not_fit_in_memory_is_refused_with_the_game(flag):
+    with pytest.raises(SizeError, match="too many to keep"):
+        parse(flag, "100000000000").build_game()

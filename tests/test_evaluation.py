@@ -71,3 +71,41 @@ def test_a_start_changes_the_way_and_not_the_value():
     law = occupancy(surrogate, pi_g, relative_error=1e-9)
     again = occupancy(surrogate, pi_g, relative_error=1e-9, start=law)
     torch.testing.assert_close(again, law, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("gamma", [0.9, 0.999999, 1 - 1e-9])
+def test_the_error_of_a_direct_solution_holds_near_gamma_one(gamma):
+    """Uniform policies on steer: V = V_1 / (1 - gamma) up to a bounded part; the stated error covers the residual."""
+    game = steer(gamma=gamma)
+    surrogate = Surrogate.build(game, uniform_local(game), PairPlan(am.CountSimplex(2, 2)))
+    pi_g = table(game, RULES["mode"](game), surrogate.simplex)
+    found = joint_value(surrogate, pi_g)
+    fixed = game.replace(r_g=torch.ones(2, 2), r_l=torch.zeros(2, 2, 2))  # reward 1 in every state: V = 1/(1-gamma)
+    known = joint_value(Surrogate.build(fixed, uniform_local(game), surrogate.plan), pi_g)
+    assert found.error < 1e-3 * game.v_max
+    assert float((known.values - 1 / (1 - gamma)).abs().max()) <= known.error
+
+
+def test_sampled_kernels_leave_a_standard_error(monkeypatch):
+    """Over forty sets of draws, the stated standard error is that of the values, within a factor of two."""
+    from altmarl_torch.kernels import SampledCountKernel
+
+    game, plan = steer(), PairPlan(am.CountSimplex(3, 2))
+    exact = Surrogate.build(game, uniform_local(game), plan)
+    pi_g, found = table(game, RULES["mode"](game), plan.simplex), []
+    for seed in range(40):
+        generator = torch.Generator().manual_seed(seed)
+        kernels = tuple(SampledCountKernel(exact.P_l_pi[:, s], 3, 50, generator, plan=plan) for s in range(2))
+        sampled = Surrogate(game, plan, exact.P_l_pi, exact.r_l_pi, kernels, exact.local_reward)
+        found.append(joint_value(sampled, pi_g))
+    spread = float(torch.tensor([value.mean for value in found]).std())
+    stated = float(torch.tensor([value.standard_error for value in found]).mean())
+    assert 0.5 < stated / spread < 2
+    assert joint_value(exact, pi_g).standard_error == 0.0
+
+
+def test_a_policy_of_another_shape_is_refused():
+    game = steer()
+    surrogate = Surrogate.build(game, uniform_local(game), PairPlan(am.CountSimplex(3, 2)))
+    with pytest.raises(am.PolicyError, match=r"\[2, 4, 2\]"):
+        joint_value(surrogate, torch.ones(2, 3, 2))

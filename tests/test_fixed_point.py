@@ -72,7 +72,7 @@ def test_acceleration_saves_sweeps():
 
 
 def test_float32_first_float64_last(monkeypatch):
-    monkeypatch.setattr(fixed_point, "LARGE", 1)
+    monkeypatch.setattr(fixed_point, "LARGE_TABLE", 1)
     step, start = random_mdp(6)
     types = []
 

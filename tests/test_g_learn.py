@@ -106,3 +106,9 @@ def test_the_hand_solved_game_is_solved(k):
     pi_l = l_learn(game, pi_g, uniform_local(game), plan).pi_l
     values = g_learn(Surrogate.build(game, pi_l, plan)).values
     torch.testing.assert_close(values, beacon_value(plan.simplex.counts), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"parameterization": "foo"}, {"sweeps": 0}, {"sweeps": -3}, {"sweeps": 1.5}])
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(am.ArgumentError, match=r"parameterization|sweeps"):
+        g_learn(surrogate_of(ware(), 2), **options)

@@ -160,7 +160,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         (parts(gamma=x), r"^gamma must be a number in \[0, 1\), not ")
         for x in (1, 1.0, -0.1, 2, math.nan, "0.9", True, None)
     ),
-    *((parts(n=x), r"^n must be an integer in 1\.\.9223372036854775807, not ") for x in (0, -3, 2.0, "5", True, 2**63)),
+    *((parts(n=x), r"^n must be an integer in 1\.\.9007199254740992, not ") for x in (0, -3, 2.0, "5", True, 2**60)),
+    (parts(gamma=10**400), r"^gamma must be a number in \[0, 1\), not 1000"),
+    (parts(r_g=torch.zeros(2, 3).to_sparse()), r"^r_g has the layout torch.sparse_coo; expected a dense tensor"),
+    (
+        parts(r_g=torch.tensor([[0.0, 0.0, 0.0], [0.0, -1.7e308, 0.0]], dtype=torch.float64), gamma=0.9),
+        r"^r_g\[sg=1, ag=1\] is -1.7e\+308; rewards must be so small that V_max",
+    ),
     *((parts(name=x), "^name must be a non-empty, printable string, not ") for x in ("", "a\nb", 3, None)),
 ]
 

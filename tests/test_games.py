@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from altmarl_torch import games
-from altmarl_torch.errors import ArgumentError, GameError
+from altmarl_torch.errors import ArgumentError, GameError, SizeError
 
 # ------------------------------------------------------------------------------------------------- the warehouse
 
@@ -229,3 +229,23 @@ def test_functions_are_attributes_even_where_a_module_shares_their_name() -> Non
 
     assert callable(games.warehouse)
     assert all(callable(getattr(games, name)) for name in games.__all__)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("warehouse", {"num_zones": 10**6}),
+        ("ware", {"num_zones": 10**6}),
+        ("beacon", {"num_zones": 10**6}),
+        ("hash", {"num_sg": 10**6}),
+        ("random", {"num_sl": 10**6}),
+    ],
+)
+def test_games_too_large_to_tabulate_are_refused(name, arguments):
+    with pytest.raises(SizeError, match=r"at most 33,554,432 are tabulated"):
+        games.make(name, **arguments)
+
+
+def test_beacon_reads_its_gamma():
+    with pytest.raises(GameError, match=r"gamma must be a number in \[0, 1\), not 'a'"):
+        games.make("beacon", gamma="a")

@@ -93,8 +93,8 @@ def test_count_law_stays_accurate_at_large_k() -> None:
     [
         (torch.tensor([[1, 2, 0]]), r"shape \[1, 3\]; expected \[\.\.\., 2\]"),
         (torch.zeros((0, 2), dtype=torch.int64), "at least one row"),
-        (torch.tensor([[1, -1]]), "non-negative whole"),
-        (torch.tensor([[0.5, 0.5]]), "non-negative whole"),
+        (torch.tensor([[1, -1]]), r"counts\[row=0, sl=1\] is -1; every entry must be a whole number"),
+        (torch.tensor([[0.5, 0.5]]), r"counts\[row=0, sl=0\] is 0\.5 .*; every entry must be a whole number"),
         (torch.tensor([[1, 2], [2, 2]]), r"sum to 3\.\.4"),
     ],
 )
@@ -185,3 +185,10 @@ def test_uniform_and_to() -> None:
 def test_refused(sg: object, local_mean: object, strength: object, message: str) -> None:
     with pytest.raises(GameError, match=message):
         InitialLaw(sg, local_mean, strength)
+
+
+def test_count_law_reads_lists():
+    law = InitialLaw([1.0], [0.25, 0.75])
+    assert law.count_law([[1, 0], [0, 1]]).tolist() == pytest.approx([0.25, 0.75])
+    with pytest.raises(ArgumentError, match="counts holds"):
+        law.count_law([["a", "b"]])

@@ -71,7 +71,7 @@ def test_a_conveyor_belt_is_lazy_after_relabelling(shift):
 @pytest.mark.usefixtures("only_pair_moves")
 def test_pair_moves_also_by_machine_words(monkeypatch):
     """The form that large tables take: columns gathered 16, 8 and 4 bytes at a time."""
-    monkeypatch.setattr(pair_moves, "LARGE", 0)
+    monkeypatch.setattr(pair_moves, "MANY_COUNTS", 0)
     check(random_law(4, 5, 0.9), 4, "pair moves")
 
 
@@ -119,7 +119,7 @@ def test_factors_multiply_to_the_matrix_and_are_laws():
     for sg in range(5):
         P = game.P_l[:, sg, 1]
         moves = pair_moves.factor_pairs(P, 50)
-        product = pair_moves.multiply_moves(moves.pairs, moves.chances)[0][-1]
+        product = pair_moves.multiply_moves(5, moves.pairs, moves.chances)[0][-1]
         torch.testing.assert_close(product[:, torch.tensor(moves.relabel).argsort()], P, rtol=0, atol=1e-14)
         assert bool((moves.chances >= 0).all())
         assert bool((moves.chances <= 1).all())
@@ -145,14 +145,47 @@ def test_the_fallback_to_sampling_is_announced(monkeypatch, caplog):
     ("P", "message"),
     [
         ([[0.5, 0.5]], "square"),
-        ([[0.5, 0.4], [0.5, 0.5]], r"P\[0\] is no law.*sums to 0\.9"),
-        ([[1.0, 0.0], [1.5, -0.5]], r"P\[1\] is no law"),
-        ([[1.0, 0.0], [float("nan"), 1.0]], r"P\[1\] is no law"),
+        ([[0.5, 0.4], [0.5, 0.5]], r"P\[sl=0\].*0\.9"),
+        ([[1.0, 0.0], [1.5, -0.5]], r"P\[sl=1.*-0\.5"),
+        ([[1.0, 0.0], [float("nan"), 1.0]], r"P\[sl=1.*nan"),
     ],
 )
 def test_malformed_matrices_are_refused(P, message):
     with pytest.raises(am.ArgumentError, match=message):
         am.CountKernel(torch.tensor(P), 2)
+
+
+@pytest.mark.parametrize("num_sl", [3, 4, 5])
+def test_moderately_lazy_and_sparse_kernels_have_exact_factors(num_sl):
+    """Most agents stay, the rest go anywhere; and a birth-death chain. Checked by E[h'] = h P at k = 30."""
+    for P in [*(random_law(num_sl, seed, 0.6) for seed in range(4)), birth_death(num_sl, 0.7)]:
+        kernel = am.CountKernel(P, 30)
+        counts = kernel.simplex.counts.double()
+        assert kernel.form == "pair moves"
+        torch.testing.assert_close(kernel.expect(counts), counts @ P, rtol=0, atol=1e-8)
+
+
+def birth_death(num_sl, stay):
+    P = (torch.ones(num_sl - 1).diag(1) + torch.ones(num_sl - 1).diag(-1)).double() * (1 - stay) / 2
+    return P + torch.diag(1 - P.sum(-1))
+
+
+@pytest.mark.usefixtures("only_pair_moves")
+def test_row_factors_equal_brute_force(monkeypatch):
+    monkeypatch.setattr(pair_moves, "_newton", lambda P, pairs: None)
+    for P in (random_law(3, 2, 0.7), random_law(4, 1, 0.8), birth_death(4, 0.8), torch.eye(3).double()):
+        check(P, 4, "pair moves")
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.float16])
+def test_values_of_other_types_are_taken_as_float64(dtype):
+    kernel, values = am.CountKernel(random_law(3, 0), 3), torch.arange(10).to(dtype)
+    torch.testing.assert_close(kernel.expect(values), kernel.expect(values.double()))
+
+
+def test_a_plan_of_another_simplex_is_refused():
+    with pytest.raises(am.ArgumentError, match="plan"):
+        am.CountKernel(torch.eye(2), 5, plan=pair_moves.PairPlan(am.CountSimplex(2, 2)))
 
 
 def test_values_of_another_simplex_are_refused():

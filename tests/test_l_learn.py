@@ -108,3 +108,10 @@ def test_the_search_through_fewer_agents_ends_at_the_same_policy():
     found = l_learn(game, pi_g, uniform_local(game), plan)
     rows = [[0, 2, 1, 1, 1], [1, 0, 2, 1, 1], [1, 1, 0, 2, 1], [1, 1, 1, 0, 2], [2, 1, 1, 1, 0]]
     assert found.pi_l.argmax(-1).T.tolist() == rows
+
+
+def test_an_unknown_objective_is_refused():
+    game, k, *_ = KNOWN[1]
+    plan, pi_g = by_mode(game, k)
+    with pytest.raises(am.ArgumentError, match="objective"):
+        l_learn(game, pi_g, uniform_local(game), plan, objective="x")

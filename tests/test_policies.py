@@ -19,6 +19,7 @@ from altmarl_torch.heuristics import (
     table,
 )
 from altmarl_torch.policies import (
+    Sight,
     TabularDispatcher,
     TabularPair,
     check_pi_g,
@@ -144,7 +145,9 @@ def test_every_rule_is_a_law_on_any_simplex_and_plays_its_table(name):
     game, simplex = random_game(3, 2, 4, 2), CountSimplex(5, 2)
     pi_g = check_pi_g(game, table(game, RULES[name](game), simplex), simplex)
     s_g = torch.arange(3).repeat_interleave(simplex.size)
-    played = RuleDispatcher(RULES[name](game), seed=2).act(s_g, simplex.counts.repeat(3, 1))
+    played = RuleDispatcher(RULES[name](game), Sight(5, 3, 2, game.device), seed=2).act(
+        s_g, simplex.counts.repeat(3, 1)
+    )
     assert (pi_g.flatten(0, 1).gather(1, played[:, None]) > 0).all()
 
 
@@ -208,3 +211,50 @@ def test_two_dispatchers_share_no_random_stream():
     assert torch.equal(first_draws, second.act(s_g, counts))
     assert not torch.equal(first_draws, other.act(s_g, counts))
     assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("kind", ["table", "rule"])
+class TestWhatADispatcherIsShown:
+    @pytest.fixture
+    def dispatcher(self, kind):
+        game, simplex = hash_game(2, 3, 3, 2), CountSimplex(2, 3)
+        pi_g = table(game, RULES["mode"](game), simplex)
+        pairs = {
+            "table": TabularPair(pi_g, uniform_local(game), simplex),
+            "rule": heuristic_pair(game, 2, "mode", "stay"),
+        }
+        return pairs[kind].dispatcher()
+
+    @pytest.mark.parametrize(
+        "read", [list, np.array, torch.tensor, lambda rows: torch.tensor(rows, dtype=torch.float32)]
+    )
+    def test_lists_arrays_and_whole_floats_are_read(self, dispatcher, read):
+        assert dispatcher.act(read([0, 1]), read([[0, 2, 0], [0, 0, 2]])).tolist() == [1, 2]
+
+    @pytest.mark.parametrize(
+        ("s_g", "counts", "message"),
+        [
+            ([0, 1], [[1, 1, 0], [1, 1, 1]], r"counts\[batch=1\] sums to 3; the counts .* sum to k = 2"),
+            ([0, 1], [[1, 1, 0], [3, -1, 0]], r"counts\[batch=1, sl=1\] is -1; every entry must be a whole number"),
+            ([0, 1], [[1, 1, 0], [0.5, 1.5, 0]], r"counts\[batch=1, sl=0\] is 0\.5"),
+            ([0, 1], [[1, 1], [1, 1]], r"counts must have shape \[batch, sl\] = \[2, 3\], not \[2, 2\]"),
+            ([0], [[1, 1, 0], [1, 1, 0]], r"= \[1, 3\], not \[2, 3\]"),
+            ([0, 2], [[1, 1, 0], [1, 1, 0]], r"s_g\[batch=1\] is 2; global states are 0\.\.1"),
+            ([0, -1], [[1, 1, 0], [1, 1, 0]], r"s_g\[batch=1\] is -1"),
+            ([0, float("nan")], [[1, 1, 0], [1, 1, 0]], r"s_g\[batch=1\] is nan"),
+            (["a"], [[1, 1, 0]], "s_g holds"),
+            (0, [1, 1, 0], "s_g has shape"),
+        ],
+    )
+    def test_all_else_is_refused_with_the_row_and_its_value(self, dispatcher, s_g, counts, message):
+        with pytest.raises(ArgumentError, match=message):
+            dispatcher.act(s_g, counts)
+
+
+@pytest.mark.parametrize("seed", ["a", None, -1, 2**70])
+def test_a_dispatchers_seed_is_checked(seed):
+    game, simplex = hash_game(), CountSimplex(2, 2)
+    learned = TabularPair(uniform_global(game, simplex), uniform_local(game), simplex)
+    for pair in (learned, heuristic_pair(game, 2, "hold", "stay")):
+        with pytest.raises(ArgumentError, match="seed must be an integer in"):
+            pair.dispatcher(seed)

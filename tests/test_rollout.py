@@ -9,7 +9,7 @@ import pytest
 import torch
 from agent_oracle import assert_same_law, exact_return, simulate
 
-from altmarl_torch.errors import ArgumentError, PolicyError
+from altmarl_torch.errors import ArgumentError, PolicyError, SizeError
 from altmarl_torch.game import Game
 from altmarl_torch.games import beacon, hash_game, random_game, steer, warehouse
 from altmarl_torch.heuristics import heuristic_pair, heuristic_pairs, table
@@ -301,3 +301,22 @@ def test_warehouse_yardsticks():
     assert many.mean == pytest.approx(153.4, abs=1.8)
     assert few.mean == pytest.approx(112.3, abs=1.2)
     assert few.mode_accuracy < 0.4 < 0.75 < many.mode_accuracy
+
+
+# --- what is refused -----------------------------------------------------------------------------------------------
+
+
+def test_a_pair_of_another_game_is_refused():
+    game, other = hash_game(2, 2, 2, 2), hash_game(2, 2, 3, 2)
+    for stranger in (other, hash_game(3, 2, 2, 2), hash_game(1, 2, 2, 2)):
+        pair = TabularPair(random_pair(stranger, 2).pi_g, uniform_local(game), CountSimplex(2, 2))
+        with pytest.raises(PolicyError, match=r"pi_g has shape .*; this game needs \[sg, h, ag\] = \[2, h, 2\]"):
+            rollout(game, pair)
+    with pytest.raises(PolicyError, match=r"a_g\[episode=\d+\] is 2 .*the game's global actions are 0\.\.1"):
+        rollout(game, Spy(random_pair(other, 2)))
+
+
+@pytest.mark.parametrize("large", [{"episodes": 10**11}, {"horizon": 10**11}])
+def test_what_would_not_fit_in_memory_is_refused_before_anything_is_drawn(large):
+    with pytest.raises(SizeError, match="too many to keep"):
+        rollout(warehouse(), heuristic_pair(warehouse(), 5, "mode", "walk"), **large)

@@ -120,3 +120,23 @@ def test_the_coarser_simplex_is_the_largest_that_fits():
     assert am.CountSimplex(50, 5).coarser(1000).k == 9
     assert am.CountSimplex(3, 5).coarser(1000).k == 3
     assert am.CountSimplex(3, 500).coarser(10).k == 1
+
+
+@pytest.mark.parametrize(("k", "num_sl"), [(2000, 2000), (10**9, 10**9), (2**62, 2**62)])
+def test_sizes_of_any_length_are_said_in_words(k, num_sl):
+    simplex = am.CountSimplex(k, num_sl)
+    assert "about 10^" in repr(simplex)
+    assert not simplex.can_be_listed
+    with pytest.raises(am.SizeError, match=r"about 10\^"):
+        simplex.require_listed()
+
+
+def test_ranks_that_need_too_large_a_table_are_refused():
+    with pytest.raises(am.SizeError, match="smaller k"):
+        am.CountSimplex(10**9, 3).rank(torch.tensor([[10**9, 0, 0]]))
+
+
+@pytest.mark.parametrize("counts", [torch.tensor([[1, 1]]), torch.tensor([[1.0, 1.0, 2.0]])])
+def test_counts_of_another_width_or_type_are_refused(counts):
+    with pytest.raises(am.ArgumentError, match=r"integers \[\.\.\., 3\]"):
+        am.CountSimplex(4, 3).rank(counts)

@@ -1,7 +1,9 @@
 """`solve` from end to end: what it learns, what it refuses, what it writes, and that equal seeds give equal files."""
 
+import json
 import logging
 
+import numpy as np
 import pytest
 import torch
 from oracles import global_best_response, joint_value, uniform_mean
@@ -115,12 +117,109 @@ def test_every_option_ends_above_the_start(options):
         ({"k": 2, "accept": "never"}, "accept must be one of 'mean', 'all-states'"),
         ({"k": 2, "eta": "big"}, "eta must be"),
         ({"k": 2, "eta": -1.0}, "eta must be"),
+        ({"k": 2, "eta": None}, "eta must be"),
+        ({"k": 2, "eta": [1]}, "eta must be"),
+        ({"k": 2, "seed": "a"}, r"seed must be an integer in 0\.\."),
+        ({"k": 2, "seed": None}, "seed must be"),
+        ({"k": 2, "seed": 1.5}, "seed must be"),
+        ({"k": 2, "seed": 2**70}, "seed must be"),
+        ({"k": 2, "seed": -1}, "seed must be"),
+        ({"k": 2, "device": "foo"}, "device must be one of cpu"),
+        ({"k": 2, "device": "cuda:99"}, "device must be one of cpu"),
         ({"k": 2, "eta": float("nan")}, "eta must be"),
     ],
 )
 def test_arguments_out_of_range_are_refused_with_the_range(arguments, message):
     with pytest.raises(am.ArgumentError, match=message):
         am.solve(steer(), **arguments)
+
+
+def test_what_is_no_game_is_refused():
+    with pytest.raises(am.ArgumentError, match="game must be a Game, not NoneType"):
+        am.solve(None, 2)
+
+
+def test_a_seed_of_numpy_is_a_seed(tmp_path):
+    solution = am.solve(steer(), 2, seed=np.int64(3), device=torch.device("cpu"))
+    solution.save(tmp_path / "policy.npz")
+    assert am.Solution.load(tmp_path / "policy.npz").seed == 3
+
+
+class TestArchive:
+    """`policy.npz` as a stranger may have written it."""
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        am.solve(steer(), 3).save(tmp_path / "policy.npz")
+        return tmp_path / "policy.npz"
+
+    def rewrite(self, path, **changes):
+        entries = dict(np.load(path))
+        np.savez(path, **entries | changes)
+
+    def refused(self, path, message):
+        with pytest.raises(am.FileFormatError, match=r"policy\.npz holds no solution: .*" + message):
+            am.Solution.load(path)
+
+    def test_rows_may_stand_in_any_order(self, path):
+        before, entries, order = am.Solution.load(path), dict(np.load(path)), [2, 0, 3, 1]
+        self.rewrite(path, counts=entries["counts"][order], pi_g=entries["pi_g"][:, order])
+        after = am.Solution.load(path)
+        assert torch.equal(after.pi_g, before.pi_g)
+        assert torch.equal(after.simplex.counts, before.simplex.counts)
+
+    @pytest.mark.parametrize(
+        ("name", "change", "message"),
+        [
+            ("counts", lambda x: x[[0, 0, 1, 2]], "counts must list each of the"),
+            ("counts", lambda x: x[:3], "counts must list each of the"),
+            ("counts", lambda x: x + np.eye(4, 2, dtype=int), "all sum to one k"),
+            ("counts", lambda x: x * 0, "all sum to one k"),
+            ("counts", lambda x: x - 0.5, "whole number"),
+            ("counts", lambda x: x[0], "1 axes"),
+            ("pi_g", lambda x: x * np.nan, "pi_g.* finite"),
+            ("pi_g", lambda x: x[:, :3], "pi_g .* must have shape"),
+            ("pi_l", lambda x: x * np.nan, "pi_l.* finite"),
+            ("pi_l", lambda x: x * 2, "pi_l.* sums to 2"),
+            ("pi_l", lambda x: x[:1], "pi_l .* must have shape"),
+            ("pi_l", lambda x: x[:, :1], "pi_l .* must have shape"),
+            ("pi_l", lambda x: x.astype(str), "pi_l holds"),
+            ("record", lambda x: "[" * 100_000, "RecursionError"),
+            ("record", lambda x: "[]", ""),
+        ],
+    )
+    def test_malformed_tables_are_refused(self, path, name, change, message):
+        self.rewrite(path, **{name: change(np.load(path)[name])})
+        self.refused(path, message)
+
+    @pytest.mark.parametrize(
+        ("key", "value", "message"),
+        [
+            ("value", float("nan"), "value must be a number"),
+            ("value", 10**400, "value must be a number"),
+            ("value", "5", "value must be a number"),
+            ("eta", float("inf"), "eta must be a number"),
+            ("converged", 1, "converged must be of type bool"),
+            ("solver", 3, "solver must be of type str"),
+            ("seed", -1, "seed must be an integer"),
+            ("history", [{"step": 1}], ""),
+            ("history", 5, ""),
+            ("surprise", 5, "surprise"),
+        ],
+    )
+    def test_malformed_records_are_refused(self, path, key, value, message):
+        record = json.loads(str(np.load(path)["record"]))
+        self.rewrite(path, record=json.dumps(record | {key: value}))
+        self.refused(path, message)
+
+    @pytest.mark.parametrize(
+        ("key", "value"), [("player", "both"), ("decision", "maybe"), ("step", 1.5), ("details", []), ("error", None)]
+    )
+    def test_malformed_histories_are_refused(self, path, key, value):
+        record = json.loads(str(np.load(path)["record"]))
+        record["history"][0][key] = value
+        self.rewrite(path, record=json.dumps(record))
+        self.refused(path, "")
 
 
 def test_a_simplex_too_large_to_list_is_refused_with_its_size():

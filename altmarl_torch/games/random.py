@@ -17,7 +17,7 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.game import Game
-from altmarl_torch.tables import as_integer, as_number
+from altmarl_torch.tables import as_integer, as_number, as_seed, check_entries
 
 __all__ = ["random_game"]
 
@@ -46,11 +46,14 @@ def random_game(
 
     Raises:
         ArgumentError: a size, the seed or the laziness is out of range.
+        SizeError: a table would have more than 2^25 entries.
     """
     sizes = {"num_sg": num_sg, "num_sl": num_sl, "num_ag": num_ag, "num_al": num_al}
     Sg, Sl, Ag, Al = (as_integer(name, size, 1, math.inf, ArgumentError) for name, size in sizes.items())
+    check_entries("P_g", Sg, Ag, Sg)
+    check_entries("P_l", Sl, Sg, Al, Sl)
     laziness = as_number("laziness", laziness, "[0, 1]", lambda x: 0 <= x <= 1, ArgumentError)
-    generator = torch.Generator().manual_seed(as_integer("seed", seed, 0, 2**63 - 1, ArgumentError))
+    generator = torch.Generator().manual_seed(as_seed(seed))
     P_g, P_l = _laws(generator, Sg, Ag, Sg), _laws(generator, Sl, Sg, Al, Sl)
     stay = torch.eye(Sl, dtype=torch.float64)[:, None, None]
     r_g, r_l = (torch.rand(shape, generator=generator, dtype=torch.float64) for shape in ((Sg, Ag), (Sl, Sg, Al)))

@@ -42,10 +42,10 @@ import math
 import torch
 from torch import Tensor
 
-from altmarl_torch.errors import ArgumentError
+from altmarl_torch.errors import ArgumentError, GameError
 from altmarl_torch.game import Game
 from altmarl_torch.games.warehouse import BASE_LOGIT, STEPS, local_reward, targets, zone_laws
-from altmarl_torch.tables import as_integer, as_number
+from altmarl_torch.tables import as_integer, as_number, check_entries
 
 __all__ = ["beacon", "beacon_value", "beacon_value_against_waiting", "hash_game", "steer", "ware"]
 
@@ -79,9 +79,11 @@ def ware(num_zones: int = 3, num_al: int = 2, gamma: float = 0.8, n: int = 100) 
 
     Raises:
         ArgumentError: fewer than 2 zones, or ``num_al`` outside 1..3.
+        SizeError: a table would have more than 2^25 entries.
     """
     S = as_integer("num_zones", num_zones, 2, math.inf, ArgumentError)
     num_al = as_integer("num_al", num_al, 1, len(STEPS), ArgumentError)
+    check_entries("P_l", S, S, num_al, S)
     P_g, P_l = zone_laws(targets(S, num_al), far_logit=BASE_LOGIT)
     zone = torch.arange(S, dtype=torch.float64)
     scale = 10.5 + S - 1
@@ -101,9 +103,12 @@ def hash_game(
 
     Raises:
         ArgumentError: a size is below 1.
+        SizeError: a table would have more than 2^25 entries.
     """
     sizes = {"num_sg": num_sg, "num_sl": num_sl, "num_ag": num_ag, "num_al": num_al}
     Sg, Sl, Ag, Al = (as_integer(name, size, 1, math.inf, ArgumentError) for name, size in sizes.items())
+    check_entries("P_g", Sg, Ag, Sg)
+    check_entries("P_l", Sl, Sg, Al, Sl)
     s, a, t = _indices(Sg, Ag, Sg)
     P_g = 1 + ((7 * s + 5 * a + 3 * t + 2 * s * t + 4 * a * t) % 9).double() ** 2
     r_g = ((2 * s + 3 * a + s * a) % 5)[:, :, 0].double() / 4
@@ -131,10 +136,14 @@ def beacon(num_zones: int = 3, arrival: float = 0.5, gamma: float = 0.8, n: int 
     The module's page derives the optimum; :func:`beacon_value` and :func:`beacon_value_against_waiting` evaluate it.
 
     Raises:
-        ArgumentError: an argument is outside its range.
+        ArgumentError: num_zones, arrival or gamma (1 - arrival) is outside its range.
+        GameError: n or gamma is out of range.
+        SizeError: a table would have more than 2^25 entries.
     """
     S = as_integer("num_zones", num_zones, 2, math.inf, ArgumentError)
     p = as_number("arrival", arrival, "(0, 1]", lambda x: 0 < x <= 1, ArgumentError)
+    gamma = as_number("gamma", gamma, "[0, 1)", lambda x: 0 <= x < 1, GameError)
+    check_entries("P_l", S, S, 2, S)
     if gamma * (1 - p) > 0.5:
         raise ArgumentError(f"gamma (1 - arrival) must not exceed 1/2, not {gamma!r} * (1 - {p!r})")
     same = torch.eye(S, dtype=torch.float64)

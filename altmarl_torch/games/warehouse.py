@@ -35,7 +35,7 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.game import Game
 from altmarl_torch.initial import InitialLaw
-from altmarl_torch.tables import as_integer
+from altmarl_torch.tables import as_integer, check_entries
 
 __all__ = ["local_reward", "targets", "warehouse", "zone_laws"]
 
@@ -58,10 +58,12 @@ def warehouse(preset: str = "paper", num_zones: int = 5, n: int = 1000, gamma: f
     Raises:
         ArgumentError: an unknown preset, or fewer than 2 zones.
         GameError: n or gamma is out of range.
+        SizeError: so many zones that P_l would have more than 2^25 entries (S > 223).
     """
     if preset not in PRESETS:
         raise ArgumentError(f"preset must be one of {', '.join(PRESETS)}, not {preset!r}")
     S = as_integer("num_zones", num_zones, 2, math.inf, ArgumentError)
+    check_entries("P_l", S, S, len(STEPS), S)
     target = targets(S, len(STEPS))
     target[:, 0] = False
     P_g, P_l = zone_laws(target, far_logit=BASE_LOGIT - math.log((S - 1) / 4))

@@ -17,9 +17,8 @@ always that over counts (they differ from k = 2 on).
 the last alternation, is a better start still and comes in as `start`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -38,11 +37,12 @@ from altmarl_torch.bellman import (
 )
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation import value_tolerance
-from altmarl_torch.fixed_point import FixedPoint, Step, solve_fixed_point
+from altmarl_torch.fixed_point import MAX_SWEEPS, FixedPoint, Progress, Step, solve_fixed_point
 from altmarl_torch.game import Game
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.policies import greedy
 from altmarl_torch.simplex import CountSimplex, lift, list_tuples, tuples_to_counts
+from altmarl_torch.tables import as_integer
 from altmarl_torch.theory import sweeps_algorithm_3
 
 __all__ = ["GlobalResponse", "Parameterization", "approx_value", "g_learn"]
@@ -54,8 +54,6 @@ COARSEST = 1_000
 
 COARSE_TOLERANCE = 1e-4
 """Error of a coarse solution, relative to V_max: well below what lifting it loses."""
-
-Progress = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
@@ -91,10 +89,17 @@ def g_learn(
         parameterization: "paper" (the switch rule), "auto" (the smaller table), "tuples" or "counts".
         start: values `[sg, N]` to start from where `sweeps` is None.
         progress: called as progress(sweeps, error) after every update.
+
+    Raises:
+        ArgumentError: an option is outside its range, or draws are asked for without a generator.
     """
     k, game = surrogate.simplex.k, surrogate.game
+    if parameterization not in get_args(Parameterization):
+        raise ArgumentError(f"parameterization must be one of {get_args(Parameterization)}, not {parameterization!r}")
     tuples = parameterization == "tuples" or (parameterization == "paper" and uses_tuples(game.num_sl, k))
     count = sweeps_algorithm_3(game, k) if sweeps == "paper" else sweeps
+    if count is not None:
+        count = as_integer("sweeps", count, 1, MAX_SWEEPS, ArgumentError)
     to_q = _tuple_operator(surrogate, m, generator) if tuples else _count_operator(surrogate, m, generator)
     if count is None and start is None and not tuples and m is None:
         start = _coarse_values(surrogate)

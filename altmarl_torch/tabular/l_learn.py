@@ -25,17 +25,18 @@ which by exchangeability is the expected reward of one tagged agent. (The paper'
 left out.)
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from einops import einsum, rearrange
 from torch import Tensor
 
 from altmarl_torch.bellman import Surrogate, next_sg_law
+from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation import DIRECT, JointValue, joint_value, occupancy, value_tolerance
-from altmarl_torch.fixed_point import LARGE
+from altmarl_torch.fixed_point import LARGE_TABLE, Progress
 from altmarl_torch.game import Game
 from altmarl_torch.kernels import make_kernels
 from altmarl_torch.pair_moves import PairPlan
@@ -45,7 +46,6 @@ from altmarl_torch.simplex import scale_up
 __all__ = ["LocalResponse", "Objective", "agent_values", "l_learn"]
 
 Objective = Literal["team", "own"]
-Progress = Callable[[int, float], None]
 
 MAX_ROUNDS = 200
 """A cap on accepted improvements; a handful is usual."""
@@ -138,6 +138,8 @@ def l_learn(
         start_law: occupancy `[sg, N]` to start the first occupancy from.
         progress: called as progress(sweeps, error) in every evaluation.
     """
+    if objective not in get_args(Objective):
+        raise ArgumentError(f"objective must be one of {get_args(Objective)}, not {objective!r}")
     judged = game if objective == "team" else game.replace(r_g=torch.zeros_like(game.r_g))
     search = _Search(judged, pi_g, plan, tolerance, start_law, progress)
     best = search.evaluate(pi_l, None) if value is None else Candidate(pi_l, search.surrogate(pi_l), value)
@@ -199,7 +201,7 @@ class _Search:
         values = candidate.value.values - candidate.value.mean
         law = occupancy(candidate.surrogate, self.pi_g, relative_error=OCCUPANCY_ERROR, start=self.law)
         self.law = law
-        if values.numel() >= LARGE:
+        if values.numel() >= LARGE_TABLE:
             values, law = values.float(), law.float()
         worth = agent_values(candidate.surrogate, self.pi_g, law, values)
         return worth - (candidate.pi_l * worth).sum(-1, keepdim=True)
