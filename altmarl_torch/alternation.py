@@ -91,6 +91,7 @@ class Proposal:
 
     pair: Pair
     start: Tensor | None  # values [sg, N] from which its evaluation may start
+    value: JointValue | None  # its joint value, where the learner has evaluated it as the evaluator would
     sweeps: int  # Bellman updates spent
     details: dict[str, float | int | str] = field(default_factory=dict)  # the learner's own numbers, by tag
 
@@ -208,7 +209,7 @@ def _take_turn(state: Alternation, step: int, learner: Learner, evaluator: Evalu
     begun = time.perf_counter()
     proposal = learner.propose(state.pair, state.value)
     learned = time.perf_counter()
-    value = evaluator.evaluate(proposal.pair, proposal.start)
+    value = proposal.value or evaluator.evaluate(proposal.pair, proposal.start)
     done = time.perf_counter()
     eta = rules.eta(value, state.value)
     decision = decide(value, state.value, eta, rules.accept)
@@ -222,7 +223,7 @@ def _take_turn(state: Alternation, step: int, learner: Learner, evaluator: Evalu
         eta=eta,
         eta_paper=rules.eta_paper,
         seconds=done - begun,
-        sweeps=proposal.sweeps + value.sweeps,
+        sweeps=proposal.sweeps + (0 if proposal.value else value.sweeps),
         error=max(value.error, state.value.error),
         adopted=decision is Decision.ACCEPT or (rules.adopt_better and value.mean - state.value.mean > doubt),
         details=proposal.details,

@@ -38,6 +38,7 @@ from altmarl_torch.simplex import CountSimplex, list_tuples, tuples_to_counts
 __all__ = [
     "Draws",
     "Surrogate",
+    "SurrogateCache",
     "action_values",
     "adapted_bellman",
     "adapted_bellman_tuples",
@@ -97,6 +98,20 @@ class Surrogate:
         """The law rho of (s_g, h) at the start, `[sg, N]`: that of the game, with k agents."""
         law = self.game.initial
         return einsum(law.sg, law.count_law(self.simplex.counts), "g, h -> g h")
+
+
+class SurrogateCache:
+    """Builds surrogates of one game and plan, and remembers the last: the players take turns on the same pi_l."""
+
+    def __init__(self, game: Game, plan: PairPlan) -> None:
+        self.game, self.plan = game, plan
+        self._last: tuple[Tensor, Surrogate] | None = None
+
+    def __call__(self, pi_l: Tensor) -> Surrogate:
+        """The surrogate under `pi_l [sl, sg, al]`."""
+        if self._last is None or not torch.equal(self._last[0], pi_l):
+            self._last = pi_l, Surrogate.build(self.game, pi_l, self.plan)
+        return self._last[1]
 
 
 def surrogate_reward(surrogate: Surrogate) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import torch
 
 from altmarl_torch.alternation import Acceptance, Pair, Rules, Update, alternate, automatic_eta
+from altmarl_torch.bellman import SurrogateCache
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.game import Game
 from altmarl_torch.pair_moves import PairPlan
@@ -93,12 +94,13 @@ def solve(
     generator = torch.Generator(game.device).manual_seed(seed)
     m = m if m is None else as_integer("m", m, 1, 10**6, ArgumentError)
     rules = _rules(game, k, eta, accept)
+    surrogates = SurrogateCache(game, plan)
     learners = (
-        TabularGlobalLearner(game, plan, m, generator, progress),
-        TabularLocalLearner(game, plan, objective, progress),
+        TabularGlobalLearner(surrogates, m, generator, progress),
+        TabularLocalLearner(surrogates, objective, progress),
     )
     start = Pair(uniform_global(game, plan.simplex), uniform_local(game))
-    evaluator = TabularEvaluator(game, plan, progress)
+    evaluator = TabularEvaluator(surrogates, progress)
     result = alternate(learners, evaluator, start, rules, steps=steps, callback=callback)
     return Solution(
         k=k,

@@ -57,7 +57,7 @@ class Scripted:
         if worth is None:
             raise KeyboardInterrupt
         proposed = Pair(worth * ONE, pair.pi_l) if self.player == "global" else Pair(pair.pi_g, worth * ONE)
-        return Proposal(proposed, None, 1, {"scripted": worth})
+        return Proposal(proposed, None, None, 1, {"scripted": worth})
 
 
 class Judge:

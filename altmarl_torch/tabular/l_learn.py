@@ -33,7 +33,7 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor
 
-from altmarl_torch.bellman import Surrogate, next_sg_law
+from altmarl_torch.bellman import Surrogate, SurrogateCache, next_sg_law
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation import DIRECT, JointValue, joint_value, occupancy, value_tolerance
 from altmarl_torch.fixed_point import LARGE_TABLE, Progress
@@ -51,9 +51,9 @@ MAX_ROUNDS = 200
 """A cap on accepted improvements; a handful is usual."""
 
 RELATIVE_GAIN = 1e-3
-"""Derivatives below this part of the largest are taken for zero: what the occupancy is accurate to."""
+"""Derivatives below this part of the largest are taken for zero; single changes look closer."""
 
-OCCUPANCY_ERROR = 3e-3
+OCCUPANCY_ERROR = 1e-2
 """Relative error of the occupancy, in the 1-norm."""
 
 CLOSE = 0.02
@@ -69,8 +69,7 @@ class LocalResponse:
 
     pi_l: Tensor  # [sl, sg, al]
     value: float  # its value under the objective, averaged over the initial law
-    values: Tensor  # [sg, N] the same, from each state
-    error: float  # bound on the error of the values
+    joint: JointValue  # the same from each state, with the bound on its error
     rounds: int  # accepted improvements
     sweeps: int  # Bellman updates
     law: Tensor | None  # [sg, N] discounted occupancy under the last policy whose derivative was taken
@@ -123,6 +122,7 @@ def l_learn(
     tolerance: float | None = None,
     value: JointValue | None = None,
     start_law: Tensor | None = None,
+    surrogates: SurrogateCache | None = None,
     progress: Progress | None = None,
 ) -> LocalResponse:
     """Best-respond to `pi_g [sg, N, ag]`, starting from `pi_l [sl, sg, al]`.
@@ -136,13 +136,14 @@ def l_learn(
         tolerance: smallest gain that counts, in units of value; by default `value_tolerance`.
         value: the value of `pi_l` under the objective, where it is known.
         start_law: occupancy `[sg, N]` to start the first occupancy from.
+        surrogates: where surrogates under the objective's rewards come from; its own by default.
         progress: called as progress(sweeps, error) in every evaluation.
     """
     if objective not in get_args(Objective):
         raise ArgumentError(f"objective must be one of {get_args(Objective)}, not {objective!r}")
     judged = game if objective == "team" else game.replace(r_g=torch.zeros_like(game.r_g))
-    search = _Search(judged, pi_g, plan, tolerance, start_law, progress)
-    best = search.evaluate(pi_l, None) if value is None else Candidate(pi_l, search.surrogate(pi_l), value)
+    search = _Search(surrogates or SurrogateCache(judged, plan), pi_g, tolerance, start_law, progress)
+    best = search.evaluate(pi_l, None) if value is None else Candidate(pi_l, search.surrogates(pi_l), value)
     if plan.simplex.size > COARSE_FROM:
         best = search.better(best, [_coarse_response(judged, pi_g, pi_l, plan)])
     rounds, tried = 0, 0
@@ -155,8 +156,7 @@ def l_learn(
         if improved is best:
             break
         best, rounds = improved, rounds + 1
-    found = best.value
-    return LocalResponse(best.pi_l, found.mean, found.values, found.error, rounds, search.sweeps, search.law, tried)
+    return LocalResponse(best.pi_l, best.value.mean, best.value, rounds, search.sweeps, search.law, tried)
 
 
 class _Search:
@@ -164,23 +164,18 @@ class _Search:
 
     def __init__(
         self,
-        game: Game,
+        surrogates: SurrogateCache,
         pi_g: Tensor,
-        plan: PairPlan,
         tolerance: float | None,
         law: Tensor | None,
         progress: Progress | None,
     ) -> None:
-        self.game, self.pi_g, self.plan, self.tolerance = game, pi_g, plan, tolerance
+        self.surrogates, self.pi_g, self.tolerance = surrogates, pi_g, tolerance
         self.law, self.progress, self.sweeps = law, progress, 0
-
-    def surrogate(self, pi_l: Tensor) -> Surrogate:
-        """The k-agent MDP under a local policy, with the rewards of the objective."""
-        return Surrogate.build(self.game, pi_l, self.plan)
 
     def evaluate(self, pi_l: Tensor, start: Tensor | None) -> Candidate:
         """The exact joint value of a local policy, from `start`."""
-        surrogate = self.surrogate(pi_l)
+        surrogate = self.surrogates(pi_l)
         value = joint_value(surrogate, self.pi_g, start=start, tolerance=self.tolerance, progress=self.progress)
         self.sweeps += value.sweeps
         return Candidate(pi_l, surrogate, value)

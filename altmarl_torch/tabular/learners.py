@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.alternation import Pair, Player, Proposal
-from altmarl_torch.bellman import Surrogate
+from altmarl_torch.bellman import Surrogate, SurrogateCache
 from altmarl_torch.evaluation import JointValue, joint_value
-from altmarl_torch.game import Game
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.simplex import CountSimplex, lift, scale_up
 from altmarl_torch.tabular.g_learn import g_learn
@@ -33,8 +32,7 @@ def _watch(progress: PhaseProgress | None, phase: str) -> Callable[[int, float],
 class TabularGlobalLearner:
     """Proposes by G-LEARN (Algorithm 1)."""
 
-    game: Game
-    plan: PairPlan
+    surrogates: SurrogateCache
     m: int | None  # draws of T-hat_{k,m}; None for the exact operator
     generator: torch.Generator
     progress: PhaseProgress | None = None
@@ -46,9 +44,8 @@ class TabularGlobalLearner:
 
     def propose(self, pair: Pair, value: JointValue) -> Proposal:
         """The best response to `pair.pi_l`; after the first turn, found from the value of the pair."""
-        surrogate = Surrogate.build(self.game, pair.pi_l, self.plan)
         found = g_learn(
-            surrogate,
+            self.surrogates(pair.pi_l),
             m=self.m,
             generator=self.generator,
             start=None if self._is_first else value.values,
@@ -60,15 +57,14 @@ class TabularGlobalLearner:
             "g_learn/error": found.error,
             "g_learn/parameterization": found.parameterization,
         }
-        return Proposal(Pair(found.pi_g, pair.pi_l), found.values, found.sweeps, details)
+        return Proposal(Pair(found.pi_g, pair.pi_l), found.values, None, found.sweeps, details)
 
 
 @dataclass
 class TabularLocalLearner:
     """Proposes by the model-based L-LEARN."""
 
-    game: Game
-    plan: PairPlan
+    surrogates: SurrogateCache
     objective: Objective
     progress: PhaseProgress | None = None
     player: Player = "local"
@@ -79,14 +75,16 @@ class TabularLocalLearner:
 
     def propose(self, pair: Pair, value: JointValue) -> Proposal:
         """The best response to `pair.pi_g`, from `pair.pi_l`."""
+        team = self.objective == "team"
         found = l_learn(
-            self.game,
+            self.surrogates.game,
             pair.pi_g,
             pair.pi_l,
-            self.plan,
+            self.surrogates.plan,
             objective=self.objective,
-            value=value if self.objective == "team" else None,
+            value=value if team else None,
             start_law=self._law,
+            surrogates=self.surrogates if team else None,
             progress=_watch(self.progress, self.phase),
         )
         self._law = found.law
@@ -95,27 +93,26 @@ class TabularLocalLearner:
             "l_learn/changes_tried": found.changes_tried,
             "l_learn/objective_value": found.value,
         }
-        joint_start = found.values if self.objective == "team" else value.values
-        return Proposal(Pair(pair.pi_g, found.pi_l), joint_start, found.sweeps, details)
+        joint = found.joint if team else None  # under its own reward, the value says nothing of the team's
+        return Proposal(Pair(pair.pi_g, found.pi_l), value.values, joint, found.sweeps, details)
 
 
 @dataclass
 class TabularEvaluator:
     """Scores pairs by their exact joint value on the surrogate."""
 
-    game: Game
-    plan: PairPlan
+    surrogates: SurrogateCache
     progress: PhaseProgress | None = None
 
     def evaluate(self, pair: Pair, start: Tensor | None) -> JointValue:
         """The joint value of the pair, from `start` or, where there is none, from its value if pi_g saw one agent."""
-        surrogate = Surrogate.build(self.game, pair.pi_l, self.plan)
+        surrogate = self.surrogates(pair.pi_l)
         first = self._single_agent_values(pair) if start is None else start
         return joint_value(surrogate, pair.pi_g, start=first, progress=_watch(self.progress, "evaluation"))
 
     def _single_agent_values(self, pair: Pair) -> Tensor:
         """Exact where pi_g looks at no sample, as the uniform one: V is then linear in the counts."""
-        simplex = self.plan.simplex
+        simplex = self.surrogates.plan.simplex
         single = CountSimplex(1, simplex.num_sl, simplex.device)
-        surrogate = Surrogate.build(self.game, pair.pi_l, PairPlan(single))
+        surrogate = Surrogate.build(self.surrogates.game, pair.pi_l, PairPlan(single))
         return lift(joint_value(surrogate, pair.pi_g[:, scale_up(single, simplex)]).values, single, simplex)
