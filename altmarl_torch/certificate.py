@@ -59,8 +59,9 @@ ENUMERATED_POLICIES = 4_096
 ENUMERATED_STATES = 2_000
 """... on chains of at most so many states."""
 
-RELAXED_TOLERANCE = 1e-4
-"""Numerical error of the relaxed shared deviation, relative to V_max; it is added to the upper end."""
+RELAXED_TOLERANCE, RELAXED_TOLERANCE_LARGE = 1e-4, 1e-3
+"""Numerical error of the relaxed shared deviation, relative to V_max; it is added to the upper end, so the bound stays
+proven. The second is for simplices of more than `COARSE_FROM` counts, where a sweep takes most of a minute."""
 
 LARGEST_CHOICE = 1_024
 """The most assignments of actions to local states over which the relaxed shared deviation maximises."""
@@ -270,7 +271,9 @@ class _Judge:
     def _relaxed(self, start: Tensor) -> FixedPoint:
         """The values of local agents that deviate together and see (s_g, h)."""
         problem = SharedDeviation.build(self.surrogate, self.pi_g)
-        tolerance = max(self.tolerance, RELAXED_TOLERANCE * self.game.v_max)
+        large = self.surrogate.simplex.size > COARSE_FROM
+        relative = RELAXED_TOLERANCE_LARGE if large else RELAXED_TOLERANCE
+        tolerance = max(self.tolerance, relative * self.game.v_max)
         return self._solve("shared", problem.best_backup, start, tolerance)
 
     def _coarse_gain(self) -> Tensor:
