@@ -39,8 +39,9 @@ from altmarl_torch.deviations import (
     every_local_policy,
     number_of_local_policies,
 )
-from altmarl_torch.errors import ArgumentError, SizeError
+from altmarl_torch.errors import ArgumentError, KernelError, SizeError
 from altmarl_torch.evaluation import JointValue, joint_value, occupancy, value_tolerance
+from altmarl_torch.finite import exact_surrogate
 from altmarl_torch.fixed_point import FixedPoint, solve_fixed_point
 from altmarl_torch.game import Game
 from altmarl_torch.pair_moves import PairPlan
@@ -193,6 +194,7 @@ def certify(
         ArgumentError: an unknown part, or k outside 1..n.
         PolicyError: a policy does not fit the game.
         SizeError: the simplex of k agents is too large to list.
+        KernelError: agents that play pi_l have no exact kernel; nothing is certified by sampling.
     """
     unknown = set(parts) - set(PARTS)
     if unknown:
@@ -202,7 +204,7 @@ def certify(
         raise SizeError(f"{simplex!r}, too many to certify exactly; rollout_gaps bounds the gaps from below")
     plan = PairPlan(simplex)
     pi_g, pi_l = check_pi_g(game, solution.pi_g, plan.simplex), check_pi_l(game, solution.pi_l)
-    surrogate = Surrogate.build(game, pi_l, plan)
+    surrogate = exact_surrogate(game, pi_l, plan)
     small = surrogate.local_reward.numel() * game.num_sl <= SMALL and game.v_max > 0
     default = SMALL_TOLERANCE * game.v_max if small else value_tolerance(surrogate)
     judge = _Judge(surrogate, pi_g, pi_l, tolerance or default, progress)
@@ -259,11 +261,15 @@ class _Judge:
         if self._can_enumerate(self.value.values.numel()):
             return _exact(map(self._shared_gain, every_local_policy(self.game)), 2 * self.value.error, begun)
         tagged = TaggedAgent.build(self.surrogate, self.pi_g, "team")
-        candidates = self._candidates(tagged, self.value.values[:, tagged.joined])
-        lower = max(0.0, *map(self._shared_gain, candidates))
-        if self.game.num_al**self.game.num_sl > LARGEST_CHOICE:
+        lower = 0.0
+        try:
+            candidates = self._candidates(tagged, self.value.values[:, tagged.joined])
+            lower = max(0.0, *map(self._shared_gain, candidates))
+            if self.game.num_al**self.game.num_sl > LARGEST_CHOICE:
+                return Gap(lower, math.inf, "lower end", 2 * self.value.error, time.perf_counter() - begun)
+            best = self._relaxed(self.value.values + self._coarse_gain())
+        except KernelError:  # some deviation moves agents by a law without an exact kernel: no end can be proven
             return Gap(lower, math.inf, "lower end", 2 * self.value.error, time.perf_counter() - begun)
-        best = self._relaxed(self.value.values + self._coarse_gain())
         gain = float((self.surrogate.initial_law * (best.values - self.value.values)).sum())
         upper = max(lower, gain + best.error)
         return Gap(lower, upper, "bound", self.value.error, time.perf_counter() - begun)
@@ -282,12 +288,12 @@ class _Judge:
         coarse = simplex.coarser(COARSE_COUNTS)
         if simplex.size <= COARSE_FROM:
             return torch.zeros_like(self.value.values)
-        surrogate = Surrogate.build(self.game, self.pi_l, PairPlan(coarse))
+        surrogate = exact_surrogate(self.game, self.pi_l, PairPlan(coarse))
         few = _Judge(surrogate, self.pi_g[:, scale_up(coarse, simplex)], self.pi_l, self.tolerance, self.progress)
         return lift(few._relaxed(few.value.values).values - few.value.values, coarse, simplex)
 
     def _shared_gain(self, pi_l: Tensor) -> float:
-        deviated = Surrogate.build(self.game, pi_l, self.surrogate.plan)
+        deviated = exact_surrogate(self.game, pi_l, self.surrogate.plan)
         return (
             joint_value(deviated, self.pi_g, tolerance=self.tolerance, start=self.value.values).mean - self.value.mean
         )

@@ -29,6 +29,7 @@ from altmarl_torch.alternation import Update
 from altmarl_torch.certificate import ENUMERATED_POLICIES, LARGEST_CHOICE, PARTS, Certificate, Part, certify
 from altmarl_torch.config import TrainConfig
 from altmarl_torch.deviations import number_of_local_policies
+from altmarl_torch.errors import KernelError
 from altmarl_torch.game import Game
 from altmarl_torch.heuristics import heuristic_pairs
 from altmarl_torch.plots import occupation_figure, save_png, value_history_figure
@@ -206,7 +207,11 @@ def _certify(
     parts = {"always": PARTS, "never": (), "auto": affordable_parts(game, solution)}[config.certify]
     if not parts:
         return None
-    certificate = certify(game.to(config.device), solution, parts=parts, progress=console.progress)
+    try:
+        certificate = certify(game.to(config.device), solution, parts=parts, progress=console.progress)
+    except KernelError as reason:
+        console.result(f"not certified: {reason}")
+        return None
     folder.write_certificate(certificate)
     tracker.certificate(certificate)
     return certificate

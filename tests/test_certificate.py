@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oracles import count_kernel, count_vectors, global_best_response, joint_value, uniform_mean
 
 import altmarl_torch as am
-from altmarl_torch import certificate
+from altmarl_torch import certificate, kernels
 from altmarl_torch.games import hash_game, random_game, steer, ware, warehouse
 from altmarl_torch.heuristics import RULES, table
 from altmarl_torch.policies import TabularPair, deterministic_local, uniform_global, uniform_local
@@ -163,6 +163,22 @@ def test_without_an_upper_end_no_nash_gap_is_claimed(monkeypatch):
     assert found.local_gap is found.nash_gap is None
 
 
+def test_nothing_is_certified_by_sampling(monkeypatch):
+    """Where kernels would be sampled the pair is refused; where only a deviation's would, no upper end is claimed."""
+    game = warehouse()
+    solution = am.solve(game, 6)
+    monkeypatch.setattr(kernels, "PREFERRED_DENSE", 1)
+    monkeypatch.setattr(kernels, "LARGEST_DENSE", 1)
+    factor, exact = kernels.factor_pairs, set(map(str, game.induced(solution.pi_l).P_l_pi.unbind(1)))
+    monkeypatch.setattr(kernels, "factor_pairs", lambda P, *more: factor(P, *more) if str(P) in exact else None)
+    found = am.certify(game, solution, parts=["shared"])
+    assert found.shared_deviation.kind == "lower end"
+    assert found.nash_gap is None
+    monkeypatch.setattr(kernels, "factor_pairs", lambda P, *more: None)
+    with pytest.raises(am.KernelError, match="no exact kernel"):
+        am.certify(game, solution)
+
+
 def test_mistakes_are_refused():
     game, solution = steer(), am.solve(steer(), 2)
     with pytest.raises(am.ArgumentError, match="parts must be among global, single, shared"):
@@ -179,7 +195,6 @@ def test_companions_move_by_their_own_kernel():
     from altmarl_torch.deviations import TaggedAgent
     from altmarl_torch.pair_moves import PairPlan
 
-    game, plan = ware(2), PairPlan(am.CountSimplex(3, 2))
     game = ware()
     plan = PairPlan(am.CountSimplex(3, game.num_sl))
     surrogate = Surrogate.build(game, uniform_local(game), plan)
