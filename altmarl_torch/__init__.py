@@ -11,7 +11,7 @@ Subsampling*: G-LEARN, L-LEARN and ALTERNATING-MARL, exactly where the paper sam
 ones; everything else may change.
 """
 
-from altmarl_torch import errors, games, heuristics, policies, tabular, theory
+from altmarl_torch import errors, games, heuristics, neural, policies, tabular, theory
 from altmarl_torch.alternation import Decision, Update
 from altmarl_torch.certificate import Certificate, Gap, certify
 from altmarl_torch.errors import (
@@ -20,6 +20,7 @@ from altmarl_torch.errors import (
     FileFormatError,
     GameError,
     KernelError,
+    LearningError,
     PolicyError,
     SizeError,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "InitialLaw",
     "JointValue",
     "KernelError",
+    "LearningError",
     "PolicyError",
     "Rollouts",
     "SampledCountKernel",
@@ -63,6 +65,7 @@ __all__ = [
     "games",
     "heuristics",
     "joint_value",
+    "neural",
     "paired_difference",
     "policies",
     "population_value",

@@ -27,25 +27,26 @@ On "reject" and "terminate" the current policy stays, as printed.
 
 **eta.** The paper's is vacuous, 2 eta >= V_max, for every k <= 655 (`theory.eta_algorithm_3`): read literally,
 Algorithm 3 returns its uniform start. `"paper"` computes it, uses it and warns; the default, `"auto"`, is the largest
-of 1e-3 V_max, two standard errors of the values compared (zero where they are exact), and the bound on their error.
-Both are logged with every update. With `mean` and `"auto"` eta decides when to *stop*, not what to return: a proposal
-within 2 eta counts as nothing to gain, but if its value is higher by more than the error of the comparison, it is
-adopted.
+of 1e-3 V_max, two standard errors of the gain (zero where values are exact; paired where they are measured on common
+episodes, `evaluation.gain_error`), and the bound on the error of either value. Both are logged with every update. With
+`mean` and `"auto"` eta decides when to *stop*, not what to return: a proposal within 2 eta counts as nothing to gain,
+but if its value is higher by more than the numerical error, it is adopted. (Standard errors do not enter here: to stay
+and to go are as likely to be wrong, so the higher measured value is the better guess.)
 
-The loop knows learners and evaluator only by the protocols below, and is the only one in the package.
+The loop knows learners and evaluator only by the protocols below, and is the only one in the package. What pi_g *is*
+(a table over counts, a network) is theirs to know: the loop carries it from one to the other.
 """
 
 import itertools
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal, Protocol
+from typing import Generic, Literal, Protocol, TypeVar
 
 from torch import Tensor
 
-from altmarl_torch.evaluation import JointValue
+from altmarl_torch.evaluation import JointValue, gain_error
 
 __all__ = [
     "Acceptance",
@@ -54,6 +55,7 @@ __all__ = [
     "Evaluator",
     "Learner",
     "Pair",
+    "PhaseProgress",
     "Proposal",
     "Rules",
     "Update",
@@ -64,6 +66,11 @@ __all__ = [
 
 Acceptance = Literal["mean", "all-states"]
 Player = Literal["global", "local"]
+GlobalPolicy = TypeVar("GlobalPolicy")
+PolicyToJudge = TypeVar("PolicyToJudge")
+
+PhaseProgress = Callable[[str, int, float], None]
+"""Told (phase, sweeps, error) in the long parts."""
 
 AUTO_ETA = 1e-3
 """Smallest automatic eta, relative to V_max."""
@@ -78,38 +85,38 @@ class Decision(Enum):
 
 
 @dataclass(frozen=True)
-class Pair:
+class Pair(Generic[GlobalPolicy]):
     """The policies of both players."""
 
-    pi_g: Tensor  # [sg, N, ag] law of a_g given (s_g, h)
+    pi_g: GlobalPolicy  # law of a_g given (s_g, h): a table [sg, N, ag], or whatever the learners agree on
     pi_l: Tensor  # [sl, sg, al] law of a_l given (s_l, s_g)
 
 
 @dataclass(frozen=True)
-class Proposal:
+class Proposal(Generic[GlobalPolicy]):
     """A pair in which one player has responded to the other."""
 
-    pair: Pair
+    pair: Pair[GlobalPolicy]
     start: Tensor | None  # values [sg, N] from which its evaluation may start
     value: JointValue | None  # its joint value, where the learner has evaluated it as the evaluator would
     sweeps: int  # Bellman updates spent
     details: dict[str, float | int | str] = field(default_factory=dict)  # the learner's own numbers, by tag
 
 
-class Learner(Protocol):
+class Learner(Protocol[GlobalPolicy]):
     """One player's way to a best response."""
 
     player: Player
     phase: str  # its name in the table of times
 
-    def propose(self, pair: Pair, value: JointValue) -> Proposal:
+    def propose(self, pair: Pair[GlobalPolicy], value: JointValue) -> Proposal[GlobalPolicy]:
         """Respond to the other player's policy in `pair`, whose joint value is given."""
 
 
-class Evaluator(Protocol):
+class Evaluator(Protocol[PolicyToJudge]):
     """The joint value of any pair, on the same states whoever proposed it."""
 
-    def evaluate(self, pair: Pair, start: Tensor | None) -> JointValue:
+    def evaluate(self, pair: Pair[PolicyToJudge], start: Tensor | None) -> JointValue:
         """The joint value of `pair`, found from `start` if that helps."""
 
 
@@ -129,6 +136,7 @@ class Update:
     error: float  # bound on the error of either value
     adopted: bool  # whether the proposal is now the current pair
     details: dict[str, float | int | str]  # the learner's own numbers, by tag
+    standard_error: float = 0.0  # of value_proposed - value_before, where values are measured; 0 where computed
 
     @property
     def value(self) -> float:
@@ -143,14 +151,14 @@ class Rules:
     accept: Acceptance
     eta: Callable[[JointValue, JointValue], float]  # tolerance, from the values compared (proposed, current)
     eta_paper: float  # Algorithm 3's, for the record
-    adopt_better: bool = False  # whether a proposal within the tolerance is adopted where it is surely better
+    adopt_better: bool = False  # whether a proposal within the tolerance is adopted where its value is higher
 
 
 @dataclass
-class Alternation:
+class Alternation(Generic[GlobalPolicy]):
     """Where the loop stands: the current pair, its value, and how it came about."""
 
-    pair: Pair
+    pair: Pair[GlobalPolicy]
     value: JointValue
     history: list[Update] = field(default_factory=list)
     converged: bool = False
@@ -167,21 +175,21 @@ def decide(proposed: JointValue, current: JointValue, eta: float, accept: Accept
     return Decision.REJECT if least_gain < -2 * eta else Decision.TERMINATE
 
 
-def automatic_eta(v_max: float, proposed: JointValue, current: JointValue) -> float:
+def automatic_eta(v_max: float, proposed: JointValue, current: JointValue, accept: Acceptance = "mean") -> float:
     """`eta="auto"`: the largest of 1e-3 V_max, two standard errors of the comparison, and the bound on either error."""
-    standard_error = math.hypot(proposed.standard_error, current.standard_error)
+    standard_error = gain_error(proposed, current, of_mean=accept == "mean")
     return max(AUTO_ETA * v_max, 2 * standard_error, proposed.error, current.error)
 
 
 def alternate(
-    learners: tuple[Learner, Learner],
-    evaluator: Evaluator,
-    start: Pair,
+    learners: tuple[Learner[GlobalPolicy], Learner[GlobalPolicy]],
+    evaluator: Evaluator[GlobalPolicy],
+    start: Pair[GlobalPolicy],
     rules: Rules,
     *,
     steps: int,
     callback: Callable[[Update], None] | None = None,
-) -> Alternation:
+) -> Alternation[GlobalPolicy]:
     """Run Algorithm 3 from `start`: at most `steps` proposals of each player, in the order of `learners`.
 
     `callback` is told every update. A KeyboardInterrupt ends the loop: the pair is then the last adopted one, and
@@ -204,7 +212,13 @@ def alternate(
     return state
 
 
-def _take_turn(state: Alternation, step: int, learner: Learner, evaluator: Evaluator, rules: Rules) -> Update:
+def _take_turn(
+    state: Alternation[GlobalPolicy],
+    step: int,
+    learner: Learner[GlobalPolicy],
+    evaluator: Evaluator[GlobalPolicy],
+    rules: Rules,
+) -> Update:
     """Propose, evaluate, UPDATE: one line of the history."""
     begun = time.perf_counter()
     proposal = learner.propose(state.pair, state.value)
@@ -213,7 +227,7 @@ def _take_turn(state: Alternation, step: int, learner: Learner, evaluator: Evalu
     done = time.perf_counter()
     eta = rules.eta(value, state.value)
     decision = decide(value, state.value, eta, rules.accept)
-    doubt = value.error + state.value.error + 2 * math.hypot(value.standard_error, state.value.standard_error)
+    error = value.error + state.value.error
     update = Update(
         step=step,
         player=learner.player,
@@ -225,8 +239,9 @@ def _take_turn(state: Alternation, step: int, learner: Learner, evaluator: Evalu
         seconds=done - begun,
         sweeps=proposal.sweeps + (0 if proposal.value else value.sweeps),
         error=max(value.error, state.value.error),
-        adopted=decision is Decision.ACCEPT or (rules.adopt_better and value.mean - state.value.mean > doubt),
+        adopted=decision is Decision.ACCEPT or (rules.adopt_better and value.mean > state.value.mean + error),
         details=proposal.details,
+        standard_error=gain_error(value, state.value, of_mean=True),
     )
     for phase, seconds in ((learner.phase, learned - begun), ("evaluation", done - learned)):
         state.seconds[phase] = state.seconds.get(phase, 0.0) + seconds

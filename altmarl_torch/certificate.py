@@ -86,8 +86,8 @@ class TabularPolicies(Protocol):
         """How many local agents the global agent sees."""
 
     @property
-    def pi_g(self) -> Tensor:
-        """`[sg, N, ag]`."""
+    def pi_g(self) -> Tensor | None:
+        """`[sg, N, ag]`; None where the table would be too large."""
 
     @property
     def pi_l(self) -> Tensor:
@@ -200,7 +200,7 @@ def certify(
     if unknown:
         raise ArgumentError(f"parts must be among {', '.join(PARTS)}, not {', '.join(sorted(unknown))}")
     simplex = CountSimplex(game.check_k(solution.k), game.num_sl, game.device)
-    if not simplex.can_be_listed:
+    if not simplex.can_be_listed or solution.pi_g is None:
         raise SizeError(f"{simplex!r}, too many to certify exactly; rollout_gaps bounds the gaps from below")
     plan = PairPlan(simplex)
     pi_g, pi_l = check_pi_g(game, solution.pi_g, plan.simplex), check_pi_l(game, solution.pi_l)

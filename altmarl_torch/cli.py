@@ -24,7 +24,8 @@ from altmarl_torch.bounds import bounds_json, bounds_table, bounds_text
 from altmarl_torch.certificate import PARTS, certify
 from altmarl_torch.config import TrainConfig, add_arguments, from_arguments
 from altmarl_torch.errors import AltMarlError, ArgumentError
-from altmarl_torch.report import Console, certificate_text, return_table, tensorboard_command
+from altmarl_torch.report import Console, certificate_text, gaps_text, return_table, tensorboard_command
+from altmarl_torch.rollout_gaps import rollout_gaps
 from altmarl_torch.runs import RunFolder, open_run
 from altmarl_torch.training import measure, train
 
@@ -153,9 +154,16 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _certify(arguments: argparse.Namespace) -> int:
-    """Compute what either player of a finished run could gain by deviating; writes certificate.json into its folder."""
+    """Compute what either player of a finished run could gain by deviating; writes certificate.json into its folder.
+
+    Where the counts of k agents are too many for tables, deviations are tried by rollouts instead, and bound the gaps
+    from below; nothing is written.
+    """
     run = open_run(arguments.folder)
     with Console() as console:
+        if run.solution.pi_g is None:
+            console.result(gaps_text(rollout_gaps(run.game, run.solution, seed=run.config.seed)))
+            return DONE
         parts = [part for part in PARTS if part != "shared" or not arguments.quick]
         certificate = certify(run.game, run.solution, parts=parts, progress=console.progress)
         RunFolder(Path(arguments.folder)).write_certificate(certificate)

@@ -25,12 +25,13 @@ from typing import Any, Literal, get_args
 from altmarl_torch import games
 from altmarl_torch.alternation import Acceptance
 from altmarl_torch.errors import ArgumentError
+from altmarl_torch.evaluation import Objective
 from altmarl_torch.game import LARGEST_N, Game
+from altmarl_torch.neural.fitting import Settings
 from altmarl_torch.rollout import require_memory
 from altmarl_torch.simplex import CountSimplex
-from altmarl_torch.solver import Eta, LLearner, Solver, check_eta
+from altmarl_torch.solver import Eta, LLearner, Solver, check_eta, check_l_learner
 from altmarl_torch.tables import LARGEST_SEED, as_device, as_integer, as_number
-from altmarl_torch.tabular.l_learn import Objective
 
 __all__ = ["TrainConfig", "add_arguments", "from_arguments"]
 
@@ -83,18 +84,24 @@ class TrainConfig:
         default=None, metadata=_flag("discount factor per macro step, in [0, 1)", float, unset="the game's own")
     )
     solver: Solver = field(
-        default="tabular", metadata=_flag("how best responses are represented", choices=get_args(Solver))
+        default="neural",
+        metadata=_flag("networks on counts, of any size, or exact tables over them", choices=get_args(Solver)),
     )
     l_learner: LLearner = field(
         default="auto",
-        metadata=_flag("how the local agents' best response is found; auto: dp", choices=get_args(LLearner)),
+        metadata=_flag(
+            "how the local agents' best response is found: model-based (dp, which is auto), or that with a network for "
+            "pi_l (neural solver)",
+            choices=get_args(LLearner),
+        ),
     )
     objective: Objective = field(
         default="team",
         metadata=_flag("what a local agent maximises: the joint reward or its own", choices=get_args(Objective)),
     )
     m: int | None = field(
-        default=None, metadata=_flag("draws per Bellman update of G-LEARN", int, unset="exact expectations")
+        default=None,
+        metadata=_flag("draws per Bellman update of G-LEARN", int, unset="exact expectations; networks: 1"),
     )
     eta: Eta = field(
         default="auto",
@@ -117,7 +124,13 @@ class TrainConfig:
     )
     horizon: int = field(default=100, metadata=_flag("steps per episode of the final evaluation (likewise)", int))
     seed: int = field(default=0, metadata=_flag("seed of everything random", int))
-    device: str = field(default="cpu", metadata=_flag("where tensors live: cpu, cuda, cuda:0, ..."))
+    device: str = field(
+        default="auto", metadata=_flag("where tensors live: cpu, cuda, cuda:0, ...; auto: a GPU if there is one")
+    )
+    learning_rate: float = field(
+        default=Settings.learning_rate, metadata=_flag("step size of the networks' optimiser", float)
+    )
+    compile: bool = field(default=False, metadata=_flag("pass networks through torch.compile", bool))
     runs_dir: str = field(default="runs", metadata=_flag("folder that receives the run's folder"))
     quiet: bool = field(
         default=False, metadata=_flag("print the results alone: no configuration, no updates, no bar", bool)
@@ -130,9 +143,12 @@ class TrainConfig:
                 as_integer(name, value, low, high, ArgumentError)
         if self.gamma is not None:
             as_number("gamma", self.gamma, "[0, 1)", lambda x: 0 <= x < 1, ArgumentError)
+        rate = self.learning_rate
+        as_number("learning_rate", rate, "(0, inf)", lambda x: 0 < x < math.inf, ArgumentError)
         check_eta(self.eta)
         for option in dataclasses.fields(self):
             _check_word(option, getattr(self, option.name))
+        check_l_learner(self.solver, self.l_learner)
 
     def build_game(self) -> Game:
         """The game that the configuration names, with its n and gamma, on its device.
@@ -151,7 +167,9 @@ class TrainConfig:
             game = Game.load(self.game).replace(**chosen)
         else:
             game = games.make(self.game, **chosen)
-        CountSimplex(game.check_k(self.k), game.num_sl).require_listed()
+        simplex = CountSimplex(game.check_k(self.k), game.num_sl)
+        if self.solver == "tabular":
+            simplex.require_listed()
         require_memory(game, self.k, self.episodes, self.horizon)
         return game.to(device)
 

@@ -4,7 +4,16 @@ Every error that the package raises on purpose is an :class:`AltMarlError`; it i
 code which catches the built-in one keeps working.
 """
 
-__all__ = ["AltMarlError", "ArgumentError", "FileFormatError", "GameError", "KernelError", "PolicyError", "SizeError"]
+__all__ = [
+    "AltMarlError",
+    "ArgumentError",
+    "FileFormatError",
+    "GameError",
+    "KernelError",
+    "LearningError",
+    "PolicyError",
+    "SizeError",
+]
 
 
 class AltMarlError(ValueError):
@@ -29,6 +38,10 @@ class SizeError(AltMarlError):
 
 class KernelError(AltMarlError):
     """A transition matrix has no exact factored form that is accurate enough at this k."""
+
+
+class LearningError(AltMarlError):
+    """A network's training went astray: a loss that is not finite; the message says where and what to change."""
 
 
 class FileFormatError(AltMarlError):

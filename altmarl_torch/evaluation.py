@@ -18,6 +18,7 @@ says how much each state counts; its error is bounded in the 1-norm by |residual
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from einops import einsum, rearrange
@@ -28,7 +29,10 @@ from altmarl_torch.errors import PolicyError
 from altmarl_torch.fixed_point import LARGE_TABLE, History, Progress, solve_fixed_point
 from altmarl_torch.kernels import SampledCountKernel
 
-__all__ = ["JointValue", "joint_value", "occupancy", "value_tolerance"]
+__all__ = ["JointValue", "Objective", "gain_error", "joint_value", "occupancy", "value_tolerance"]
+
+Objective = Literal["team", "own"]
+"""What a local agent maximises: the reward of the game, r_g + mean r_l, or the paper's mean r_l alone."""
 
 RELATIVE_TOLERANCE, RELATIVE_TOLERANCE_LARGE = 1e-7, 1e-4
 """Default error of a value, relative to V_max = r~/(1-gamma); the second for tables of `LARGE_TABLE` size."""
@@ -44,11 +48,33 @@ OCCUPANCY_SWEEPS = 2_000
 class JointValue:
     """The value of a pair on the surrogate."""
 
-    values: Tensor  # [sg, N] discounted return from each (s_g, h)
+    values: Tensor  # [sg, N] discounted return from each (s_g, h), or [states] from a common set of them
     mean: float  # its average over the initial law
     error: float  # bound on the numerical error of every entry
     sweeps: int  # operator applications spent
     standard_error: float = 0.0  # of the mean, where kernels are sampled; the error bound does not cover it
+    returns: Tensor | None = None  # [states, repeats], where values are means of measured returns
+
+
+def gain_error(proposed: JointValue, current: JointValue, *, of_mean: bool) -> float:
+    """The standard error of a comparison of two values: of their means, or of the state where it is largest.
+
+    Returns that were measured on common episodes (the same starts, the same random numbers) are compared pair by pair;
+    zero where both values are exact.
+    """
+    if proposed.returns is None or current.returns is None:
+        return math.hypot(proposed.standard_error, current.standard_error)
+    gains = proposed.returns - current.returns
+    errors = _mean_error(gains.mean(-1), 0) if of_mean else _mean_error(gains, -1)
+    return float(errors.max())
+
+
+def _mean_error(samples: Tensor, dim: int) -> Tensor:
+    """Standard error of the mean of independent samples; zero for a single one, of which nothing is known."""
+    if samples.shape[dim] == 1:
+        return torch.zeros_like(samples.sum(dim))
+    errors: Tensor = samples.std(dim) / samples.shape[dim] ** 0.5
+    return errors
 
 
 def joint_value(

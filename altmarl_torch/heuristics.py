@@ -9,7 +9,24 @@ Rules: laws of a_g given (s_g, h), h the counts of the k sampled agents
 uniform    every action with probability 1 / |A_g|: Algorithm 3's start
 hold       argmax_a P_g(s_g | s_g, a): keeps s_g where it is; looks at no sample, so it earns the same at every k
 mode       (argmax_z h(z)) mod |A_g|: steer to where most of the sampled agents are (Figure 4's "true mode", estimated)
+sticky     as ``hold``, until max_z h(z) >= 2 h(s_g mod |S_l|); then as ``mode``: follows a crowd that is clearly larger
 =========  ============================================================================================================
+
+``sticky`` is what a good dispatcher of the warehouse does in one line: a switch costs the walk to the new zone, and a
+sample of k shows majorities that are not there. Its factor was chosen among 1 (which is ``mode``), 1.5, 2 and 3 by the
+return of "sticky + walk" on warehouses (750 episodes, seed 0, standard errors 0.3 to 0.5):
+
+=====  ====  =====  =====  ========  =====  =====
+zones  k     hold   mode   1.5       2      3
+=====  ====  =====  =====  ========  =====  =====
+5      20    160.4  153.7  165.6     168.0  168.6
+5      50    160.4  166.4  170.4     170.7  169.9
+10     50    130.1  134.8  141.3     141.9  141.2
+20     100   108.9  114.3  118.7     119.1  118.7
+=====  ====  =====  =====  ========  =====  =====
+
+At k of 10 and less a majority of 2 to 1 is noise still (five zones, k = 5: 134.7, and 153.1 with the factor 3); at
+k = 1 every factor gives ``mode``.
 
 Walkers: laws of a_l given (s_l, s_g)
 -------------------------------------
@@ -48,6 +65,9 @@ __all__ = ["RULES", "WALKERS", "HeuristicPair", "Rule", "RuleDispatcher", "heuri
 Rule = Callable[[Tensor, Tensor], Tensor]
 """A law of a_g: from s_g [...] and counts [..., sl] to a law [..., ag], float64."""
 
+CLEARLY_MORE = 2
+"""How many times the agents at s_g mod |S_l| the sample's mode must hold before `sticky` follows it."""
+
 IMPROVEMENT = 1e-12  # times the largest value: what policy iteration takes for more than rounding
 
 
@@ -66,6 +86,18 @@ def hold_rule(game: Game) -> Rule:
 def mode_rule(game: Game) -> Rule:
     """Go to the most frequent state of the sample, ties to the smallest index, modulo |A_g|."""
     return lambda s_g, counts: one_hot(counts.argmax(-1) % game.num_ag, game.num_ag)
+
+
+def sticky_rule(game: Game) -> Rule:
+    """Keep s_g, until the sample's mode holds `CLEARLY_MORE` times as many agents as s_g mod |S_l|; then go there."""
+    hold, mode = hold_rule(game), mode_rule(game)
+
+    def rule(s_g: Tensor, counts: Tensor) -> Tensor:
+        here = counts.gather(-1, (s_g % game.num_sl).unsqueeze(-1))  # [..., 1]
+        follow = counts.amax(-1, keepdim=True) >= CLEARLY_MORE * here
+        return torch.where(follow, mode(s_g, counts), hold(s_g, counts))
+
+    return rule
 
 
 def stay_walker(game: Game) -> Tensor:
@@ -94,7 +126,12 @@ def walk_walker(game: Game) -> Tensor:
         actions = torch.where(better, best, actions)
 
 
-RULES: dict[str, Callable[[Game], Rule]] = {"uniform": uniform_rule, "hold": hold_rule, "mode": mode_rule}
+RULES: dict[str, Callable[[Game], Rule]] = {
+    "uniform": uniform_rule,
+    "hold": hold_rule,
+    "mode": mode_rule,
+    "sticky": sticky_rule,
+}
 WALKERS: dict[str, Callable[[Game], Tensor]] = {
     "uniform": uniform_local,
     "stay": stay_walker,
@@ -157,8 +194,8 @@ def heuristic_pair(game: Game, k: int, rule: str, walker: str) -> HeuristicPair:
 
 
 def heuristic_pairs(game: Game, k: int) -> dict[str, HeuristicPair]:
-    """The yardsticks of the result table, by name: chance, a rule that never looks, and one that follows its sample."""
-    chosen = [("uniform", "uniform"), ("hold", "walk"), ("mode", "walk")]
+    """The yardsticks of the result table, by name: chance, a rule that never looks, two that follow their sample."""
+    chosen = [("uniform", "uniform"), ("hold", "walk"), ("mode", "walk"), ("sticky", "walk")]
     pairs = [heuristic_pair(game, k, rule, walker) for rule, walker in chosen]
     return {pair.name: pair for pair in pairs}
 

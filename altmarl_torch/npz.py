@@ -52,9 +52,11 @@ def write_npz(path: str | os.PathLike[str], kind: str, version: int, entries: Ma
 
 
 def read_npz(
-    path: str | os.PathLike[str], kind: str, version: int, names: Sequence[str]
+    path: str | os.PathLike[str], kind: str, version: int, names: Sequence[str], optional: Sequence[str] = ()
 ) -> dict[str, NDArray[np.generic]]:
     """Read the arrays ``names`` from a file that :func:`write_npz` wrote with this ``kind`` and ``version``.
+
+    Of the entries whose names begin like one of ``optional``, those that are there come along.
 
     Raises:
         FileNotFoundError: there is no such file (any other ``OSError`` of opening it is passed on as well).
@@ -74,7 +76,7 @@ def read_npz(
     missing = [name for name in names if name not in arrays]
     if missing:
         raise FileFormatError(f"{path} lacks the entries {', '.join(missing)}; format {kind!r} has {', '.join(names)}")
-    return {name: arrays[name] for name in names}
+    return {name: array for name, array in arrays.items() if name in names or name.startswith(tuple(optional))}
 
 
 def _check_label(

@@ -14,6 +14,10 @@ is drawn one destination at a time: of the agents of u that are left, each goes 
 so their number is Binomial(left, share), and the last destination takes the remainder: no agent is ever lost. All
 sources and all systems share the call, |S_l| - 1 calls per move.
 
+A few hundred agents are as cheap to move one by one, each by a uniform number of its own that is looked up in the
+running sums of its law (`CountMover`). Two systems that are fed by equal generators then stay coupled agent by agent,
+while binomials, which use up random numbers according to their luck, fall out of step at the first difference.
+
 Drawing without replacement: a multivariate hypergeometric
 ----------------------------------------------------------
 The states of k agents out of n, drawn without replacement, are k balls out of an urn with c(z) balls of colour z.
@@ -30,9 +34,10 @@ least halves the work that is left, on average.
 """
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
-__all__ = ["count_labels", "distinct_labels", "split", "split_shares"]
+__all__ = ["CountMover", "count_labels", "distinct_labels", "split", "split_shares"]
 
 
 def split_shares(law: Tensor) -> Tensor:
@@ -58,6 +63,46 @@ def split(counts: Tensor, shares: Tensor, generator: torch.Generator) -> Tensor:
         arrived.append(moved.sum(-1))
         left = left - moved
     return torch.stack([*arrived, left.sum(-1)], dim=-1)
+
+
+ONE_BY_ONE = 256
+"""Up to so many agents are moved one by one."""
+
+
+class CountMover:
+    """Moves the counts of k agents in a batch of systems, each under the laws of its own global state.
+
+    Args:
+        P: `[sg, sl, sl']`, law of one agent's next state.
+        k: number of agents.
+    """
+
+    def __init__(self, P: Tensor, k: int) -> None:
+        self._k, self._num_sl = k, P.shape[1]
+        self._shares = split_shares(P).float().contiguous()
+        sums = rearrange(P, "sg sl next -> (sg sl) next").cumsum(-1)
+        # row i of the running sums, shifted by i: one sorted list in which i + U finds the next state of row i
+        self._sums = (sums / sums[:, -1:] + torch.arange(len(sums), device=P.device).unsqueeze(-1)).flatten()
+
+    def __call__(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
+        """Next counts `[b, sl]` of counts `[b, sl]` (whole numbers, float32) under s_g `[b]`."""
+        if self._num_sl == 1:
+            return counts
+        if self._k > max(ONE_BY_ONE, self._num_sl * (self._num_sl - 1)):
+            return split(counts, self._shares.index_select(0, s_g), generator)
+        return self._one_by_one(s_g, counts, generator)
+
+    def _one_by_one(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
+        (batch, num_sl), device = counts.shape, counts.device
+        agents = self._k * batch
+        rows = (s_g.unsqueeze(-1) * num_sl + torch.arange(num_sl, device=device)).flatten()
+        row = rows.repeat_interleave(counts.flatten().long(), output_size=agents)
+        chance = torch.rand(agents, generator=generator, dtype=torch.float64, device=device)
+        chance *= 1 - 1e-12  # so that row + chance never rounds up to the next row
+        following = torch.searchsorted(self._sums, row + chance, right=True).remainder_(num_sl)
+        system = torch.arange(batch, device=device).repeat_interleave(self._k, output_size=agents)
+        arrived = torch.bincount(system * num_sl + following, minlength=batch * num_sl)
+        return rearrange(arrived, "(b l) -> b l", l=num_sl).to(counts.dtype)
 
 
 def distinct_labels(rows: int, size: int, n: int, generator: torch.Generator) -> Tensor:

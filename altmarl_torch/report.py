@@ -20,6 +20,7 @@ from altmarl_torch.certificate import Certificate
 from altmarl_torch.config import TrainConfig
 from altmarl_torch.game import Game
 from altmarl_torch.rollout import Rollouts
+from altmarl_torch.rollout_gaps import RolloutGaps
 from altmarl_torch.solution import Solution
 
 __all__ = [
@@ -65,11 +66,14 @@ class Console:
         print(text, flush=True)
 
     def progress(self, phase: str, sweeps: int, error: float) -> None:
-        """Show how far a long computation is: ``sweeps`` done in this phase, and the bound on what is left to gain."""
+        """Show how far a long computation is: ``sweeps`` done in this phase, and the bound on what is left to gain.
+
+        Of networks: gradient steps, and the Bellman residual.
+        """
         if self._bar is None or phase != self._phase or sweeps < self._bar.n:
             self._close()
             # disable=None: tqdm shows nothing where its file is no terminal
-            self._bar = tqdm(desc=phase, unit=" sweeps", leave=False, disable=True if self._quiet else None)
+            self._bar = tqdm(desc=phase, unit=" steps", leave=False, disable=True if self._quiet else None)
             self._phase = phase
         self._bar.set_postfix_str(f"error {error:.1e}", refresh=False)
         self._bar.update(sweeps - self._bar.n)
@@ -96,10 +100,11 @@ def update_line(update: Update) -> str:
     gain = update.value_proposed - update.value_before
     extra = update.adopted and update.decision is not Decision.ACCEPT
     decision = update.decision.value + (", adopted" if extra else "")
+    error = f" +- {update.standard_error:.2g}" if update.standard_error else ""
     return (
         f"step {update.step:>2}  {update.player:<6}  {decision:<18}  "
-        f"value {update.value_before:9.3f} -> {update.value_proposed:9.3f} ({gain:+.3g}, eta {update.eta:.3g})  "
-        f"{update.sweeps:>5} sweeps  {update.seconds:6.2f} s"
+        f"value {update.value_before:9.3f} -> {update.value_proposed:9.3f} ({gain:+.3g}{error}, eta {update.eta:.3g})  "
+        f"{update.sweeps:>5} steps  {update.seconds:6.2f} s"
     )
 
 
@@ -157,6 +162,19 @@ def certificate_text(certificate: Certificate) -> str:
     if certificate.nash_gap is not None:
         share = f" ({certificate.nash_gap / abs(certificate.value):.2%} of the value)" if certificate.value else ""
         lines.append(f"  an epsilon-equilibrium for epsilon = {certificate.nash_gap:.4g}{share}")
+    return "\n".join(lines)
+
+
+def gaps_text(gaps: RolloutGaps) -> str:
+    """Lower bounds on both gaps, each with the deviation that was found and the interval of its gain."""
+    lines = [
+        f"k = {gaps.k:,} of n = {gaps.n:,}: the counts are too many for tables; deviations tried by rollouts of "
+        f"{gaps.horizon} steps",
+        f"  {'who deviates':<17}  {'at least':>10}  {'gain found':>10}  {'interval':>21}  by",
+    ]
+    for name, gap in (("global agent", gaps.global_gap), ("all local agents", gaps.local_gap)):
+        interval = f"{gap.gain.low:.4g} .. {gap.gain.high:.4g}"
+        lines.append(f"  {name:<17}  {gap.lower:>10.4g}  {gap.gain.mean:>10.4g}  {interval:>21}  {gap.deviation}")
     return "\n".join(lines)
 
 

@@ -1,9 +1,11 @@
 """What a solver returns: a pair of policies, what it is worth, and how it was found.
 
-A solution is a `PolicyPair`, so it can be rolled out, and its dispatcher can steer anybody's control loop. It is saved
-as `policy.npz`: `pi_l [sl, sg, al]`, and, in rank order, `counts [N, sl]` and `pi_g [sg, N, ag]`. The history and the
-scalars travel in the same archive as JSON text; nothing is pickled, and loading runs no code. Wall times are left out,
-so that equal seeds give equal files; they are zero in a solution that was loaded.
+A solution is a `PolicyPair`, so it can be rolled out, and its dispatcher can steer anybody's control loop. Its pi_g is
+a table over counts, or a network, tabulated as well where the table is no burden (`LARGEST_TABLE`). It is saved as
+`policy.npz`: `pi_l [sl, sg, al]`, and, in rank order, `counts [N, sl]` and `pi_g [sg, N, ag]` (`LARGEST_FILE`); a
+network's weights lie in the same archive (`neural.storage`), and so do the history and the scalars, as JSON text.
+Nothing is pickled, and loading runs no code. Wall times are left out, so that equal seeds give equal files; they are
+zero in a solution that was loaded.
 """
 
 import dataclasses
@@ -14,19 +16,29 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from altmarl_torch.alternation import Decision, Update
 from altmarl_torch.errors import FileFormatError
+from altmarl_torch.heuristics import RuleDispatcher
+from altmarl_torch.neural.policies import BatchPolicy, tabulate
+from altmarl_torch.neural.storage import pack_policy, unpack_policy
 from altmarl_torch.npz import read_npz, write_npz
-from altmarl_torch.policies import Dispatcher, TabularDispatcher, read_policy
+from altmarl_torch.policies import Dispatcher, Sight, TabularDispatcher, read_policy
 from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.tables import as_integer, as_number, as_table, as_whole, refuse_first
 
 __all__ = ["Solution"]
 
 FILE_FORMAT, FILE_VERSION = "altmarl-solution", 1
+LARGEST_TABLE = 25_000_000
+"""Entries of pi_g that are tabulated for the sake of having a table: 200 MB of them (five zones: up to k = 66)."""
+
+LARGEST_FILE = 120_000_000
+"""Entries of pi_g up to which a file carries the table, as 0 and 1 in bytes (five zones: up to k = 101)."""
+
 RECORD = ("value", "eta", "eta_paper", "converged", "solver", "seed", "game_name", "interrupted")
 
 
@@ -36,7 +48,8 @@ class Solution:
 
     Attributes:
         k: how many local agents the dispatcher sees.
-        pi_g: `[sg, N, ag]`, law of a_g given (s_g, h), h in the rank order of `CountSimplex(k, num_sl)`.
+        pi_g: `[sg, N, ag]`, law of a_g given (s_g, h), h in the rank order of `CountSimplex(k, num_sl)`; None for a
+            network's policy where the table would have more than 25 million entries.
         pi_l: `[sl, sg, al]`, law of a_l given (s_l, s_g).
         value: joint value on the k-agent surrogate, averaged over the initial law.
         eta: UPDATE's tolerance in the last update.
@@ -46,10 +59,11 @@ class Solution:
         solver, seed, game_name: how and for what it was found.
         phase_seconds: wall seconds by phase.
         interrupted: whether the run was broken off.
+        policy: the network's policy, of which pi_g is the table; None where the table is all there is.
     """
 
     k: int
-    pi_g: Tensor
+    pi_g: Tensor | None
     pi_l: Tensor
     value: float
     eta: float
@@ -61,6 +75,7 @@ class Solution:
     game_name: str
     phase_seconds: dict[str, float]
     interrupted: bool = False
+    policy: BatchPolicy | None = None
 
     def __repr__(self) -> str:
         end = "converged" if self.converged else "interrupted" if self.interrupted else "not converged"
@@ -75,7 +90,18 @@ class Solution:
 
     def dispatcher(self, seed: int = 0) -> Dispatcher:
         """The deployable global agent: `reset(batch)`, then `act(s_g [batch], counts [batch, sl])`."""
-        return TabularDispatcher(self.pi_g, self.simplex, seed)
+        if self.policy is None:
+            assert self.pi_g is not None
+            return TabularDispatcher(self.pi_g, self.simplex, seed)
+        num_sl, num_sg, _ = self.pi_l.shape
+        return RuleDispatcher(self.policy, Sight(self.k, num_sg, num_sl, self.pi_l.device), seed)
+
+    def law(self, s_g: Tensor, counts: Tensor) -> Tensor:
+        """pi_g(. | s_g, h) as a `heuristics.Rule`: s_g `[...]` and counts `[..., sl]` to `[..., ag]`."""
+        if self.policy is not None:
+            return self.policy(s_g, counts)
+        assert self.pi_g is not None
+        return self.pi_g[s_g, self.simplex.rank(counts)]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `policy.npz` to exactly `path`, atomically."""
@@ -85,32 +111,85 @@ class Solution:
         ]
         entries: dict[str, Any] = {
             "pi_l": self.pi_l.cpu().numpy(),
-            "counts": self.simplex.counts.cpu().numpy(),
-            "pi_g": self.pi_g.cpu().numpy(),
-            "record": json.dumps(record | {"history": history}),
+            "record": json.dumps(record | {"history": history, "k": self.k}),
+            **self._table_entries(),
+            **({} if self.policy is None else pack_policy(self.policy)),
         }
         write_npz(path, FILE_FORMAT, FILE_VERSION, entries)
 
+    def _table_entries(self) -> dict[str, Any]:
+        """`counts` and `pi_g`, where the table is at hand or small enough to be made."""
+        pi_g = self.pi_g
+        if pi_g is None:
+            assert self.policy is not None
+            pi_g = tabulate_within(self.policy, self.simplex, LARGEST_FILE)
+        return {} if pi_g is None else {"counts": self.simplex.counts.cpu().numpy(), "pi_g": pi_g.cpu().numpy()}
+
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Solution":
+    def load(cls, path: str | os.PathLike[str], network: nn.Module | None = None) -> "Solution":
         """Read a solution that `save` wrote, onto the CPU, without running code from the file.
 
-        The rows of `counts` may stand in any order, if those of `pi_g` stand in the same.
+        The rows of `counts` may stand in any order, if those of `pi_g` stand in the same. A network of one's own
+        class is filled into `network`, which must have the architecture that was trained.
 
         Raises:
             FileNotFoundError: there is no such file.
             FileFormatError: the file is damaged, of another format or version, or its tables do not fit each other.
         """
-        arrays = read_npz(path, FILE_FORMAT, FILE_VERSION, ("pi_l", "counts", "pi_g", "record"))
+        arrays = read_npz(
+            path, FILE_FORMAT, FILE_VERSION, ("pi_l", "record"), ("counts", "pi_g", "policy/", "network/")
+        )
         try:
-            simplex, pi_g = _read_pi_g(arrays["counts"], arrays["pi_g"])
-            pi_l = as_table("pi_l", arrays["pi_l"], "sl sg al", FileFormatError)
-            pi_l = read_policy("pi_l", pi_l, "sl sg al", (simplex.num_sl, len(pi_g), pi_l.shape[-1]))
             record = json.loads(str(arrays["record"]))
             history = tuple(Update(**_fields(Update, line)) for line in record.pop("history"))
-            return cls(k=simplex.k, pi_g=pi_g, pi_l=pi_l, history=history, phase_seconds={}, **_fields(cls, record))
+            pi_l = as_table("pi_l", arrays["pi_l"], "sl sg al", FileFormatError)
+            k, pi_g, policy = _read_global_policy(arrays, record, len(pi_l), network)
+            num_sg = _num_sg(pi_g, policy, len(pi_l))
+            pi_l = read_policy("pi_l", pi_l, "sl sg al", (len(pi_l), num_sg, pi_l.shape[-1]))
+            facts = _fields(cls, record)
+            return cls(k=k, pi_g=pi_g, pi_l=pi_l, history=history, phase_seconds={}, policy=policy, **facts)
+        except FileFormatError as cause:
+            raise FileFormatError(f"{path} holds no solution: {cause}") from cause
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
             raise FileFormatError(f"{path} holds no solution: {type(cause).__name__}: {cause}") from cause
+
+
+def tabulate_within(policy: BatchPolicy, simplex: CountSimplex, entries: int) -> Tensor | None:
+    """The table of a policy `[sg, N, ag]`, or None where it would have more entries."""
+    single = _no_agents(policy, simplex.num_sl, simplex.device).numel()
+    return tabulate(policy, simplex) if simplex.can_be_listed and simplex.size * single <= entries else None
+
+
+def _no_agents(policy: BatchPolicy, num_sl: int, device: torch.device) -> Tensor:
+    """What a policy answers to empty counts, `[1, sg, ag]`: its sizes."""
+    return policy.laws(torch.zeros(1, num_sl, dtype=torch.float32, device=device))
+
+
+def _num_sg(pi_g: Tensor | None, policy: BatchPolicy | None, num_sl: int) -> int:
+    """How many global states pi_g is for; the table and the policy agree."""
+    sizes = [] if pi_g is None else [len(pi_g)]
+    sizes += [] if policy is None else [_no_agents(policy, num_sl, torch.device("cpu")).shape[1]]
+    if len(set(sizes)) > 1:
+        raise FileFormatError(f"pi_g is a table for {sizes[0]} global states, the network answers for {sizes[1]}")
+    return sizes[0]
+
+
+def _read_global_policy(
+    arrays: dict[str, np.ndarray[Any, Any]], record: dict[str, Any], num_sl: int, network: nn.Module | None
+) -> tuple[int, Tensor | None, BatchPolicy | None]:
+    """k, pi_g as a table, pi_g as a policy: at least one of the two. Tables too large to be of use are left alone."""
+    k, policy, pi_g = record.pop("k", None), None, None
+    if "policy/spec" in arrays:
+        k = as_integer("k", k, 1, math.inf, FileFormatError)
+        policy = unpack_policy(arrays, k, num_sl, network)
+    elif "pi_g" not in arrays or "counts" not in arrays:
+        raise FileFormatError("it lacks the entries counts and pi_g, and has no network in their place")
+    if "pi_g" in arrays and "counts" in arrays and (policy is None or arrays["pi_g"].size <= LARGEST_TABLE):
+        simplex, pi_g = _read_pi_g(arrays["counts"], arrays["pi_g"])
+        if simplex.num_sl != num_sl or k not in (None, simplex.k):
+            raise FileFormatError(f"counts of k = {simplex.k} over {simplex.num_sl} states do not fit k or pi_l")
+        k = simplex.k
+    return k, pi_g, policy
 
 
 def _read_pi_g(counts: object, pi_g: object) -> tuple[CountSimplex, Tensor]:

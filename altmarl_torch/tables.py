@@ -233,9 +233,14 @@ def as_seed(seed: object) -> int:
 
 
 def as_device(device: object) -> torch.device:
-    """Return a device that is here and computes in float64, or raise an ArgumentError that lists those."""
+    """Return a device that is here and computes in float64, or raise an ArgumentError that lists those.
+
+    "auto" is the first GPU where there is one, and the CPU elsewhere.
+    """
     cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     present = ["cpu", *(["cuda"] if cuda else []), *cuda]
+    if device == "auto":
+        return torch.device("cuda" if cuda else "cpu")
     if str(device) not in present:
-        raise ArgumentError(f"device must be one of {', '.join(present)} on this machine; not {device!r}")
+        raise ArgumentError(f"device must be one of auto, {', '.join(present)} on this machine; not {device!r}")
     return torch.device(str(device))

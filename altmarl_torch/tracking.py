@@ -11,12 +11,17 @@ and a test holds the two together.  The groups:
     eval          Algorithm 4 on n agents, once, at the end     x = number of the last proposal
     certificate   what a deviation gains, once, at the end      x = number of the last proposal
 
+**Learning curves** are the tags of g_learn and l_learn in :data:`CURVE_TAGS`: what a network does while it learns, many
+points per proposal, at x = gradient steps taken since the run began.  Only :meth:`Tracker.curve` writes them; a
+proposal's details of the same name go to metrics.jsonl alone, so that no tag has two x axes.
+
 **Hyper-parameters** go into the same event file as everything else.  ``SummaryWriter.add_hparams`` would open a second
 run in a sub-folder instead, so the three protocol messages that it consists of are written here one by one: what the
 experiment is and with which values the run starts, at the start; that it ended, at the end.
 """
 
 import os
+from collections.abc import Mapping
 from enum import StrEnum
 from types import TracebackType
 from typing import Any
@@ -28,6 +33,7 @@ from torch.utils.tensorboard.summary import hparams as untyped_hparams
 from altmarl_torch.alternation import Decision, Update
 from altmarl_torch.certificate import Certificate
 from altmarl_torch.config import TrainConfig
+from altmarl_torch.errors import ArgumentError
 from altmarl_torch.game import Game
 from altmarl_torch.plots import pixels
 from altmarl_torch.rollout import Rollouts
@@ -47,13 +53,28 @@ class Tag(StrEnum):
     ADOPTED = "alternation/adopted"
     ETA = "alternation/eta"
     ERROR = "alternation/error"
+    STANDARD_ERROR = "alternation/standard_error"
     VALUE_HISTORY = "alternation/value_history"
+    POLICY_SLICE = "alternation/policy_slice"
     ETA_PAPER = "theory/eta_paper"
     G_LEARN_SWEEPS = "g_learn/sweeps"
     G_LEARN_ERROR = "g_learn/error"
+    G_LEARN_STEPS = "g_learn/steps"
+    G_LEARN_LOSS = "g_learn/loss"
+    G_LEARN_RESIDUAL = "g_learn/residual"
+    G_LEARN_NOISE = "g_learn/noise"
+    G_LEARN_GREEDY_CHANGES = "g_learn/greedy_changes"
+    G_LEARN_LEARNING_RATE = "g_learn/learning_rate"
+    G_LEARN_SAMPLES_PER_SECOND = "g_learn/samples_per_second"
     L_LEARN_ROUNDS = "l_learn/rounds"
     L_LEARN_CHANGES_TRIED = "l_learn/changes_tried"
     L_LEARN_OBJECTIVE_VALUE = "l_learn/objective_value"
+    L_LEARN_STEPS = "l_learn/steps"
+    L_LEARN_LOSS = "l_learn/loss"
+    L_LEARN_RESIDUAL = "l_learn/residual"
+    L_LEARN_NOISE = "l_learn/noise"
+    L_LEARN_LEARNING_RATE = "l_learn/learning_rate"
+    L_LEARN_SAMPLES_PER_SECOND = "l_learn/samples_per_second"
     GLOBAL_GAP = "certificate/global_gap"
     LOCAL_GAP = "certificate/local_gap"
     LOCAL_GAP_LOWER = "certificate/local_gap_lower"
@@ -66,6 +87,7 @@ class Tag(StrEnum):
     RETURN_UNIFORM_UNIFORM = "eval/return_uniform_uniform"
     RETURN_HOLD_WALK = "eval/return_hold_walk"
     RETURN_MODE_WALK = "eval/return_mode_walk"
+    RETURN_STICKY_WALK = "eval/return_sticky_walk"
     OCCUPATION = "eval/occupation"
     TIME_UPDATE = "time/update"
     TIME_G_LEARN = "time/g_learn"
@@ -81,7 +103,21 @@ class Tag(StrEnum):
         return cls(f"eval/return_{name.replace(' + ', '_')}")
 
 
-IMAGES = (Tag.VALUE_HISTORY, Tag.OCCUPATION)
+IMAGES = (Tag.VALUE_HISTORY, Tag.POLICY_SLICE, Tag.OCCUPATION)
+
+CURVE_TAGS = frozenset(
+    (
+        *(Tag.G_LEARN_LOSS, Tag.G_LEARN_RESIDUAL, Tag.G_LEARN_NOISE),
+        *(Tag.G_LEARN_LEARNING_RATE, Tag.G_LEARN_SAMPLES_PER_SECOND),
+        *(Tag.L_LEARN_LOSS, Tag.L_LEARN_RESIDUAL, Tag.L_LEARN_NOISE),
+        *(Tag.L_LEARN_LEARNING_RATE, Tag.L_LEARN_SAMPLES_PER_SECOND),
+    )
+)
+"""The learning curves: x = gradient steps, by :meth:`Tracker.curve` alone."""
+
+LEARNER_TAGS = frozenset(tag for tag in Tag if tag.startswith(("g_learn/", "l_learn/"))) - CURVE_TAGS
+"""The details of a proposal that are drawn, x = number of the proposal; metrics.jsonl has all of them."""
+
 RESULTS = (Tag.RETURN_MEAN, Tag.VALUE)
 """The metrics beside the hyper-parameters."""
 
@@ -122,11 +158,30 @@ class Tracker:
         self._scalar(Tag.ADOPTED, float(update.adopted))
         self._scalar(Tag.ETA, update.eta)
         self._scalar(Tag.ERROR, update.error)
+        self._scalar(Tag.STANDARD_ERROR, update.standard_error)
         self._scalar(Tag.ETA_PAPER, update.eta_paper)
         self._scalar(Tag.TIME_UPDATE, update.seconds)
         for key, value in update.details.items():
             if key in LEARNER_TAGS and not isinstance(value, str):
                 self._scalar(Tag(key), value)
+
+    def curve(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Points of the learning curves: a number for each of some tags of :data:`CURVE_TAGS`.
+
+        Args:
+            step: gradient steps taken since the run began, over all proposals of both players.
+            metrics: values by tag, for instance ``{"g_learn/loss": 0.1}``.
+
+        Raises:
+            ArgumentError: a key is no curve; nothing is written then.
+        """
+        strangers = sorted(metrics.keys() - CURVE_TAGS)
+        if strangers:
+            raise ArgumentError(
+                f"no learning curve: {', '.join(strangers)}; curves are {', '.join(sorted(CURVE_TAGS))}"
+            )
+        for key, value in metrics.items():
+            self._writer.add_scalar(str(Tag(key)), value, step)
 
     def evaluation(self, learned: Rollouts, heuristics: dict[str, Rollouts]) -> None:
         """What the pair earns on the n-agent system, and what the heuristics do."""
@@ -168,7 +223,3 @@ class Tracker:
 
     def _scalar(self, tag: Tag, value: float) -> None:
         self._writer.add_scalar(str(tag), value, self._count)
-
-
-LEARNER_TAGS = frozenset(str(tag) for tag in Tag if tag.startswith(("g_learn/", "l_learn/")))
-"""The details of a learner that are drawn; metrics.jsonl has all of them."""

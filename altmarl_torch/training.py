@@ -16,6 +16,7 @@ there is any pair to save (while the first pair is evaluated) the folder is remo
 nothing: SIGINT is ignored for the second or so that the policy, the figures and the summary take.
 """
 
+import math
 import signal
 import threading
 import time
@@ -26,13 +27,16 @@ from pathlib import Path
 from typing import Any
 
 from altmarl_torch.alternation import Update
+from altmarl_torch.bellman import max_backup
 from altmarl_torch.certificate import ENUMERATED_POLICIES, LARGEST_CHOICE, PARTS, Certificate, Part, certify
 from altmarl_torch.config import TrainConfig
 from altmarl_torch.deviations import number_of_local_policies
 from altmarl_torch.errors import KernelError
+from altmarl_torch.finite import exact_surrogate
 from altmarl_torch.game import Game
 from altmarl_torch.heuristics import heuristic_pairs
-from altmarl_torch.plots import occupation_figure, save_png, value_history_figure
+from altmarl_torch.pair_moves import PairPlan
+from altmarl_torch.plots import occupation_figure, policy_slice_figure, save_png, value_history_figure
 from altmarl_torch.policies import PolicyPair
 from altmarl_torch.report import (
     Console,
@@ -126,7 +130,7 @@ def _run(config: TrainConfig, game: Game, folder: RunFolder, console: Console, s
         except KeyboardInterrupt:
             pass  # what has been found so far is kept; the summary says that the run was interrupted
         with _uninterrupted():
-            _draw(folder, tracker, solution, measured)
+            _draw(folder, tracker, game, solution, measured)
             summary = _summary(config, game, solution, certificate, measured, started)
             folder.write_summary(summary)
             tracker.seconds(summary["phase_seconds"] | {"total": summary["wall_seconds"]})
@@ -184,8 +188,11 @@ def _learn(config: TrainConfig, game: Game, folder: RunFolder, tracker: Tracker,
         steps=config.steps,
         seed=config.seed,
         device=config.device,
+        learning_rate=config.learning_rate,
+        compile=config.compile,
         callback=_recorder(folder, tracker, console),
         progress=console.progress,
+        curve=tracker.curve,
     )
 
 
@@ -208,7 +215,7 @@ def _certify(
     if not parts:
         return None
     try:
-        certificate = certify(game.to(config.device), solution, parts=parts, progress=console.progress)
+        certificate = certify(game, solution, parts=parts, progress=console.progress)
     except KernelError as reason:
         console.result(f"not certified: {reason}")
         return None
@@ -220,12 +227,13 @@ def _certify(
 def affordable_parts(game: Game, solution: Solution) -> tuple[Part, ...]:
     """The parts of a certificate that should cost less, together, than the training did (or than a few seconds).
 
-    Costs are counted in fixed points of the surrogate, timed by the Bellman updates of the training: one agent's
-    deviation works on |S_l| times as many values, for two payoffs; the shared one maximises over |A_l|^|S_l| kernels.
-    Where policies are few they are evaluated one by one instead.
+    Costs are counted in fixed points of the surrogate, timed by the Bellman updates of the training, or by one that is
+    made for the purpose where the training was of networks: one agent's deviation works on |S_l| times as many values,
+    for two payoffs; the shared one maximises over |A_l|^|S_l| kernels. Where policies are few they are evaluated one
+    by one instead.
     """
     spent = sum(solution.phase_seconds.values())
-    fixed_point = SWEEPS_PER_PROBLEM * spent / max(1, sum(update.sweeps for update in solution.history))
+    fixed_point = SWEEPS_PER_PROBLEM * _sweep_seconds(game, solution)
     policies, choices = number_of_local_policies(game), game.num_al**game.num_sl
     costs: dict[Part, float] = {"global": fixed_point, "shared": choices * fixed_point}
     costs["single"] = 2 * game.num_sl * fixed_point
@@ -239,9 +247,31 @@ def affordable_parts(game: Game, solution: Solution) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _draw(folder: RunFolder, tracker: Tracker, solution: Solution, measured: Measurement | None) -> None:
+def _sweep_seconds(game: Game, solution: Solution) -> float:
+    """Wall seconds of one Bellman update on the tables of k agents; infinite where there are none, or no exact ones."""
+    if solution.policy is None:
+        spent = sum(solution.phase_seconds.values())
+        return spent / max(1, sum(update.sweeps for update in solution.history))
+    if solution.pi_g is None:
+        return math.inf
+    try:
+        surrogate = exact_surrogate(game, solution.pi_l, PairPlan(solution.simplex))
+    except KernelError:
+        return math.inf
+    max_backup(surrogate, surrogate.start)  # makes what later ones use again
+    started = time.perf_counter()
+    max_backup(surrogate, surrogate.start)
+    return time.perf_counter() - started
+
+
+def _draw(folder: RunFolder, tracker: Tracker, game: Game, solution: Solution, measured: Measurement | None) -> None:
     """The figures, as PNG files and as TensorBoard images."""
-    figures = {Tag.VALUE_HISTORY: value_history_figure(solution.history)}
+    num_sl, num_sg, _ = solution.pi_l.shape
+    device = solution.pi_l.device
+    figures = {
+        Tag.VALUE_HISTORY: value_history_figure(solution.history),
+        Tag.POLICY_SLICE: policy_slice_figure(solution.law, num_sg, game.num_ag, num_sl, solution.k, device),
+    }
     if measured is not None:
         tracker.evaluation(measured.learned, measured.heuristics)
         figures[Tag.OCCUPATION] = occupation_figure(measured.learned)

@@ -37,7 +37,10 @@ ORDER = [
     # learners
     "tabular.g_learn", "tabular.l_learn",
     # the loop and what it returns
-    "alternation", "tabular.learners", "tabular", "solution", "solver",
+    "alternation", "tabular.learners", "tabular",
+    "neural.networks", "neural.surrogate", "neural.policies", "neural.storage", "neural.fitting", "neural.evaluation",
+    "neural.l_learn", "neural.learners", "neural",
+    "solution", "solver",
     # the sampled operator measured against the exact one
     "noise",
     # the library's door, and the command line behind it

@@ -1,6 +1,7 @@
 """The command line from end to end, on a game that is solved in no time."""
 
 import dataclasses
+import functools
 import json
 import os
 import pty
@@ -14,14 +15,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from neural_oracles import cut_short, small_batches
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from altmarl_torch import games, training
+from altmarl_torch import cli, games, training
 from altmarl_torch.cli import main
+from altmarl_torch.game import Game
+from altmarl_torch.neural.policies import NetworkPolicy
 from altmarl_torch.runs import SUMMARY_KEYS, open_run, read_metrics
 from altmarl_torch.solver import solve
+from altmarl_torch.tracking import CURVE_TAGS, Tag
 
 ROOT = Path(__file__).parents[1]
-SMALL = ["--game", "steer", "--k", "2", "--episodes", "20", "--horizon", "10"]
+SMALL = ["--game", "steer", "--k", "2", "--solver", "tabular", "--episodes", "20", "--horizon", "10"]
 FILES = {
     "config.json",
     "game.npz",
@@ -30,6 +37,7 @@ FILES = {
     "certificate.json",
     "summary.json",
     "occupation.png",
+    "policy_slice.png",
     "value_history.png",
 }
 
@@ -133,7 +141,7 @@ class TestTrain:
         except OSError:  # the other end is closed
             pass
         assert child.wait() == 0
-        assert b" sweeps" in shown
+        assert b" steps" in shown
 
 
 class TestInterrupt:
@@ -219,7 +227,7 @@ class TestInterrupt:
         assert capsys.readouterr().err == "error: interrupted\n"
 
     def test_a_signal_to_the_process_ends_it_cleanly(self, runs):
-        words = [sys.executable, ROOT / "train.py", "--k", "25", "--runs-dir", runs]
+        words = [sys.executable, ROOT / "train.py", "--solver", "tabular", "--k", "25", "--runs-dir", runs]
         child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
         while not (runs.exists() and list(runs.glob("*/events.*"))):
             time.sleep(0.05)
@@ -301,8 +309,10 @@ def test_a_reader_that_goes_away_is_no_error():
         (["train", "--k", "many"], "argument --k: invalid int value: 'many'"),
         (["train", "--gamma", "1"], "gamma must be a number in [0, 1), not 1.0"),
         (["train", "--game", "chess"], "no game is named 'chess'; the names are warehouse, "),
-        (["train", "--device", "abacus"], "device must be one of cpu"),
+        (["train", "--device", "abacus"], "device must be one of auto, cpu"),
         (["train", "--solver", "magic"], "argument --solver: invalid choice"),
+        (["train", "--solver", "tabular", "--l-learner", "neural"], "l_learner='neural' needs solver='neural'"),
+        (["train", "--learning-rate", "0"], "learning_rate must be a number in (0, inf), not 0.0"),
         (["train", "--speed", "9"], "unrecognized arguments: --speed 9"),
         (["evaluate"], "the following arguments are required: RUN"),
         (["fly"], "argument COMMAND: invalid choice: 'fly'"),
@@ -326,7 +336,7 @@ def test_what_fails_at_run_time_is_one_line_and_code_1(tmp_path, capsys):
 
 
 def test_a_table_too_large_to_list_is_one_line_and_code_1(tmp_path, capsys):
-    assert main(["train", "--k", "900", "--quiet", "--runs-dir", str(tmp_path)]) == 1
+    assert main(["train", "--solver", "tabular", "--k", "900", "--quiet", "--runs-dir", str(tmp_path)]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
@@ -365,3 +375,118 @@ class TestCertify:
         dear = dataclasses.replace(solution, phase_seconds={"g_learn": 1e5})
         assert training.affordable_parts(game, cheap) == ("global", "single", "shared")
         assert training.affordable_parts(game, dear) == ("global",)
+
+
+class TestNeural:
+    """The default solver, from the command to the folder and back."""
+
+    WORDS = ("train", "--solver", "neural", "--steps", "1", "--episodes", "20", "--horizon", "10", "--seed", "2")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def folder(cls, tmp_path_factory):
+        """A run on steer with k = 3."""
+        runs = tmp_path_factory.mktemp("runs")
+        with small_batches(128):
+            assert main([*cls.WORDS, "--game", "steer", "--k", "3", "--runs-dir", str(runs)]) == 0
+        return the_only_run(runs)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def large(cls, tmp_path_factory):
+        """A run on 20 local states with k = 30, whose counts are too many for a table, hardly trained."""
+        runs = tmp_path_factory.mktemp("runs")
+        games.random_game(num_sg=3, num_sl=20, num_ag=3, num_al=2, gamma=0.8, seed=1).save(runs / "game.npz")
+        with cut_short():
+            words = [*cls.WORDS, "--game", str(runs / "game.npz"), "--k", "30", "--runs-dir", str(runs / "runs")]
+            assert main(words) == 0
+        return the_only_run(runs / "runs")
+
+    def test_the_folder_is_complete(self, folder):
+        assert {path.name for path in folder.iterdir() if not path.name.startswith("events.")} == FILES
+        assert folder.name.startswith("steer__neural__k3__seed2__")
+        run, summary = open_run(folder), summary_of(folder)
+        assert list(summary) == list(SUMMARY_KEYS)
+        assert (summary["solver"], summary["k"]) == ("neural", 3)
+        assert summary["value"] == pytest.approx(7.826, rel=0.005)
+        assert 0 <= summary["nash_gap"] <= 0.01 * summary["value"]
+        assert isinstance(run.solution.policy, NetworkPolicy)
+        assert run.solution.pi_g.shape == (2, 4, 2)
+        assert run.config.solver == "neural"
+        assert summary["updates"] == len(read_metrics(folder)) == 2
+        for line in read_metrics(folder):
+            assert line["standard_error"] > 0
+            assert line["details"][f"{line['player'][0]}_learn/steps"] > 0
+
+    def test_learning_curves_are_in_tensorboard(self, folder):
+        (file,) = folder.rglob("events.out.tfevents.*")
+        events = EventAccumulator(str(file))
+        events.Reload()
+        assert set(events.Tags()["scalars"]) >= CURVE_TAGS | {Tag.G_LEARN_STEPS, Tag.L_LEARN_STEPS, Tag.RETURN_MEAN}
+        assert Tag.POLICY_SLICE in events.Tags()["images"]
+        lines = read_metrics(folder)
+        learned = sum(line["details"][f"{line['player'][0]}_learn/steps"] for line in lines)
+        ends = []
+        for tag in CURVE_TAGS:
+            points = events.Scalars(tag)
+            assert [point.step for point in points] == sorted({point.step for point in points})
+            assert np.isfinite([point.value for point in points]).all()
+            ends.append(points[-1].step)
+        assert max(ends) == learned
+        assert events.Scalars("g_learn/residual")[-1].step == lines[0]["details"]["g_learn/steps"]
+
+    def test_a_finished_run_is_evaluated_and_certified(self, folder, capsys):
+        assert main(["evaluate", str(folder)]) == 0
+        text = capsys.readouterr().out
+        assert "learned (k = 3)" in text
+        assert f"{summary_of(folder)['return_mean']:.3f}" in text
+        assert main(["certify", str(folder)]) == 0
+        assert "an epsilon-equilibrium for epsilon" in capsys.readouterr().out
+
+    def test_a_run_without_a_table_is_complete_but_for_the_certificate(self, large):
+        files = {path.name for path in large.iterdir() if not path.name.startswith("events.")}
+        assert files == FILES - {"certificate.json"}
+        assert open_run(large).solution.pi_g is None
+        assert summary_of(large)["nash_gap"] is None
+        assert not summary_of(large)["interrupted"]
+
+    def test_a_run_without_a_table_is_evaluated(self, large, capsys):
+        assert main(["evaluate", str(large), "--n", "100000"]) == 0
+        text = capsys.readouterr().out
+        assert "learned (k = 30)" in text
+        assert "n = 100,000 agents" in text
+
+    def test_a_run_without_a_table_is_certified_from_below(self, large, capsys, monkeypatch):
+        monkeypatch.setattr(cli, "rollout_gaps", functools.partial(cli.rollout_gaps, episodes=20, horizon=10))
+        before = sorted(path.name for path in large.iterdir())
+        assert main(["certify", str(large)]) == 0
+        text = capsys.readouterr().out
+        assert "the counts are too many for tables" in text
+        for player in ("global agent", "all local agents"):
+            assert re.search(rf"^  {player} +\d", text, flags=re.MULTILINE)
+        assert sorted(path.name for path in large.iterdir()) == before
+
+    def test_a_diverging_learning_rate_is_one_line_and_leaves_what_was_asked(self, runs, capsys):
+        words = [*self.WORDS, "--game", "steer", "--k", "3", "--learning-rate", "1e30", "--quiet"]
+        with small_batches():
+            assert main([*words, "--runs-dir", str(runs)]) == 1
+        streams = capsys.readouterr()
+        assert streams.err.startswith("error: g_learn: the loss is not finite after ")
+        assert "use a smaller one" in streams.err
+        assert streams.err.count("\n") == 1
+        folder = the_only_run(runs)
+        assert json.loads((folder / "config.json").read_text())["learning_rate"] == 1e30
+        assert torch.equal(Game.load(folder / "game.npz").P_l, games.steer().P_l)
+        assert read_metrics(folder) == []
+
+    def test_interrupted_while_learning_what_was_learned_is_saved(self, runs, capsys, monkeypatch):
+        def press(line):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(training, "update_line", press)
+        with cut_short():
+            assert main([*self.WORDS, "--game", "steer", "--k", "3", "--runs-dir", str(runs)]) == 130
+        folder = the_only_run(runs)
+        assert summary_of(folder)["interrupted"]
+        assert isinstance(open_run(folder).solution.policy, NetworkPolicy)
+        assert "interrupted" in capsys.readouterr().out

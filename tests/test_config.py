@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 
 import pytest
+import torch
 
 from altmarl_torch.config import TrainConfig, add_arguments, from_arguments
 from altmarl_torch.errors import AltMarlError, ArgumentError, SizeError
@@ -27,7 +28,9 @@ def test_no_flags_give_the_defaults():
         ("--k", "3", "k", 3),
         ("--n", "12", "n", 12),
         ("--gamma", "0.5", "gamma", 0.5),
+        ("--solver", "tabular", "solver", "tabular"),
         ("--l-learner", "dp", "l_learner", "dp"),
+        ("--l-learner", "neural", "l_learner", "neural"),
         ("--objective", "own", "objective", "own"),
         ("--m", "30", "m", 30),
         ("--eta", "paper", "eta", "paper"),
@@ -35,6 +38,8 @@ def test_no_flags_give_the_defaults():
         ("--accept", "all-states", "accept", "all-states"),
         ("--steps", "2", "steps", 2),
         ("--seed", "7", "seed", 7),
+        ("--device", "cuda:1", "device", "cuda:1"),
+        ("--learning-rate", "0.01", "learning_rate", 0.01),
         ("--runs-dir", "elsewhere", "runs_dir", "elsewhere"),
     ],
 )
@@ -42,19 +47,27 @@ def test_a_flag_sets_its_field_and_no_other(flag, text, field, value):
     assert parse(flag, text) == dataclasses.replace(TrainConfig(), **{field: value})
 
 
-def test_quiet_is_a_switch():
-    assert parse("--quiet").quiet
+@pytest.mark.parametrize("name", ["quiet", "compile"])
+def test_a_truth_is_a_switch(name):
+    assert parse(f"--{name}") == dataclasses.replace(TrainConfig(), **{name: True})
+    assert getattr(TrainConfig(), name) is False
+
+
+def test_the_main_job_is_neural_on_whatever_device_there_is():
+    config = TrainConfig()
+    assert (config.solver, config.device, config.l_learner) == ("neural", "auto", "auto")
+    assert config.build_game().device.type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def test_every_field_has_help_and_its_default_in_the_help():
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(formatter_class=lambda prog: argparse.HelpFormatter(prog, width=10_000))
     add_arguments(parser)
     text = " ".join(parser.format_help().split())
     for field in dataclasses.fields(TrainConfig):
         assert field.metadata["help"], field.name
         assert f"--{field.name.replace('_', '-')}" in text
         assert field.metadata["help"] in text
-        if field.name != "quiet":
+        if field.metadata["parse"] is not bool:
             assert f"(default: {field.metadata['unset'] or field.default})" in text
 
 
@@ -79,8 +92,14 @@ def test_a_configuration_survives_the_round_trip_through_its_record():
         ("eta", "loose", "eta must be a number in .* one of auto, paper, not 'loose'"),
         ("eta", -0.1, "eta must be a number"),
         ("eta", float("inf"), "eta must be a number"),
-        ("solver", "magic", "solver must be one of tabular; not 'magic'"),
+        ("solver", "magic", "solver must be one of tabular, neural; not 'magic'"),
         ("accept", "any", "accept must be one of mean, all-states; not 'any'"),
+        ("l_learner", "magic", "l_learner must be one of auto, dp, neural; not 'magic'"),
+        ("learning_rate", 0, r"learning_rate must be a number in \(0, inf\), not 0"),
+        ("learning_rate", float("nan"), r"learning_rate must be a number in \(0, inf\)"),
+        ("learning_rate", float("inf"), r"learning_rate must be a number in \(0, inf\)"),
+        ("learning_rate", "fast", r"learning_rate must be a number in \(0, inf\)"),
+        ("compile", 1, "compile must be true or false, not 1"),
         ("quiet", "yes", "quiet must be true or false, not 'yes'"),
         ("runs_dir", None, "runs_dir must be text, not None"),
     ],
@@ -88,6 +107,19 @@ def test_a_configuration_survives_the_round_trip_through_its_record():
 def test_what_is_out_of_range_is_refused_with_the_range(field, value, message):
     with pytest.raises(ArgumentError, match=message):
         TrainConfig(**{field: value})
+
+
+def test_a_local_network_needs_the_neural_solver():
+    assert parse("--solver", "neural", "--l-learner", "neural").l_learner == "neural"
+    with pytest.raises(ArgumentError, match="l_learner='neural' needs solver='neural'"):
+        parse("--solver", "tabular", "--l-learner", "neural")
+
+
+def test_counts_too_many_to_list_are_refused_for_tables_alone():
+    fields = {"game": "warehouse", "k": 900, "episodes": 2, "horizon": 2}
+    assert TrainConfig(**fields, solver="neural").build_game().n == 1000
+    with pytest.raises(SizeError, match="count vectors"):
+        TrainConfig(**fields, solver="tabular").build_game()
 
 
 def test_an_unknown_key_of_a_record_is_named():
@@ -113,7 +145,7 @@ def test_a_game_comes_from_a_file(tmp_path):
     [
         ({"game": "wharehouse"}, "no game is named 'wharehouse'.*warehouse, steer.*did you mean 'warehouse'"),
         ({"game": "nowhere.npz"}, "game 'nowhere.npz': there is no such file"),
-        ({"device": "abacus"}, "device must be one of cpu.* on this machine; not 'abacus'"),
+        ({"device": "abacus"}, "device must be one of auto, cpu.* on this machine; not 'abacus'"),
         ({"game": "steer", "k": 101}, r"k must be an integer in 1\.\.100, not 101"),
     ],
 )

@@ -140,6 +140,26 @@ def test_hold_takes_the_action_that_keeps_the_state():
     assert pi_g.argmax(-1)[:, 1].tolist() == [row.index(max(row)) for row in kept]
 
 
+@pytest.mark.parametrize("game", [warehouse(), random_game(4, 3, 2, 2, seed=5), random_game(2, 4, 3, 2, seed=6)])
+def test_sticky_holds_until_the_mode_is_twice_as_large_as_where_it_stands(game):
+    simplex = CountSimplex(6, game.num_sl)
+    sticky, hold, mode = (table(game, RULES[name](game), simplex) for name in ("sticky", "hold", "mode"))
+    for s_g, (h, counts) in itertools.product(range(game.num_sg), enumerate(simplex.counts.tolist())):
+        follows = max(counts) >= 2 * counts[s_g % game.num_sl]
+        assert sticky[s_g, h].tolist() == (mode if follows else hold)[s_g, h].tolist()
+
+
+def test_sticky_at_the_threshold():
+    sticky = RULES["sticky"](warehouse())
+    counts = torch.tensor([[3, 5, 0, 0, 0], [3, 6, 0, 0, 0], [0, 1, 1, 0, 0], [9, 0, 0, 0, 0]])
+    assert sticky(torch.zeros(4, dtype=torch.int64), counts).argmax(-1).tolist() == [0, 1, 1, 0]
+
+
+def test_sticky_is_mode_where_one_agent_is_seen():
+    game, simplex = warehouse(), CountSimplex(1, 5)
+    assert torch.equal(*(table(game, RULES[name](game), simplex) for name in ("sticky", "mode")))
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_is_a_law_on_any_simplex_and_plays_its_table(name):
     game, simplex = random_game(3, 2, 4, 2), CountSimplex(5, 2)
@@ -190,12 +210,12 @@ def test_stay_and_greedy_read_their_tables():
 
 def test_heuristic_pairs_are_named_and_carry_k():
     pairs = heuristic_pairs(warehouse(), 7)
-    assert list(pairs) == ["uniform + uniform", "hold + walk", "mode + walk"]
+    assert list(pairs) == ["uniform + uniform", "hold + walk", "mode + walk", "sticky + walk"]
     assert all(pair.k == 7 and pair.name == name for name, pair in pairs.items())
 
 
 def test_a_wrong_name_or_k_is_refused_with_what_would_be_right():
-    with pytest.raises(ArgumentError, match="rules are uniform, hold, mode"):
+    with pytest.raises(ArgumentError, match="rules are uniform, hold, mode, sticky;"):
         heuristic_pair(warehouse(), 5, "mod", "walk")
     with pytest.raises(ArgumentError, match="k must be"):
         heuristic_pair(warehouse(n=10), 11, "mode", "walk")

@@ -25,7 +25,7 @@ def solution():
 
 @pytest.fixture
 def config(tmp_path):
-    return TrainConfig(game="steer", k=2, runs_dir=str(tmp_path / "runs"))
+    return TrainConfig(game="steer", k=2, solver="tabular", runs_dir=str(tmp_path / "runs"))
 
 
 @pytest.fixture
@@ -48,9 +48,10 @@ def strict(path):
     return json.loads(path.read_text(), parse_constant=refuse)
 
 
-def test_the_name_says_what_was_run(config):
-    name = create_run(config, GAME).path.name
-    assert re.fullmatch(r"steer__tabular__k2__seed0__\d{8}-\d{6}", name)
+@pytest.mark.parametrize("solver", ["tabular", "neural"])
+def test_the_name_says_what_was_run(config, solver):
+    name = create_run(dataclasses.replace(config, solver=solver), GAME).path.name
+    assert re.fullmatch(rf"steer__{solver}__k2__seed0__\d{{8}}-\d{{6}}", name)
 
 
 def test_a_games_name_cannot_leave_the_folder(config, tmp_path):

@@ -6,28 +6,39 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from altmarl_torch.alternation import Decision, Update
 from altmarl_torch.config import TrainConfig
+from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games import steer
-from altmarl_torch.heuristics import heuristic_pairs
+from altmarl_torch.heuristics import RULES, heuristic_pairs
+from altmarl_torch.plots import policy_slice_figure
 from altmarl_torch.report import Console
 from altmarl_torch.runs import read_metrics
-from altmarl_torch.tracking import IMAGES, Tag
+from altmarl_torch.tracking import CURVE_TAGS, IMAGES, LEARNER_TAGS, Tag, Tracker
 from altmarl_torch.training import train
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "tensorboard-tags.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| `([a-z_/]+)` \| (.+) \|$", DOCUMENT, flags=re.MULTILINE))
+# what a run without networks has nothing to say on
+NEURAL = CURVE_TAGS | {Tag.G_LEARN_STEPS, Tag.G_LEARN_GREEDY_CHANGES, Tag.L_LEARN_STEPS}
 PLUGIN = {"_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info"}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    config = TrainConfig(game="steer", k=2, episodes=20, horizon=10, runs_dir=str(tmp_path_factory.mktemp("runs")))
+    config = TrainConfig(
+        game="steer", k=2, solver="tabular", episodes=20, horizon=10, runs_dir=str(tmp_path_factory.mktemp("runs"))
+    )
     return train(config, Console(quiet=True))
 
 
 @pytest.fixture(scope="module")
 def events(run):
-    (file,) = run.folder.rglob("events.out.tfevents.*")  # one writer, no run in a sub-folder
+    return read(run.folder)
+
+
+def read(folder):
+    (file,) = folder.rglob("events.out.tfevents.*")  # one writer, no run in a sub-folder
     accumulator = EventAccumulator(str(file))
     accumulator.Reload()
     return accumulator
@@ -48,8 +59,8 @@ def test_tags_are_group_slash_snake_case():
 
 
 def test_a_run_writes_every_tag_and_no_other(events):
-    assert tags(events) == {str(tag) for tag in Tag}
-    assert set(events.Tags()["images"]) == {str(tag) for tag in IMAGES}
+    assert tags(events) == set(Tag) - NEURAL
+    assert set(events.Tags()["images"]) == set(IMAGES)
 
 
 def test_curves_are_the_history(events, run):
@@ -63,7 +74,53 @@ def test_curves_are_the_history(events, run):
 def test_every_number_of_a_learner_has_a_tag(run):
     details = {key for line in read_metrics(run.folder) for key, value in line["details"].items()
                if not isinstance(value, str)}  # fmt: skip
-    assert details == {str(tag) for tag in Tag if tag.startswith(("g_learn/", "l_learn/"))}
+    assert details == {tag for tag in Tag if tag.startswith(("g_learn/", "l_learn/"))} - NEURAL
+
+
+def test_a_tag_of_a_learner_is_a_curve_or_a_detail():
+    assert {tag for tag in Tag if tag.startswith(("g_learn/", "l_learn/"))} == LEARNER_TAGS | CURVE_TAGS
+    assert not LEARNER_TAGS & CURVE_TAGS
+    assert {tag for tag in CURVE_TAGS if tag.startswith("g_learn/")} == {
+        f"g_learn/{name}" for name in ("loss", "residual", "noise", "learning_rate", "samples_per_second")
+    }
+    assert {tag for tag in CURVE_TAGS if tag.startswith("l_learn/")} == {
+        f"l_learn/{name}" for name in ("loss", "residual", "noise", "learning_rate", "samples_per_second")
+    }
+
+
+def points(events, tag):
+    return [(event.step, event.value) for event in events.Scalars(tag)]
+
+
+def test_curves_are_drawn_over_gradient_steps_and_proposals_over_their_number(tmp_path):
+    update = Update(
+        step=1, player="global", decision=Decision.ACCEPT, value_before=1.0, value_proposed=2.0, eta=0.1, eta_paper=9.0,
+        seconds=0.0, sweeps=0, error=0.0, adopted=True, details={"g_learn/steps": 70, "g_learn/residual": 0.25},
+    )  # fmt: skip
+    with Tracker(tmp_path, TrainConfig(), steer()) as tracker:
+        tracker.curve(40, {"g_learn/residual": 0.5, "g_learn/loss": 2.0})
+        tracker.curve(70, {Tag.G_LEARN_RESIDUAL: 0.25})
+        tracker.update(update)
+        tracker.curve(90, dict.fromkeys(CURVE_TAGS, 1.0))
+    events = read(tmp_path)
+    assert points(events, "g_learn/residual") == [(40, 0.5), (70, 0.25), (90, 1.0)]  # not the detail at x = 1
+    assert points(events, "g_learn/loss") == [(40, 2.0), (90, 1.0)]
+    assert points(events, "g_learn/steps") == [(1, 70.0)]
+    assert tags(events) >= CURVE_TAGS
+
+
+@pytest.mark.parametrize("stranger", ["g_learn/los", "g_learn/steps", "alternation/value"])
+def test_what_is_no_curve_is_refused_and_nothing_is_written(tmp_path, stranger):
+    message = f"no learning curve: {stranger}; curves are g_learn/learning_rate"
+    with Tracker(tmp_path, TrainConfig(), steer()) as tracker, pytest.raises(ArgumentError, match=message):
+        tracker.curve(1, {"g_learn/loss": 0.0, stranger: 1.0})
+    assert read(tmp_path).Tags()["scalars"] == []
+
+
+def test_the_slice_of_a_policy_is_an_image(tmp_path):
+    with Tracker(tmp_path, TrainConfig(), steer()) as tracker:
+        tracker.image(Tag.POLICY_SLICE, policy_slice_figure(RULES["mode"](steer()), 2, 2, 2, k=3))
+    assert read(tmp_path).Tags()["images"] == ["alternation/policy_slice"]
 
 
 def test_hyper_parameters_are_in_the_same_writer(events, run):

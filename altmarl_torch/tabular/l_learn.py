@@ -27,7 +27,7 @@ left out.)
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from einops import einsum, rearrange
@@ -35,7 +35,7 @@ from torch import Tensor
 
 from altmarl_torch.bellman import Surrogate, SurrogateCache, next_sg_law
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.evaluation import DIRECT, JointValue, joint_value, occupancy, value_tolerance
+from altmarl_torch.evaluation import DIRECT, JointValue, Objective, joint_value, occupancy, value_tolerance
 from altmarl_torch.fixed_point import LARGE_TABLE, Progress
 from altmarl_torch.game import Game
 from altmarl_torch.kernels import make_kernels
@@ -43,9 +43,7 @@ from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.policies import one_hot
 from altmarl_torch.simplex import scale_up
 
-__all__ = ["LocalResponse", "Objective", "agent_values", "l_learn"]
-
-Objective = Literal["team", "own"]
+__all__ = ["LocalResponse", "agent_values", "l_learn"]
 
 MAX_ROUNDS = 200
 """A cap on accepted improvements; a handful is usual."""

@@ -10,18 +10,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from altmarl_torch.alternation import Pair, Player, Proposal
+from altmarl_torch.alternation import Pair, PhaseProgress, Player, Proposal
 from altmarl_torch.bellman import Surrogate, SurrogateCache
-from altmarl_torch.evaluation import JointValue, joint_value
+from altmarl_torch.evaluation import JointValue, Objective, joint_value
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.simplex import CountSimplex, lift, scale_up
 from altmarl_torch.tabular.g_learn import g_learn
-from altmarl_torch.tabular.l_learn import Objective, l_learn
+from altmarl_torch.tabular.l_learn import l_learn
 
 __all__ = ["TabularEvaluator", "TabularGlobalLearner", "TabularLocalLearner"]
-
-PhaseProgress = Callable[[str, int, float], None]
-"""Told (phase, sweeps, error) after every sweep of the long parts."""
 
 
 def _watch(progress: PhaseProgress | None, phase: str) -> Callable[[int, float], None] | None:
@@ -42,7 +39,7 @@ class TabularGlobalLearner:
     def __post_init__(self) -> None:
         self._is_first = True
 
-    def propose(self, pair: Pair, value: JointValue) -> Proposal:
+    def propose(self, pair: Pair[Tensor], value: JointValue) -> Proposal[Tensor]:
         """The best response to `pair.pi_l`; after the first turn, found from the value of the pair."""
         found = g_learn(
             self.surrogates(pair.pi_l),
@@ -73,7 +70,7 @@ class TabularLocalLearner:
     def __post_init__(self) -> None:
         self._law: Tensor | None = None
 
-    def propose(self, pair: Pair, value: JointValue) -> Proposal:
+    def propose(self, pair: Pair[Tensor], value: JointValue) -> Proposal[Tensor]:
         """The best response to `pair.pi_g`, from `pair.pi_l`."""
         team = self.objective == "team"
         found = l_learn(
@@ -104,13 +101,13 @@ class TabularEvaluator:
     surrogates: SurrogateCache
     progress: PhaseProgress | None = None
 
-    def evaluate(self, pair: Pair, start: Tensor | None) -> JointValue:
+    def evaluate(self, pair: Pair[Tensor], start: Tensor | None) -> JointValue:
         """The joint value of the pair, from `start` or, where there is none, from its value if pi_g saw one agent."""
         surrogate = self.surrogates(pair.pi_l)
         first = self._single_agent_values(pair) if start is None else start
         return joint_value(surrogate, pair.pi_g, start=first, progress=_watch(self.progress, "evaluation"))
 
-    def _single_agent_values(self, pair: Pair) -> Tensor:
+    def _single_agent_values(self, pair: Pair[Tensor]) -> Tensor:
         """Exact where pi_g looks at no sample, as the uniform one: V is then linear in the counts."""
         simplex = self.surrogates.plan.simplex
         single = CountSimplex(1, simplex.num_sl, simplex.device)

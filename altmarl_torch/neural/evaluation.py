@@ -1,0 +1,94 @@
+r"""The joint value of a pair without tables: paired episodes of the k-agent game.
+
+UPDATE compares values, so what must be small is the error of a *difference*. Every pair is played from the same starts
+and with the same random numbers (one stream for the local agents, one for s_g, one for a randomised pi_g), episode by
+episode; where two pairs act alike their returns are equal, and the error of the difference is that of the episodes in
+which they do not (`altmarl_torch.evaluation.gain_error`).
+
+An episode lasts until gamma^T <= `TAIL`. The rest is estimated by the mean reward of the last step, as if it went on,
+and bounded by gamma^T V_max, which is the `error` of the value. The local agents' reward is its expectation given the
+counts (Eq. 6).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from altmarl_torch.alternation import Acceptance, Pair
+from altmarl_torch.evaluation import JointValue
+from altmarl_torch.game import Game
+from altmarl_torch.neural.policies import BatchPolicy
+from altmarl_torch.neural.surrogate import BatchSurrogate
+from altmarl_torch.parallel import one_thread, run
+from altmarl_torch.policies import cumulative, draw
+
+__all__ = ["RolloutEvaluator"]
+
+TAIL = 1e-5
+LONGEST = 10_000
+"""Steps of an episode at most: gamma up to 0.9988 is followed to its tail."""
+
+EPISODES, STEPS, FEWEST = 4096, 1_000_000, 128
+"""Episodes of one evaluation; fewer, but not fewer than the last, where they would take more steps than this."""
+
+BLOCKS = 4
+"""The episodes are played in so many blocks, each with its own random numbers, by as many workers as there are."""
+
+REPEATS = 32
+"""Episodes from each start where UPDATE compares state by state."""
+
+
+@dataclass
+class RolloutEvaluator:
+    """Scores pairs by the mean return of k-agent episodes that all pairs share.
+
+    Attributes:
+        game: the game, its rewards those that are judged.
+        k: number of agents.
+        accept: UPDATE's rule: by "mean" every episode has a start of its own; for "all-states" a few starts are
+            each played many times.
+        seed: of the episodes.
+        horizon, starts, repeats: steps of an episode; starts in each block; episodes from each start.
+    """
+
+    game: Game
+    k: int
+    accept: Acceptance
+    seed: int
+
+    def __post_init__(self) -> None:
+        gamma = self.game.gamma
+        self.horizon = 1 if gamma == 0 else min(LONGEST, math.ceil(math.log(TAIL) / math.log(gamma)))
+        episodes = max(FEWEST, min(EPISODES, STEPS // self.horizon))
+        self.repeats = 1 if self.accept == "mean" else REPEATS
+        self.starts = episodes // (self.repeats * BLOCKS)
+
+    def evaluate(self, pair: Pair[BatchPolicy], start: Tensor | None) -> JointValue:
+        """The joint value of the pair; `start` is of no use here."""
+        surrogate = BatchSurrogate.build(self.game, pair.pi_l, self.k)
+        seeds = np.random.SeedSequence(self.seed).spawn(BLOCKS)
+        with one_thread():
+            returns = torch.cat(run(lambda seed: self._returns(surrogate, pair.pi_g, seed), seeds))
+        returns = returns.reshape(-1, self.repeats)
+        values = returns.mean(-1)
+        standard_error = float(values.std()) / len(values) ** 0.5
+        error = self.game.gamma**self.horizon * self.game.v_max
+        return JointValue(values, float(values.mean()), error, 0, standard_error, returns)
+
+    @torch.no_grad()
+    def _returns(self, surrogate: BatchSurrogate, pi_g: BatchPolicy, block: np.random.SeedSequence) -> Tensor:
+        """Discounted returns of one block of episodes, `[starts * repeats]`, float64."""
+        device = self.game.device
+        streams = (torch.Generator(device).manual_seed(seed) for seed in block.generate_state(4).tolist())
+        begin, moves, global_moves, acts = streams
+        s_g, counts = (part.repeat_interleave(self.repeats, 0) for part in surrogate.draw_start(self.starts, begin))
+        returns, discount = torch.zeros(len(s_g), dtype=torch.float64, device=device), 1.0
+        for _ in range(self.horizon):
+            a_g = draw(cumulative(pi_g(s_g, counts)), acts)
+            reward, s_g, counts = surrogate.step(s_g, counts, a_g, moves, global_moves)
+            returns += discount * reward
+            discount *= self.game.gamma
+        return returns + discount * float(reward.mean()) / (1 - self.game.gamma)

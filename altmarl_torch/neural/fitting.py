@@ -1,0 +1,313 @@
+r"""Fitted value iteration: a network learns the continuation values of one surrogate, for one way to act.
+
+One gradient step draws a batch of pairs (s_g, h), one next count vector for each (or m of them), and moves the network
+C towards
+
+    target(s_g, h, a) - d,        d = mean over the batch of (target - C),
+
+by Adam on the mean square. The targets come from a second network, the running average of the first (Polyak and
+Juditsky, 1992), which is also what is returned.
+
+**No drift.** Values of a discounted problem climb to r/(1-gamma) before they are right, and that climb is all that
+plain iteration does for most of its 1/(1-gamma) steps. A common offset changes no action, so it is never learned: d
+takes it out of every target, as in relative value iteration, and what is left converges as fast as the process forgets
+where it started. At the fixed point C + c solves the equation with c = d / (1 - gamma) (`Fit.offset`).
+
+**When to stop.** The Bellman residual on held-out pairs, e = target - C - d, is measured with two independent halves of
+the draws: their product has the mean e^2, without the variance of the draws. The step size stays until e^2 is within
+two standard errors of zero, or has not fallen, for `PATIENCE` checks in a row; then it is annealed to zero along a
+cosine, for half as many steps again, which averages the noise away.
+
+**Where.** The pairs are those that the current policy meets in the k-agent game, some actions taken at random, mixed
+with counts from all over the simplex under every global state (`draw_pairs`); they are drawn anew from time to time.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from altmarl_torch.errors import LearningError
+from altmarl_torch.neural.policies import BatchPolicy
+from altmarl_torch.neural.surrogate import BatchSurrogate
+from altmarl_torch.policies import cumulative, draw
+
+__all__ = ["Fit", "Monitor", "Settings", "fit"]
+
+Monitor = Callable[[int, float, Mapping[str, float]], None]
+"""Told (gradient steps so far, residual, numbers by name) at every check."""
+
+CHECK_EVERY, PATIENCE, IMPROVEMENT = 50, 3, 0.95
+"""Gradient steps between checks; checks in a row without a fall of the residual to this part of its lowest."""
+
+REFRESH_EVERY = 200
+"""Gradient steps between new sets of pairs."""
+
+WARM_UP, LEAST_ANNEAL = 50, 200
+HELD_OUT, HELD_OUT_DRAWS = 512, 16
+EPISODES, EPISODE_STEPS, EXPLORATION, BROAD = 512, 40, 0.1, 0.5
+"""The pairs: episodes, their length, share of random actions, counts from all over relative to those visited."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How networks are trained.
+
+    Attributes:
+        batch: pairs (s_g, h) per gradient step.
+        draws: next counts drawn for each: m.
+        learning_rate: of Adam, before it is annealed.
+        averaging: weight of the newest network in the running average.
+        max_steps: gradient steps of one fit at most.
+        compile: whether the network is passed through torch.compile.
+    """
+
+    batch: int = 1024
+    draws: int = 1
+    learning_rate: float = 2e-3
+    averaging: float = 0.02
+    max_steps: int = 6000
+    compile: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Continuation values, and how far to trust them."""
+
+    network: nn.Module  # C in units of `reward_scale`, the running average
+    offset: float  # c: C + c are the continuation values, in units of value
+    residual: float  # root mean square Bellman residual on held-out pairs, units of value
+    noise: float  # root mean square deviation of one draw's target, units of value
+    greedy_changes: float  # share of held-out (s_g, h) whose greedy action the annealing changed
+    steps: int  # gradient steps
+
+
+def fit(
+    surrogate: BatchSurrogate,
+    network: nn.Module,
+    policy: BatchPolicy | None,
+    settings: Settings,
+    generator: torch.Generator,
+    *,
+    phase: str,
+    gentle: bool = False,
+    monitor: Monitor | None = None,
+) -> Fit:
+    """Fit the continuation values of `surrogate`, starting from `network`, which is left as it was.
+
+    Args:
+        surrogate: the k-agent MDP.
+        network: `[b, sl]` to `[b, sg, ag]`.
+        policy: the pi_g to be evaluated; None for the best response, V = max_a Q.
+        settings: of the training.
+        generator: of all draws.
+        phase: what is learned, for messages.
+        gentle: half the step size: the network starts from the solution of a similar problem.
+        monitor: told every check.
+
+    Raises:
+        LearningError: the loss is no longer finite.
+    """
+    with torch.enable_grad(), _seeded(generator):
+        training = _Training(surrogate, network, policy, settings, generator, phase, monitor)
+        rate = settings.learning_rate / (2 if gentle else 1)
+        best, stale = math.inf, 0
+        while stale < PATIENCE and training.advance(2 * settings.max_steps // 3, lambda step: rate * _warm(step)):
+            falls = training.residual < IMPROVEMENT * best and not training.vanishes
+            stale, best = 0 if falls else stale + 1, min(best, training.residual)
+        begun = training.steps
+        end = min(settings.max_steps, begun + max(LEAST_ANNEAL, begun // 2))
+        before = training.greedy()
+        while training.advance(end, lambda step: rate * _annealed((step - begun) / (end - begun))):
+            pass
+        return training.finish(before)
+
+
+def _warm(step: int) -> float:
+    return min(1.0, (step + 1) / WARM_UP)
+
+
+def _annealed(done: float) -> float:
+    return (1 + math.cos(math.pi * done)) / 2
+
+
+@contextmanager
+def _seeded(generator: torch.Generator) -> Iterator[None]:
+    """Within the block torch's own random state, which layers like dropout draw from, follows the generator.
+
+    Outside it, that state is as it was.
+    """
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    with torch.random.fork_rng(devices=[generator.device] if generator.device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)
+        if generator.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        yield
+
+
+class _Training:
+    """The network on its way."""
+
+    def __init__(
+        self,
+        surrogate: BatchSurrogate,
+        network: nn.Module,
+        policy: BatchPolicy | None,
+        settings: Settings,
+        generator: torch.Generator,
+        phase: str,
+        monitor: Monitor | None,
+    ) -> None:
+        self.surrogate, self.policy, self.settings = surrogate, policy, settings
+        self.generator, self.phase, self.monitor = generator, phase, monitor
+        self.scale = surrogate.reward_scale
+        self.online, self.average = copy.deepcopy(network).train(), copy.deepcopy(network).eval()
+        if settings.compile:
+            self.online.compile()
+            self.average.compile()
+        self.optimizer = torch.optim.Adam(self.online.parameters(), lr=settings.learning_rate)
+        self.steps, self.offset, self.residual, self.noise = 0, 0.0, math.inf, 0.0
+        self.vanishes = False  # whether the residual cannot be told from zero
+        self._draw_pairs()
+        self.held_out = tuple(part[:HELD_OUT] for part in self.pairs)
+
+    def advance(self, end: int, rate: Callable[[int], float]) -> bool:
+        """Take up to `CHECK_EVERY` gradient steps, then check; False where `end` of them have been taken already."""
+        steps = min(CHECK_EVERY, end - self.steps)
+        if steps > 0:
+            self._run(steps, rate)
+        return steps > 0
+
+    def _run(self, steps: int, rate: Callable[[int], float]) -> None:
+        started, total = time.perf_counter(), torch.zeros((), dtype=torch.float32, device=self.surrogate.game.device)
+        for _ in range(steps):
+            if self.steps % REFRESH_EVERY == REFRESH_EVERY - 1:
+                self._draw_pairs()
+            self.optimizer.param_groups[0]["lr"] = rate(self.steps)
+            total += self._step()
+            self.steps += 1
+        loss = float(total) / steps * self.scale**2
+        if not math.isfinite(loss):
+            raise LearningError(
+                f"{self.phase}: the loss is not finite after {self.steps} gradient steps at a learning rate of "
+                f"{self.settings.learning_rate:g}; use a smaller one, or a network whose outputs stay bounded"
+            )
+        elapsed = time.perf_counter() - started
+        self._check()
+        if self.monitor:
+            numbers = {
+                "loss": loss,
+                "residual": self.residual,
+                "noise": self.noise,
+                "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
+                "samples_per_second": steps * self.settings.batch / elapsed,
+            }
+            self.monitor(self.steps, self.residual, numbers)
+
+    def _step(self) -> Tensor:
+        """One gradient step; its loss in units of the network."""
+        chosen = torch.randint(
+            len(self.pairs[0]), (self.settings.batch,), generator=self.generator, device=self.surrogate.game.device
+        )
+        s_g, counts = (part[chosen] for part in self.pairs)
+        with torch.no_grad():
+            target = self.surrogate.targets(self.values, s_g, counts, self.settings.draws, self.generator) / self.scale
+        error = target - self._heads(self.online, s_g, counts)
+        loss = error.sub(error.detach().mean()).square().mean()
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self._average()
+        return loss.detach()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the running average; buffers, of layers that keep statistics, are taken over as they are."""
+        ours, newest = ([*map(Tensor.detach, network.parameters())] for network in (self.average, self.online))
+        torch._foreach_lerp_(ours, newest, self.settings.averaging)
+        for buffer, new in zip(self.average.buffers(), self.online.buffers(), strict=True):
+            buffer.copy_(new)
+
+    def values(self, counts: Tensor) -> Tensor:
+        """V(., h) by the running average, without its offset: counts `[b, sl]` to `[b, sg]`."""
+        Q = self._action_values(counts)
+        return Q.amax(-1) if self.policy is None else self.policy.average(counts, Q)
+
+    def _action_values(self, counts: Tensor) -> Tensor:
+        """Q by the running average, without its offset: `[b, sg, ag]`."""
+        return self.surrogate.action_values(counts, self.scale * self.average(counts / self.surrogate.k))
+
+    def _heads(self, network: nn.Module, s_g: Tensor, counts: Tensor) -> Tensor:
+        """C(s_g, h, .) in units of the network: `[b, ag]`."""
+        heads: Tensor = network(counts / self.surrogate.k)
+        return heads[torch.arange(len(s_g), device=s_g.device), s_g]
+
+    @torch.no_grad()
+    def _check(self) -> None:
+        """Measure residual, noise and offset of the running average on the held-out pairs."""
+        s_g, counts = self.held_out
+        gamma = self.surrogate.game.gamma
+        values = self.surrogate.draw_values(self.values, s_g, counts, HELD_OUT_DRAWS, self.generator)
+        halves = rearrange(values, "(half j) b G -> half j b G", half=2).mean(1)
+        own = self.scale * self._heads(self.average, s_g, counts)
+        first, second = (self.surrogate.spread(half, s_g) - own for half in halves)
+        self.offset = float((first + second).mean()) / 2
+        product = (first - first.mean()) * (second - second.mean())
+        self.residual = gamma * math.sqrt(max(float(product.mean()), 0.0))
+        per_pair = product.mean(-1)
+        self.vanishes = float(per_pair.mean()) <= 2 * float(per_pair.std()) / len(per_pair) ** 0.5
+        self.noise = gamma * math.sqrt(float((first - second).square().mean()) / 2 * HELD_OUT_DRAWS / 2)
+
+    @torch.no_grad()
+    def greedy(self) -> Tensor:
+        """Greedy actions of the running average at the held-out counts, in every global state: `[b, sg]`."""
+        return self._action_values(self.held_out[1]).argmax(-1)
+
+    def finish(self, before: Tensor) -> Fit:
+        """What has been learned."""
+        changes = float((self.greedy() != before).float().mean())
+        offset = self.offset / (1 - self.surrogate.game.gamma)
+        return Fit(self.average, offset, self.residual, self.noise, changes, self.steps)
+
+    @torch.no_grad()
+    def _draw_pairs(self) -> None:
+        """Set `pairs`, s_g `[N]` and counts `[N, sl]`: those that the current policy meets, and some from all over."""
+        surrogate, generator, device = self.surrogate, self.generator, self.surrogate.game.device
+        s_g, counts = surrogate.draw_start(EPISODES, generator)
+        visited = [(s_g, counts)]
+        for _ in range(EPISODE_STEPS):
+            a_g = self._explore(s_g, counts)
+            _, s_g, counts = surrogate.step(s_g, counts, a_g, generator, generator)
+            visited.append((s_g, counts))
+        everywhere = int(len(visited) * EPISODES * BROAD)
+        broad_sg = torch.randint(surrogate.game.num_sg, (everywhere,), generator=generator, device=device)
+        broad = surrogate.draw_counts(_broad_laws(everywhere, surrogate.game.num_sl, generator), generator)
+        all_sg, all_counts = (torch.cat(parts) for parts in zip(*visited, (broad_sg, broad), strict=True))
+        order = torch.randperm(len(all_sg), generator=generator, device=device)
+        self.pairs = all_sg[order], all_counts[order]
+
+    def _explore(self, s_g: Tensor, counts: Tensor) -> Tensor:
+        """The action of the policy (by default the greedy one) in each pair, or now and then any other: `[b]`."""
+        generator, num_ag = self.generator, self.surrogate.game.num_ag
+        if self.policy is None:
+            chosen = self._action_values(counts).argmax(-1).gather(-1, s_g.unsqueeze(-1)).squeeze(-1)
+        else:
+            chosen = draw(cumulative(self.policy(s_g, counts)), generator)
+        other = torch.randint(num_ag, s_g.shape, generator=generator, device=s_g.device)
+        astray = torch.rand(s_g.shape, generator=generator, dtype=torch.float64, device=s_g.device) < EXPLORATION
+        return torch.where(astray, other, chosen)
+
+
+def _broad_laws(rows: int, num_sl: int, generator: torch.Generator) -> Tensor:
+    """Laws on the local states from almost pure to almost uniform: symmetric Dirichlet, log-uniform strength."""
+    device = generator.device
+    strength = 10 ** (3 * torch.rand(rows, 1, generator=generator, dtype=torch.float64, device=device) - 1.5)
+    gamma = torch._standard_gamma(strength.expand(rows, num_sl).contiguous(), generator=generator)
+    gamma = gamma + torch.finfo(torch.float64).tiny
+    return gamma / gamma.sum(-1, keepdim=True)

@@ -1,0 +1,157 @@
+"""The neural learners, as the alternation loop knows them.
+
+Thin adapters: the mathematics is in `surrogate`, `fitting` and `l_learn`. What passes from one turn to the next is a
+`Memory`: the network of the last fit, from which the next one starts, and for which pair it holds the values (after
+G-LEARN, for the proposal itself: a greedy policy's values are the maximum it was read from, so the local agents'
+turn needs no fit of its own). Each player draws from a generator of its own.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from altmarl_torch.alternation import Evaluator, Pair, PhaseProgress, Player, Proposal
+from altmarl_torch.evaluation import JointValue, gain_error
+from altmarl_torch.game import Game
+from altmarl_torch.neural.fitting import Fit, Monitor, Settings, fit
+from altmarl_torch.neural.l_learn import Gains, Turns, local_gains, network_values
+from altmarl_torch.neural.policies import BatchPolicy, NetworkPolicy
+from altmarl_torch.neural.surrogate import BatchSurrogate
+
+__all__ = ["Curve", "Memory", "NeuralGlobalLearner", "NeuralLocalLearner"]
+
+Curve = Callable[[int, Mapping[str, float]], None]
+"""Told (gradient steps since the start, numbers by tag) while networks are trained."""
+
+MAX_ROUNDS = 20
+"""A cap on the improvements of pi_l in one turn; one or two are usual."""
+
+SMALL_GAIN = 1e-3
+"""A round that gains less, relative to V_max, is the last of its turn: UPDATE would call it nothing to gain."""
+
+
+@dataclass
+class Memory:
+    """The network that was fitted last, and for what."""
+
+    game: Game  # with the rewards that are judged
+    k: int
+    network: nn.Module
+    settings: Settings
+    pair: Pair[BatchPolicy] | None = None  # whose values it holds
+    steps: int = 0  # gradient steps since the start
+    curve: Curve | None = None
+    progress: PhaseProgress | None = None
+
+    def fit(self, surrogate: BatchSurrogate, policy: BatchPolicy | None, generator: torch.Generator, phase: str) -> Fit:
+        """Fit on from the last network."""
+        before = self.steps
+        found = fit(
+            surrogate,
+            self.network,
+            policy,
+            self.settings,
+            generator,
+            phase=phase,
+            gentle=before > 0,
+            monitor=self._monitor(phase),
+        )
+        self.network, self.steps = found.network, before + found.steps
+        return found
+
+    def _monitor(self, phase: str) -> Monitor:
+        before = self.steps
+
+        def monitor(steps: int, residual: float, numbers: Mapping[str, float]) -> None:
+            if self.progress:
+                self.progress(phase, steps, residual)
+            if self.curve:
+                self.curve(before + steps, {f"{phase}/{name}": number for name, number in numbers.items()})
+
+        return monitor
+
+
+@dataclass
+class NeuralGlobalLearner:
+    """Proposes the greedy policy of fitted continuation values (G-LEARN, Algorithm 1)."""
+
+    memory: Memory
+    generator: torch.Generator
+    player: Player = "global"
+    phase: str = "g_learn"
+
+    def propose(self, pair: Pair[BatchPolicy], value: JointValue) -> Proposal[BatchPolicy]:
+        """The best response to `pair.pi_l`."""
+        surrogate = BatchSurrogate.build(self.memory.game, pair.pi_l, self.memory.k)
+        found = self.memory.fit(surrogate, None, self.generator, self.phase)
+        game, scale = self.memory.game, surrogate.reward_scale
+        pi_g = NetworkPolicy(found.network, surrogate.r_g, game.gamma, scale, self.memory.k)
+        proposed: Pair[BatchPolicy] = Pair(pi_g, pair.pi_l)
+        self.memory.pair = proposed
+        details: dict[str, float | int | str] = {
+            "g_learn/steps": found.steps,
+            "g_learn/residual": found.residual,
+            "g_learn/noise": found.noise,
+            "g_learn/greedy_changes": found.greedy_changes,
+            "g_learn/offset": found.offset,
+        }
+        return Proposal(proposed, None, None, found.steps, details)
+
+
+@dataclass
+class NeuralLocalLearner:
+    """Proposes by the sampled derivative of the value (L-LEARN, model-based).
+
+    Attributes:
+        memory: networks of the objective's values; the global learner's own for the team's.
+        evaluator: of the objective.
+        turns: what to try in place of pi_l.
+        generator: of its draws.
+        is_team: whether the objective is the joint value.
+    """
+
+    memory: Memory
+    evaluator: Evaluator[BatchPolicy]
+    turns: Turns
+    generator: torch.Generator
+    is_team: bool
+    player: Player = "local"
+    phase: str = "l_learn"
+
+    def propose(self, pair: Pair[BatchPolicy], value: JointValue) -> Proposal[BatchPolicy]:
+        """The best response to `pair.pi_g`, from `pair.pi_l`."""
+        best, best_value = pair, value if self.is_team else self.evaluator.evaluate(pair, None)
+        before, rounds, tried = self.memory.steps, 0, 0
+        while rounds < MAX_ROUNDS:
+            surrogate = BatchSurrogate.build(self.memory.game, best.pi_l, self.memory.k)
+            for pi_l in self.turns(best.pi_l, self._gains(surrogate, best)):
+                tried += 1
+                candidate: Pair[BatchPolicy] = Pair(best.pi_g, pi_l)
+                proposed = self.evaluator.evaluate(candidate, None)
+                if proposed.mean - best_value.mean > 2 * gain_error(proposed, best_value, of_mean=True):
+                    break
+            else:
+                break
+            gain = proposed.mean - best_value.mean
+            best, best_value, rounds = candidate, proposed, rounds + 1
+            if gain < SMALL_GAIN * self.memory.game.v_max:
+                break
+        details: dict[str, float | int | str] = {
+            "l_learn/rounds": rounds,
+            "l_learn/changes_tried": tried,
+            "l_learn/objective_value": best_value.mean,
+            "l_learn/steps": self.memory.steps - before,
+        }
+        joint = best_value if self.is_team else None
+        return Proposal(best, None, joint, self.memory.steps - before, details)
+
+    def _gains(self, surrogate: BatchSurrogate, pair: Pair[BatchPolicy]) -> Gains:
+        """The derivative at the pair, its values fitted first where they are not at hand."""
+        memory = self.memory
+        if memory.pair is None or memory.pair.pi_g is not pair.pi_g or not torch.equal(memory.pair.pi_l, pair.pi_l):
+            memory.fit(surrogate, pair.pi_g, self.generator, self.phase)
+            memory.pair = pair
+        values = network_values(surrogate, memory.network, pair.pi_g)
+        return local_gains(surrogate, pair.pi_l, pair.pi_g, values, self.generator)

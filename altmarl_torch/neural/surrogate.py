@@ -1,0 +1,123 @@
+r"""The Bellman operators of the k-agent surrogate on batches of (s_g, counts): no table, no list of the simplex.
+
+The operators are those of `altmarl_torch.bellman` (Definitions B.1-B.3). What changes is what they are applied to: a
+function of the counts, a network or a look-up in a table, evaluated where it is asked for. For a batch of (s_g, h),
+
+    Q(s_g, h, a) = r_g(s_g, a) + sum_z (h_z / k) r_l_pi(z, s_g) + gamma C(s_g, h, a),
+    C(s_g, h, a) = E_{s_g' ~ P_g(. | s_g, a)}  E_{h' | h, s_g}  V(s_g', h'),          V = max_a Q or sum_a pi_g(a) Q.
+
+Rewards are known, so only the **continuation value** C is ever learned. Of its two expectations the outer one is taken
+exactly, through P_g; the inner one is replaced by m draws of h' (`CountMover`: the law of the next counts does not
+depend on a, so one draw serves every action, and differences between actions share its luck):
+
+    target(s_g, h, a) = sum_{s_g'} P_g(s_g' | s_g, a)  1/m sum_j V(s_g', h^j).
+
+**Why draws do not bias it.** The maximum in V is taken at a state, h^j, before the average over draws. So a target is
+unbiased for C, and least squares on fresh draws converges to T-hat_k itself, for every m, one included. (T-hat_{k,m}
+differs because its draws are frozen: Definition B.3.) m only buys less noise per gradient step.
+
+Given a table in place of the network (`table_values`), the same functions are the tabular operators; a test says so.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from einops import einsum, rearrange, reduce
+from torch import Tensor
+
+from altmarl_torch.errors import SizeError
+from altmarl_torch.game import Game
+from altmarl_torch.policies import cumulative, draw
+from altmarl_torch.population import CountMover, split, split_shares
+from altmarl_torch.simplex import CountSimplex
+
+__all__ = ["BatchSurrogate", "Values", "table_values"]
+
+LARGEST_K = 2**24
+
+Values = Callable[[Tensor], Tensor]
+"""V(., h) for every global state: counts `[b, sl]` to `[b, sg]`."""
+
+
+@dataclass(frozen=True, eq=False)
+class BatchSurrogate:
+    """The k-agent MDP under a frozen pi_l, in batches. Counts are whole numbers in float32, `[b, sl]` with sum k.
+
+    Attributes:
+        game: the game.
+        k: number of agents.
+        P_l_pi: `[sl, sg, sl']`, law of an agent's next state (Eq. 5).
+        r_l_pi: `[sg, sl]`, an agent's expected reward (Eq. 6), float32.
+        P_g: `[sg, ag, sg']`, float32.
+        r_g: `[sg, ag]`, float32.
+        mover: draws the next counts.
+        P_g_sums: `[sg, ag, sg']`, running sums of P_g, for draws of s_g'.
+    """
+
+    game: Game
+    k: int
+    P_l_pi: Tensor
+    r_l_pi: Tensor
+    P_g: Tensor
+    r_g: Tensor
+    mover: CountMover
+    P_g_sums: Tensor
+
+    @classmethod
+    def build(cls, game: Game, pi_l: Tensor, k: int) -> "BatchSurrogate":
+        """Form the surrogate of k agents under `pi_l [sl, sg, al]`; SizeError where float32 cannot count to k."""
+        if k > LARGEST_K:
+            raise SizeError(f"k = {k:,}: networks see counts in float32, exact up to {LARGEST_K:,}; use a smaller k")
+        P_l_pi, r_l_pi = game.induced(pi_l)
+        mover = CountMover(rearrange(P_l_pi, "l g L -> g l L"), k)
+        r_l_pi = rearrange(r_l_pi, "l g -> g l").float().contiguous()
+        return cls(game, k, P_l_pi, r_l_pi, game.P_g.float(), game.r_g.float(), mover, cumulative(game.P_g))
+
+    @property
+    def reward_scale(self) -> float:
+        """How far rewards lie apart: the unit in which networks express values (1 where all are equal)."""
+        spread = sum(float(table.max() - table.min()) for table in (self.game.r_g, self.game.r_l))
+        return spread or 1.0
+
+    def action_values(self, counts: Tensor, continuation: Tensor) -> Tensor:
+        """Q(s_g, h, a) from C `[b, sg, ag]`, for every global state: `[b, sg, ag]`."""
+        local = einsum(counts, self.r_l_pi, "b l, g l -> b g") / self.k
+        return self.r_g + local.unsqueeze(-1) + self.game.gamma * continuation
+
+    def targets(self, values: Values, s_g: Tensor, counts: Tensor, m: int, generator: torch.Generator) -> Tensor:
+        """Targets of C at the pairs (s_g `[b]`, counts `[b, sl]`), by m draws of the next counts: `[b, ag]`."""
+        return self.spread(self.draw_values(values, s_g, counts, m, generator).mean(0), s_g)
+
+    def draw_values(self, values: Values, s_g: Tensor, counts: Tensor, m: int, generator: torch.Generator) -> Tensor:
+        """V(s_g', h^j) at m draws of the next counts: `[m, b, sg']`."""
+        following = self.mover(s_g.repeat(m), counts.repeat(m, 1), generator)
+        return rearrange(values(following), "(m b) G -> m b G", m=m)
+
+    def spread(self, values: Tensor, s_g: Tensor) -> Tensor:
+        """The expectation over s_g' of values `[b, sg']`, for every action: `[b, ag]`."""
+        return einsum(self.P_g[s_g], values, "b a G, b G -> b a")
+
+    def step(
+        self, s_g: Tensor, counts: Tensor, a_g: Tensor, moves: torch.Generator, global_moves: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One step of the k-agent game: reward `[b]` (its local part expected, Eq. 6), next s_g, next counts."""
+        reward = self.r_g[s_g, a_g] + reduce(counts * self.r_l_pi[s_g], "b l -> b", "sum") / self.k
+        following = self.mover(s_g, counts, moves)  # under the current s_g (Eq. 3)
+        return reward, draw(self.P_g_sums[s_g, a_g], global_moves), following
+
+    def draw_start(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(s_g, counts) from the initial law: `[b]` and `[b, sl]`."""
+        s_g = self.game.initial.sample_sg(batch, generator)
+        mu = self.game.initial.sample_mu(batch, generator)
+        return s_g, self.draw_counts(mu, generator)
+
+    def draw_counts(self, mu: Tensor, generator: torch.Generator) -> Tensor:
+        """Counts of k independent agents, Multinomial(k, mu) for each row of mu `[b, sl]`."""
+        everyone = torch.full((len(mu), 1), float(self.k), dtype=torch.float64, device=mu.device)
+        return split(everyone, split_shares(mu).unsqueeze(1), generator).float()
+
+
+def table_values(table: Tensor, simplex: CountSimplex) -> Values:
+    """A table of values `[sg, N]` as a function of counts, float32."""
+    return lambda counts: rearrange(table[:, simplex.rank(counts.long())], "g b -> b g").float()
