@@ -33,6 +33,7 @@ from altmarl_torch.game import Game
 from altmarl_torch.kernels import Kernel, SampledCountKernel, make_kernels
 from altmarl_torch.pair_moves import MANY_COUNTS, PairPlan
 from altmarl_torch.parallel import one_thread, run
+from altmarl_torch.posterior import PosteriorKernel, Prior, ResamplingKernel
 from altmarl_torch.simplex import CountSimplex, list_tuples, tuples_to_counts
 
 __all__ = [
@@ -64,18 +65,38 @@ class Surrogate:
     P_l_pi: Tensor  # [sl, sg, sl'] law of an agent's next state (Eq. 5)
     r_l_pi: Tensor  # [sl, sg] an agent's expected reward (Eq. 6)
     kernels: tuple[Kernel, ...]  # law of the next counts under each s_g
-    local_reward: Tensor  # [sg, N] sum_z (h_z / k) r_l_pi(z, s_g)
+    local_reward: Tensor  # [sg, N] sum_z mean_z r_l_pi(z, s_g), the mean that of `frequencies`
+    resampling: tuple[ResamplingKernel, ...] | None = None  # of the posterior correction (`posterior`); None: R = 1
+    prior: Prior | None = None
 
     @classmethod
-    def build(cls, game: Game, pi_l: Tensor, plan: PairPlan) -> "Surrogate":
-        """Form the surrogate of `plan.simplex.k` agents under `pi_l [sl, sg, al]`."""
-        return cls.from_tables(game, *game.induced(pi_l), plan)
+    def build(cls, game: Game, pi_l: Tensor, plan: PairPlan, prior: Prior | None = None) -> "Surrogate":
+        """Form the surrogate of `plan.simplex.k` agents under `pi_l [sl, sg, al]`; with a prior, the corrected one."""
+        return cls.from_tables(game, *game.induced(pi_l), plan, prior)
 
     @classmethod
-    def from_tables(cls, game: Game, P_l_pi: Tensor, r_l_pi: Tensor, plan: PairPlan) -> "Surrogate":
+    def from_tables(
+        cls, game: Game, P_l_pi: Tensor, r_l_pi: Tensor, plan: PairPlan, prior: Prior | None = None
+    ) -> "Surrogate":
         """Form the surrogate from the induced tables of Eq. 5 and 6."""
-        local_reward = einsum(plan.simplex.frequencies, r_l_pi, "h l, l g -> g h")
-        return cls(game, plan, P_l_pi, r_l_pi, make_kernels(P_l_pi, plan), local_reward)
+        moves = make_kernels(P_l_pi, plan)
+        if prior is None:
+            local_reward = einsum(plan.simplex.frequencies, r_l_pi, "h l, l g -> g h")
+            return cls(game, plan, P_l_pi, r_l_pi, moves, local_reward)
+        resampling = tuple(ResamplingKernel(plan.simplex, alpha, prior.n) for alpha in prior.alpha)
+        kernels = tuple(map(PosteriorKernel, resampling, moves))
+        local_reward = einsum(prior.mean(plan.simplex.counts, plan.simplex.k), r_l_pi, "g h l, l g -> g h")
+        return cls(game, plan, P_l_pi, r_l_pi, kernels, local_reward, resampling, prior)
+
+    def occupation(self, law: Tensor) -> Tensor:
+        """How many of all agents are in z while s_g, for a law `[sg, N]`, as shares: `[sl, sg]`, in its type."""
+        if self.prior is None:
+            return einsum(law, self.simplex.frequencies.to(law.dtype), "g h, h l -> l g")
+        return einsum(law, self.prior.mean(self.simplex.counts, self.simplex.k).to(law.dtype), "g h, g h l -> l g")
+
+    def movers(self, sg: int, law: Tensor) -> Tensor:
+        """The law of the counts that move, `[N, ...]`, where those that are seen under sg have the given law."""
+        return law if self.resampling is None else self.resampling[sg].push(law)
 
     @property
     def simplex(self) -> CountSimplex:
@@ -103,14 +124,14 @@ class Surrogate:
 class SurrogateCache:
     """Builds surrogates of one game and plan, and remembers the last: the players take turns on the same pi_l."""
 
-    def __init__(self, game: Game, plan: PairPlan) -> None:
-        self.game, self.plan = game, plan
+    def __init__(self, game: Game, plan: PairPlan, prior: Prior | None = None) -> None:
+        self.game, self.plan, self.prior = game, plan, prior
         self._last: tuple[Tensor, Surrogate] | None = None
 
     def __call__(self, pi_l: Tensor) -> Surrogate:
         """The surrogate under `pi_l [sl, sg, al]`."""
         if self._last is None or not torch.equal(self._last[0], pi_l):
-            self._last = pi_l, Surrogate.build(self.game, pi_l, self.plan)
+            self._last = pi_l, Surrogate.build(self.game, pi_l, self.plan, self.prior)
         return self._last[1]
 
 

@@ -49,7 +49,7 @@ from altmarl_torch.policies import PolicyPair, cumulative, draw
 from altmarl_torch.population import count_labels, distinct_labels, split, split_shares
 from altmarl_torch.tables import as_integer, refuse_first
 
-__all__ = ["Rollouts", "Trace", "require_memory", "rollout"]
+__all__ = ["Rollouts", "Trace", "require_memory", "rollout", "visits"]
 
 LABELS_PER_BLOCK = 2**20  # how many agents' numbers are drawn at once: 8 MiB of them
 LARGEST_ROLLOUT = 10**8
@@ -133,19 +133,39 @@ def rollout(
     game = game if n is None else game.replace(n=as_integer("n", n, 1, LARGEST_N, ArgumentError))
     require_memory(game, game.check_k(pair.k), episodes, horizon)
     _check_pi_g(game, pair)
-    tables, streams = _Tables.of(game, pair.pi_l), _Streams.of(seed, game.device)
-    record = _Record.empty(game, episodes, horizon)
+    tables, record = _Tables.of(game, pair.pi_l), _Record.empty(game, episodes, horizon)
+    for t, (s_g, counts, a_g) in enumerate(_steps(game, pair, tables, episodes, horizon, seed)):
+        record.add(t, s_g, a_g, counts, tables)
+    return record.finish(game, pair.k, seed)
+
+
+@one_thread()
+def visits(
+    game: Game, pair: PolicyPair, *, episodes: int = 300, horizon: int = 100, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """The states that the n-agent system goes through: s_g `[T, episodes]`, counts `[T, episodes, sl]` (float64).
+
+    Arguments and errors as in :func:`rollout`; the episodes are the same as there.
+    """
+    game.check_k(pair.k)
+    met = list(_steps(game, pair, _Tables.of(game, pair.pi_l), episodes, horizon, seed))
+    return torch.stack([s_g for s_g, _, _ in met]), torch.stack([counts for _, counts, _ in met])
+
+
+def _steps(
+    game: Game, pair: PolicyPair, tables: "_Tables", episodes: int, horizon: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """s_g [episodes], counts [episodes, sl] and a_g [episodes], step by step."""
+    streams = _Streams.of(seed, game.device)
     dispatcher = pair.dispatcher(streams.dispatcher_seed)
     dispatcher.reset(episodes)
     s_g, counts = _start(game, episodes, streams.start)
-    for t, labels in enumerate(_label_blocks(episodes, horizon, pair.k, game.n, streams.sample)):
-        sample = count_labels(labels, counts, pair.k)
-        a_g = _check_actions(game, dispatcher.act(s_g, sample))
-        record.add(t, s_g, a_g, counts, tables)
+    for labels in _label_blocks(episodes, horizon, pair.k, game.n, streams.sample):
+        a_g = _check_actions(game, dispatcher.act(s_g, count_labels(labels, counts, pair.k)))
+        yield s_g, counts, a_g
         # Eq. 3: the agents move under the s_g they saw, not under the one that P_g is about to draw.
         counts = split(counts, tables.shares.index_select(0, s_g), streams.local_moves)
         s_g = draw(tables.P_g_sums.index_select(0, s_g * game.num_ag + a_g), streams.global_moves)
-    return record.finish(game, pair.k, seed)
 
 
 def require_memory(game: Game, k: int, episodes: int, horizon: int) -> None:

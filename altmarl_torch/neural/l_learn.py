@@ -95,8 +95,9 @@ def local_gains(
     s_g, counts = _visits(surrogate, policy, generator)
     part = max(1, CHUNK // game.num_sl)
     for states, h in zip(torch.split(s_g, part), torch.split(counts, part), strict=True):
-        z = torch.multinomial(h, 1, generator=generator).squeeze(-1)
-        others = companions(states, h - _unit(z, game.num_sl), generator)
+        moving = surrogate.movers(states, h, generator)
+        z = torch.multinomial(moving, 1, generator=generator).squeeze(-1)
+        others = companions(states, moving - _unit(z, game.num_sl), generator)
         landing = _landing_values(surrogate, policy, values, states, h, others)
         reward, moves = (table[z, states] for table in worth_of_turn)
         gain = reward + game.gamma * surrogate.k * einsum(moves, landing.double(), "b a L, b L -> b a")

@@ -23,13 +23,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from einops import einsum, rearrange, reduce
+from einops import einsum, rearrange
 from torch import Tensor
 
 from altmarl_torch.errors import SizeError
 from altmarl_torch.game import Game
 from altmarl_torch.policies import cumulative, draw
 from altmarl_torch.population import CountMover, split, split_shares
+from altmarl_torch.posterior import Prior
 from altmarl_torch.simplex import CountSimplex
 
 __all__ = ["BatchSurrogate", "Values", "table_values"]
@@ -53,6 +54,7 @@ class BatchSurrogate:
         r_g: `[sg, ag]`, float32.
         mover: draws the next counts.
         P_g_sums: `[sg, ag, sg']`, running sums of P_g, for draws of s_g'.
+        prior: of the posterior correction (`altmarl_torch.posterior`); None: the k agents are the population.
     """
 
     game: Game
@@ -63,16 +65,17 @@ class BatchSurrogate:
     r_g: Tensor
     mover: CountMover
     P_g_sums: Tensor
+    prior: Prior | None = None
 
     @classmethod
-    def build(cls, game: Game, pi_l: Tensor, k: int) -> "BatchSurrogate":
+    def build(cls, game: Game, pi_l: Tensor, k: int, prior: Prior | None = None) -> "BatchSurrogate":
         """Form the surrogate of k agents under `pi_l [sl, sg, al]`; SizeError where float32 cannot count to k."""
         if k > LARGEST_K:
             raise SizeError(f"k = {k:,}: networks see counts in float32, exact up to {LARGEST_K:,}; use a smaller k")
         P_l_pi, r_l_pi = game.induced(pi_l)
         mover = CountMover(rearrange(P_l_pi, "l g L -> g l L"), k)
         r_l_pi = rearrange(r_l_pi, "l g -> g l").float().contiguous()
-        return cls(game, k, P_l_pi, r_l_pi, game.P_g.float(), game.r_g.float(), mover, cumulative(game.P_g))
+        return cls(game, k, P_l_pi, r_l_pi, game.P_g.float(), game.r_g.float(), mover, cumulative(game.P_g), prior)
 
     @property
     def reward_scale(self) -> float:
@@ -82,8 +85,22 @@ class BatchSurrogate:
 
     def action_values(self, counts: Tensor, continuation: Tensor) -> Tensor:
         """Q(s_g, h, a) from C `[b, sg, ag]`, for every global state: `[b, sg, ag]`."""
-        local = einsum(counts, self.r_l_pi, "b l, g l -> b g") / self.k
+        local = self._local_rewards(counts)
         return self.r_g + local.unsqueeze(-1) + self.game.gamma * continuation
+
+    def _local_rewards(self, counts: Tensor) -> Tensor:
+        """Expected reward of a local agent in every global state: `[b, sg]`."""
+        if self.prior is None:
+            return einsum(counts, self.r_l_pi, "b l, g l -> b g") / self.k
+        return einsum(self.prior.mean(counts, self.k).float(), self.r_l_pi, "g b l, g l -> b g")
+
+    def movers(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
+        """The counts that move, where those that are seen are given: the same, or a fresh sample."""
+        return counts if self.prior is None else self.prior.resample(s_g, counts, self.k, generator)
+
+    def next_counts(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
+        """A draw of the next counts `[b, sl]`, given s_g `[b]` and counts `[b, sl]`."""
+        return self.mover(s_g, self.movers(s_g, counts, generator), generator)
 
     def targets(self, values: Values, s_g: Tensor, counts: Tensor, m: int, generator: torch.Generator) -> Tensor:
         """Targets of C at the pairs (s_g `[b]`, counts `[b, sl]`), by m draws of the next counts: `[b, ag]`."""
@@ -91,7 +108,7 @@ class BatchSurrogate:
 
     def draw_values(self, values: Values, s_g: Tensor, counts: Tensor, m: int, generator: torch.Generator) -> Tensor:
         """V(s_g', h^j) at m draws of the next counts: `[m, b, sg']`."""
-        following = self.mover(s_g.repeat(m), counts.repeat(m, 1), generator)
+        following = self.next_counts(s_g.repeat(m), counts.repeat(m, 1), generator)
         return rearrange(values(following), "(m b) G -> m b G", m=m)
 
     def spread(self, values: Tensor, s_g: Tensor) -> Tensor:
@@ -102,8 +119,9 @@ class BatchSurrogate:
         self, s_g: Tensor, counts: Tensor, a_g: Tensor, moves: torch.Generator, global_moves: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One step of the k-agent game: reward `[b]` (its local part expected, Eq. 6), next s_g, next counts."""
-        reward = self.r_g[s_g, a_g] + reduce(counts * self.r_l_pi[s_g], "b l -> b", "sum") / self.k
-        following = self.mover(s_g, counts, moves)  # under the current s_g (Eq. 3)
+        local = self._local_rewards(counts).gather(-1, s_g.unsqueeze(-1)).squeeze(-1)
+        reward = self.r_g[s_g, a_g] + local
+        following = self.next_counts(s_g, counts, moves)  # under the current s_g (Eq. 3)
         return reward, draw(self.P_g_sums[s_g, a_g], global_moves), following
 
     def draw_start(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

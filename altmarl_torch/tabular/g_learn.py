@@ -96,6 +96,8 @@ def g_learn(
     k, game = surrogate.simplex.k, surrogate.game
     if parameterization not in get_args(Parameterization):
         raise ArgumentError(f"parameterization must be one of {get_args(Parameterization)}, not {parameterization!r}")
+    if surrogate.prior is not None:
+        parameterization = "counts"  # the posterior correction is one of counts
     tuples = parameterization == "tuples" or (parameterization == "paper" and uses_tuples(game.num_sl, k))
     count = sweeps_algorithm_3(game, k) if sweeps == "paper" else sweeps
     if count is not None:
@@ -177,6 +179,6 @@ def _coarse_values(surrogate: Surrogate) -> Tensor | None:
     if simplex.size <= COARSEST:
         return None
     half = CountSimplex(simplex.k // 2, simplex.num_sl, simplex.device)
-    coarse = Surrogate.from_tables(surrogate.game, surrogate.P_l_pi, surrogate.r_l_pi, PairPlan(half))
+    coarse = Surrogate.from_tables(surrogate.game, surrogate.P_l_pi, surrogate.r_l_pi, PairPlan(half), surrogate.prior)
     found = g_learn(coarse, tolerance=COARSE_TOLERANCE * max(surrogate.game.v_max, 1e-6), parameterization="counts")
     return lift(found.values, half, simplex)

@@ -41,6 +41,7 @@ from altmarl_torch.game import Game
 from altmarl_torch.kernels import make_kernels
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.policies import one_hot
+from altmarl_torch.posterior import Prior
 from altmarl_torch.simplex import scale_up
 
 __all__ = ["LocalResponse", "agent_values", "l_learn"]
@@ -101,11 +102,11 @@ def agent_values(surrogate: Surrogate, pi_g: Tensor, law: Tensor, values: Tensor
 
     def onward(sg: int) -> Tensor:
         arrived = kernels[sg].expect(landing)
-        flow = law[sg, :, None] * to_sg[sg]
+        flow = surrogate.movers(sg, law[sg, :, None] * to_sg[sg])
         leaving = flow[joined] * weight.unsqueeze(-1)
         return einsum(leaving, arrived, "h l G, h z G -> l z").to(game.P_l.dtype)
 
-    share = einsum(law, surrogate.simplex.frequencies.to(law.dtype), "g h, h l -> l g")
+    share = surrogate.occupation(law)
     moved = einsum(game.P_l, torch.stack(surrogate.map_sg(onward)), "l g a z, g l z -> l g a")
     return share.unsqueeze(-1) * game.r_l + game.gamma * moved
 
@@ -121,6 +122,7 @@ def l_learn(
     value: JointValue | None = None,
     start_law: Tensor | None = None,
     surrogates: SurrogateCache | None = None,
+    prior: Prior | None = None,
     progress: Progress | None = None,
 ) -> LocalResponse:
     """Best-respond to `pi_g [sg, N, ag]`, starting from `pi_l [sl, sg, al]`.
@@ -135,15 +137,16 @@ def l_learn(
         value: the value of `pi_l` under the objective, where it is known.
         start_law: occupancy `[sg, N]` to start the first occupancy from.
         surrogates: where surrogates under the objective's rewards come from; its own by default.
+        prior: of the posterior correction.
         progress: called as progress(sweeps, error) in every evaluation.
     """
     if objective not in get_args(Objective):
         raise ArgumentError(f"objective must be one of {get_args(Objective)}, not {objective!r}")
     judged = game if objective == "team" else game.replace(r_g=torch.zeros_like(game.r_g))
-    search = _Search(surrogates or SurrogateCache(judged, plan), pi_g, tolerance, start_law, progress)
+    search = _Search(surrogates or SurrogateCache(judged, plan, prior), pi_g, tolerance, start_law, progress)
     best = search.evaluate(pi_l, None) if value is None else Candidate(pi_l, search.surrogates(pi_l), value)
     if plan.simplex.size > COARSE_FROM:
-        best = search.better(best, [_coarse_response(judged, pi_g, pi_l, plan)])
+        best = search.better(best, [_coarse_response(judged, pi_g, pi_l, plan, prior)])
     rounds, tried = 0, 0
     while rounds < MAX_ROUNDS:
         gains = search.gains(best)
@@ -231,7 +234,7 @@ def _single_changes(pi_l: Tensor, gains: Tensor, *, every: bool) -> list[Tensor]
     return changes
 
 
-def _coarse_response(game: Game, pi_g: Tensor, pi_l: Tensor, plan: PairPlan) -> Tensor:
+def _coarse_response(game: Game, pi_g: Tensor, pi_l: Tensor, plan: PairPlan, prior: Prior | None) -> Tensor:
     """The response to the same pi_g seen by fewer agents, as a first proposal."""
     coarse = plan.simplex.coarser(COARSE_FROM)
-    return l_learn(game, pi_g[:, scale_up(coarse, plan.simplex)], pi_l, PairPlan(coarse)).pi_l
+    return l_learn(game, pi_g[:, scale_up(coarse, plan.simplex)], pi_l, PairPlan(coarse), prior=prior).pi_l

@@ -82,6 +82,7 @@ class TabularLocalLearner:
             value=value if team else None,
             start_law=self._law,
             surrogates=self.surrogates if team else None,
+            prior=self.surrogates.prior,
             progress=_watch(self.progress, self.phase),
         )
         self._law = found.law

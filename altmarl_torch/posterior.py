@@ -1,0 +1,221 @@
+r"""The posterior correction: a dispatcher that knows how little k sampled agents say about n.
+
+The paper's surrogate takes the k agents that it sees for the whole population and expects the next sample where those k
+have moved. With few of them that is chasing noise. Here the population's distribution mu has a prior, Dirichlet(alpha)
+with |alpha| = sum_z alpha_z, and a sample h of k agents leaves
+
+    mu | h  ~  Dirichlet(alpha + h),        E[mu | h] = (alpha + h) / (|alpha| + k).
+
+The next sample is drawn afresh: first another k agents where the population stands now, then they move. So the law of
+the next counts is that of two kernels in a row,
+
+    h  --R-->  h~ ~ DirichletMultinomial(k, alpha + h)  --K-->  h' = sum_u Multinomial(h~_u, P_l_pi[u, .]),
+
+and the reward takes the posterior mean in place of h / k. Operators, loop and learners stay what they are. alpha may
+differ from one s_g to another: where agents follow s_g, the state itself says much about where they are. This is an
+addition to the paper, which has R = 1.
+
+Finite n
+--------
+Of n agents, k are seen, and the other n - k are DirichletMultinomial(n - k, alpha + h); the next k are drawn from all n
+without replacement. As k goes to n, R goes to the identity and the posterior mean to h / k: nothing is left to guess.
+
+R without its matrix
+--------------------
+R has N^2 entries, but it is reversible with respect to pi = DirichletMultinomial(k, alpha), and so is the chain
+
+    M:  one agent leaves, drawn uniformly; one joins, in state y with probability proportional to alpha_y + h_y,
+
+and both map polynomials of degree d in h to polynomials of degree d. In each degree they act on the new part as a number
+(the Hahn polynomials of several variables are their common eigenfunctions), for d = 0, ..., k,
+
+    mu_d     = 1 - d (d + |alpha| - 1) / ( k (k + |alpha| - 1) ),
+    lambda_d = k_(d) / n_(d)  sum_i  C(d, i) (n-k)_(i) / (|alpha| + k)^(i)        ->  k_(d) / (|alpha| + k)^(d)  as n grows,
+
+x_(d) falling and x^(d) rising factorials. (lambda_d is the leading coefficient of E[h~_(d) | h]: the factorial moments of
+a sample are those of the population it is drawn from.) So R = p(M) for any polynomial with p(mu_d) = lambda_d, and since
+lambda falls fast, one of low degree will do: at k = 50 some 30 steps of M, each of 2 |S_l| look-ups. Its error is known,
+max_d |p(mu_d) - lambda_d|, as an operator on L2(pi). The steps are summed in Chebyshev's basis, in which they cannot grow.
+
+References: Karlin and McGregor, *Linear growth models with many types and multidimensional Hahn polynomials* (1975);
+Diaconis, Khare and Saloff-Coste, *Gibbs sampling, exponential families and orthogonal polynomials* (2008).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import rearrange
+from numpy.typing import NDArray
+from torch import Tensor
+
+from altmarl_torch.errors import ArgumentError
+from altmarl_torch.initial import InitialLaw
+from altmarl_torch.kernels import Kernel, check_values
+from altmarl_torch.population import count_labels, distinct_labels, split, split_shares
+from altmarl_torch.simplex import CountSimplex
+from altmarl_torch.tables import as_table, refuse_first
+
+__all__ = ["PosteriorKernel", "Prior", "ResamplingKernel", "fit_alpha", "sample_eigenvalues"]
+
+TOLERANCE = 1e-11
+"""Error of R as an operator on L2(pi)."""
+
+LARGEST_ALPHA, SMALLEST_ALPHA = 1e9, 1e-6
+FIT_STEPS, FIT_TOLERANCE = 2_000, 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """What is believed of the population before it is sampled.
+
+    Attributes:
+        alpha: `[sg, sl]`, parameters of the Dirichlet law of mu under each global state, in [1e-6, 1e9].
+        n: how many agents the population has.
+
+    Raises:
+        ArgumentError: an entry of alpha is outside its range.
+    """
+
+    alpha: Tensor
+    n: int
+
+    def __post_init__(self) -> None:
+        alpha = as_table("alpha", self.alpha, "sg sl", ArgumentError)
+        outside = (alpha < SMALLEST_ALPHA) | (alpha > LARGEST_ALPHA)
+        rule = f"parameters of a Dirichlet law are in [{SMALLEST_ALPHA:g}, {LARGEST_ALPHA:g}]"
+        refuse_first("alpha", alpha, "sg sl", outside, rule, ArgumentError)
+        object.__setattr__(self, "alpha", alpha)
+
+    def mean(self, counts: Tensor, k: int) -> Tensor:
+        """E[mu | s_g, h] of the n agents, for counts `[b, sl]` with sum k: `[sg, b, sl]`, float64."""
+        h = counts.to(torch.float64)
+        after = rearrange(self.alpha, "g l -> g 1 l") + h
+        return (h + (self.n - k) * after / after.sum(-1, keepdim=True)) / self.n
+
+    def resample(self, s_g: Tensor, counts: Tensor, k: int, generator: torch.Generator) -> Tensor:
+        """Another k of the n agents, given s_g `[b]` and the counts `[b, sl]` of k: `[b, sl]`, in the type of counts."""
+        after = self.alpha[s_g] + counts.to(torch.float64)
+        weight = torch._standard_gamma(after, generator=generator)
+        mu = weight / weight.sum(-1, keepdim=True)
+        unseen = torch.full((len(mu), 1), float(self.n - k), dtype=torch.float64, device=mu.device)
+        population = counts.to(torch.float64) + split(unseen, split_shares(mu).unsqueeze(1), generator)
+        labels = distinct_labels(len(mu), min(k, self.n - k), self.n, generator)
+        return count_labels(labels, population, k).to(counts.dtype)
+
+
+class ResamplingKernel:
+    """R: the law of a fresh sample of k agents, given one.
+
+    Args:
+        simplex: counts of k agents, listed.
+        alpha: `[sl]`, the Dirichlet prior.
+        n: how many agents there are to draw from.
+
+    Attributes:
+        degree: of the polynomial in M.
+        error: of R as an operator on L2(pi).
+    """
+
+    def __init__(self, simplex: CountSimplex, alpha: Tensor, n: int) -> None:
+        self.simplex, k = simplex, simplex.k
+        strength = float(alpha.sum())
+        wanted = sample_eigenvalues(k, strength, n)
+        of_step = 1 - np.arange(k + 1) * (np.arange(k + 1) + strength - 1) / max(k * (k + strength - 1), 1e-300)
+        self._weights, self.error = _chebyshev(of_step, wanted)
+        self.degree = len(self._weights) - 1
+        smaller, self._without = simplex.remove_one()
+        _, self._joined = smaller.add_one()
+        self._leave = simplex.frequencies
+        self._join = (alpha + smaller.counts) / (strength + k - 1)
+        law = InitialLaw(torch.ones(1, dtype=torch.float64), (alpha / strength).cpu(), strength)
+        self._pi = law.count_law(simplex.counts.cpu()).to(alpha.device)
+
+    def expect(self, values: Tensor) -> Tensor:
+        """E[values(h~) | h]: `[N, ...]` to `[N, ...]`, in the type of the values."""
+        check_values(values, self.simplex)
+        flat = values.reshape(self.simplex.size, -1)
+        leave, join = self._leave.to(flat.dtype), self._join.to(flat.dtype)
+        total, before, last = self._weights[0] * flat, flat, flat
+        for number, weight in enumerate(self._weights[1:]):
+            moved = 2 * self._step(last, leave, join) - last  # M has eigenvalues in [0, 1], 2 M - 1 in [-1, 1]
+            before, last = last, moved if number == 0 else 2 * moved - before
+            total = total.add(last, alpha=weight)
+        return total.reshape(values.shape)
+
+    def push(self, law: Tensor) -> Tensor:
+        """The law of h~ when h has the given law, `[N, ...]`: by reversibility, pi(h~) R(h~, h) = pi(h) R(h, h~)."""
+        pi = self._pi.to(law.dtype).reshape(-1, *[1] * (law.ndim - 1))
+        return pi * self.expect(law / pi)
+
+    def _step(self, values: Tensor, leave: Tensor, join: Tensor) -> Tensor:
+        """M: one agent joins those that one has left."""
+        joined = _weighted(values, self._joined, join)
+        return _weighted(joined, self._without, leave)
+
+
+def _weighted(values: Tensor, columns: Tensor, weights: Tensor) -> Tensor:
+    """sum_z weights[:, z] values[columns[:, z]]: `[N', c]` from values `[N, c]`, columns and weights `[N', sl]`."""
+    total = torch.zeros(len(columns), values.shape[1], dtype=values.dtype, device=values.device)
+    for z in range(columns.shape[1]):
+        total.addcmul_(values.index_select(0, columns[:, z]), weights[:, z, None])
+    return total
+
+
+def sample_eigenvalues(k: int, strength: float, n: int) -> NDArray[np.float64]:
+    """lambda_0, ..., lambda_k: R's eigenvalue in each degree, for k of n agents and |alpha| = `strength`."""
+    values = []
+    for degree in range(k + 1):
+        term, total, share = 1.0, 1.0, 1.0
+        for i in range(degree):
+            term *= (degree - i) / (i + 1) * (n - k - i) / (strength + k + i)
+            total += term
+            share *= (k - i) / (n - i)
+        values.append(share * total)
+    return np.array(values)
+
+
+def _chebyshev(points: NDArray[np.float64], wanted: NDArray[np.float64]) -> tuple[list[float], float]:
+    """The polynomial of lowest degree that meets `wanted` at `points` in [0, 1]: coefficients in T_d(2 x - 1), and error."""
+    for degree in range(len(points)):
+        basis = np.polynomial.chebyshev.chebvander(2 * points - 1, degree)
+        weights = np.linalg.lstsq(basis, wanted, rcond=None)[0]
+        error = float(np.abs(basis @ weights - wanted).max())
+        if error <= TOLERANCE:
+            break
+    return weights.tolist(), error
+
+
+class PosteriorKernel:
+    """R, then K: the law of the next sample, given one (a `Kernel`)."""
+
+    def __init__(self, resampling: ResamplingKernel, moves: Kernel) -> None:
+        self.form, self._resampling, self._moves = f"resampling, then {moves.form}", resampling, moves
+
+    def expect(self, values: Tensor) -> Tensor:
+        """E[values(h') | h]: `[N, ...]` to `[N, ...]`."""
+        return self._resampling.expect(self._moves.expect(values))
+
+    def push(self, law: Tensor) -> Tensor:
+        """The law of h' when h has the given law: `[N, ...]` to `[N, ...]`."""
+        return self._moves.push(self._resampling.push(law))
+
+
+def fit_alpha(counts: Tensor, weights: Tensor) -> Tensor:
+    """The Dirichlet-multinomial law of highest likelihood for populations `counts [rows, sl]`, `weights [rows]`: `[sl]`.
+
+    By Minka's fixed point (2000), in which the likelihood never falls. Where the populations are all alike it would run
+    off to infinity; it is stopped after `FIT_STEPS` steps, and alpha kept within the range of `Prior`.
+    """
+    n, share = counts[0].sum(), weights / weights.sum()
+    mean = (share.unsqueeze(-1) * counts).sum(0) / n
+    alpha = (mean + 1e-3) * counts.shape[1]
+    for _ in range(FIT_STEPS):
+        above = (share.unsqueeze(-1) * (torch.digamma(counts + alpha) - torch.digamma(alpha))).sum(0)
+        below = torch.digamma(n + alpha.sum()) - torch.digamma(alpha.sum())
+        following = (alpha * above / below).clamp(SMALLEST_ALPHA, LARGEST_ALPHA)
+        change = float((following / alpha).log().abs().max())
+        alpha = following
+        if change < FIT_TOLERANCE:
+            break
+    return alpha
