@@ -65,8 +65,8 @@ def split(counts: Tensor, shares: Tensor, generator: torch.Generator) -> Tensor:
     return torch.stack([*arrived, left.sum(-1)], dim=-1)
 
 
-ONE_BY_ONE = 256
-"""Up to so many agents are moved one by one."""
+ONE_BY_ONE, AT_ONCE = 256, 2**22
+"""Up to so many agents are moved one by one whatever |S_l|; how many are, at once, in all systems together."""
 
 
 class CountMover:
@@ -88,9 +88,11 @@ class CountMover:
         """Next counts `[b, sl]` of counts `[b, sl]` (whole numbers, float32) under s_g `[b]`."""
         if self._num_sl == 1:
             return counts
-        if self._k > max(ONE_BY_ONE, self._num_sl * (self._num_sl - 1)):
+        if self._k > max(ONE_BY_ONE, min(4 * ONE_BY_ONE, self._num_sl * (self._num_sl - 1))):
             return split(counts, self._shares.index_select(0, s_g), generator)
-        return self._one_by_one(s_g, counts, generator)
+        rows = max(1, AT_ONCE // max(self._k, 1))
+        parts = zip(torch.split(s_g, rows), torch.split(counts, rows), strict=True)
+        return torch.cat([self._one_by_one(own, part, generator) for own, part in parts])
 
     def _one_by_one(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
         (batch, num_sl), device = counts.shape, counts.device

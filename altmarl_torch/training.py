@@ -31,7 +31,7 @@ from altmarl_torch.bellman import max_backup
 from altmarl_torch.certificate import ENUMERATED_POLICIES, LARGEST_CHOICE, PARTS, Certificate, Part, certify
 from altmarl_torch.config import TrainConfig
 from altmarl_torch.deviations import number_of_local_policies
-from altmarl_torch.errors import KernelError
+from altmarl_torch.errors import KernelError, SizeError
 from altmarl_torch.finite import exact_surrogate
 from altmarl_torch.game import Game
 from altmarl_torch.heuristics import heuristic_pairs
@@ -216,7 +216,7 @@ def _certify(
         return None
     try:
         certificate = certify(game, solution, parts=parts, progress=console.progress)
-    except KernelError as reason:
+    except (KernelError, SizeError) as reason:
         console.result(f"not certified: {reason}")
         return None
     folder.write_certificate(certificate)

@@ -48,7 +48,7 @@ def values_of(surrogate, found, pi_g=None):
     """V `[sg, N]` that the network stands for, by max or by pi_g, with its offset."""
     counts = am.CountSimplex(surrogate.k, surrogate.game.num_sl).counts.float()
     with torch.no_grad():
-        continuation = surrogate.reward_scale * found.network(counts / surrogate.k) + found.offset
+        continuation = surrogate.reward_scale * found.network(counts / surrogate.k) + found.baseline + found.offset
         Q = surrogate.action_values(counts, continuation).movedim(0, 1).double()
     return Q.amax(-1) if pi_g is None else (pi_g * Q).sum(-1)
 
@@ -237,3 +237,18 @@ def test_buffers_are_learned_with_the_parameters():
     optimal = g_learn(exact(game, uniform_local(game), k)).values
     assert float((values_of(surrogate, found) - optimal).abs().max()) <= 0.03 * game.v_max
     assert int(found.network.body[1].num_batches_tracked) > 0
+
+
+def test_values_that_only_absorbing_states_of_s_g_tell_apart_are_found():
+    """From s_g = 0 one action earns 1 and then 0.5 for ever, the other 0 and then 0.6: no mixing, gamma = 0.99."""
+    P_g = torch.zeros(3, 2, 3, dtype=torch.float64)
+    P_g[0, 0, 1] = P_g[0, 1, 2] = 1
+    P_g[1, :, 1] = P_g[2, :, 2] = 1
+    r_g = torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.6, 0.6]])
+    game = am.Game(P_g, torch.full((2, 3, 1, 2), 0.5), r_g, torch.zeros(2, 3, 1), gamma=0.99, n=10)
+    surrogate = BatchSurrogate.build(game, uniform_local(game), 2)
+    network = CountNetwork(2, 3, 2, width=32)
+    found = fit(surrogate, network, None, Settings(batch=64, max_steps=300), seeded(0), phase="g_learn")
+    counts = torch.tensor([[2.0, 0.0], [1.0, 1.0]])
+    continuation = surrogate.reward_scale * found.network(counts / 2) + found.baseline
+    assert (surrogate.action_values(counts, continuation)[:, 0].argmax(-1) == 1).all()

@@ -10,7 +10,7 @@ from torch import Tensor
 from altmarl_torch.bellman import next_sg_law, push_law
 from altmarl_torch.evaluation import joint_value, occupancy
 from altmarl_torch.games import hash_game, random_game, steer
-from altmarl_torch.neural.l_learn import Gains, local_gains, network_turns, network_values, table_turns
+from altmarl_torch.neural.l_learn import Gains, local_gains, network_turns, network_values, sure_turns, table_turns
 from altmarl_torch.neural.networks import CountNetwork, LocalNetwork
 from altmarl_torch.neural.policies import NetworkPolicy, tabulate
 from altmarl_torch.neural.surrogate import BatchSurrogate, table_values
@@ -135,7 +135,7 @@ def test_states_that_are_never_met_are_not_sure():
     assert not gains.sure[1].any()
     assert gains.sure[0].all()  # resting earns 0.4 more, in every visit
     assert not gains.share[1].any()
-    for turned in table_turns(pi_l, gains):
+    for turned in sure_turns(pi_l, gains):
         assert torch.equal(turned[1], pi_l[1])
 
 
@@ -162,7 +162,7 @@ def test_the_values_of_a_pair_are_read_from_its_continuation():
     greedy, table = NetworkPolicy(network, batch.r_g, game.gamma, batch.reward_scale, k), random_global(game, k)
     for policy, pi_g in ((greedy, tabulate(greedy, surrogate.simplex)), (TablePolicy(table, k, 3), table)):
         with torch.no_grad():
-            found = network_values(batch, network, policy)(counts).T.double()
+            found = network_values(batch, network, torch.zeros_like(batch.r_g), policy)(counts).T.double()
         torch.testing.assert_close(found, (pi_g * Q).sum(-1), rtol=1e-5, atol=1e-5)
 
 
@@ -181,7 +181,7 @@ SHARE = torch.tensor([[0.1, 0.5], [0.3, 0.1]], dtype=torch.float64)
 def turned(gains, pi_l):
     """Which states each proposal turns, as (sl, sg)."""
     found = []
-    for proposal in table_turns(pi_l, gains):
+    for proposal in sure_turns(pi_l, gains):
         where = (proposal != pi_l).any(-1)
         best = torch.nn.functional.one_hot(gains.mean.argmax(-1), pi_l.shape[-1]).double()
         assert torch.equal(proposal[where], best[where])
@@ -201,7 +201,7 @@ def test_only_sure_gains_are_turned():
     assert turned(made_gains(MEAN, SHARE, error=0.75), pi_l) == [{(0, 0), (1, 0)}, {(1, 0)}]
     assert turned(made_gains(MEAN, SHARE, error=math.inf), pi_l) == []
     best = deterministic_local(MEAN.argmax(-1), 2)
-    assert list(table_turns(best, made_gains(torch.zeros(2, 2, 2).double(), SHARE))) == []
+    assert list(sure_turns(best, made_gains(torch.zeros(2, 2, 2).double(), SHARE))) == []
 
 
 def test_at_most_four_proposals_are_made():
@@ -227,7 +227,7 @@ def test_a_local_network_proposes_as_the_table_does():
     """All turns, then half of them, ...: each taught to the same network."""
     pi_l, gains = deterministic_local(MEAN.argmin(-1), 2), made_gains(MEAN, SHARE)
     proposals = list(network_turns(LocalNetwork(2, 2, 2, generator=seeded(1)))(pi_l, gains))
-    expected = list(table_turns(pi_l, gains))
+    expected = list(sure_turns(pi_l, gains))
     assert len(proposals) == len(expected) == 3
     assert all(torch.equal(one, two) for one, two in zip(proposals, expected, strict=True))
     assert list(network_turns(LocalNetwork(2, 2, 2))(pi_l, made_gains(MEAN, SHARE, error=math.inf))) == []
@@ -249,3 +249,13 @@ def test_turning_draws_nothing_from_the_global_state():
     before = torch.get_rng_state()
     list(network_turns(LocalNetwork(2, 2, 2))(torch.full((2, 2, 2), 0.5, dtype=torch.float64), made_gains(MEAN, SHARE)))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_in_a_small_game_every_single_change_is_tried_too():
+    """Where no gain is sure, the four changes of one state, the one that is met most often first."""
+    pi_l, gains = deterministic_local(MEAN.argmax(-1), 2), made_gains(torch.zeros(2, 2, 2).double(), SHARE)
+    changes = list(table_turns(pi_l, gains))
+    assert len(changes) == 4
+    first = (changes[0] != pi_l).any(-1).flatten().nonzero().tolist()
+    assert first == [[int(SHARE.flatten().argmax())]]
+    assert all(int((changed != pi_l).any(-1).sum()) == 1 for changed in changes)

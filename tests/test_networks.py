@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -203,13 +203,46 @@ def test_the_modes_are_left_as_they_were(fails: bool) -> None:
     assert network.training
 
 
-def test_the_trial_is_in_eval_mode_and_without_gradients() -> None:
-    seen: list[bool] = []
+class Watched(nn.Module):
+    """Writes down the modes in which it is asked."""
 
-    def answer(f: Tensor) -> Tensor:
-        seen.extend((network.training, torch.is_grad_enabled()))
-        return torch.zeros(3, SG, AG)
+    seen: ClassVar[list[bool]] = []
 
-    network = answering(answer)
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(SL, SG * AG)
+
+    def forward(self, frequencies: Tensor) -> Tensor:
+        self.seen.append(self.training)
+        return self.layer(frequencies).reshape(-1, SG, AG)
+
+
+def test_the_trial_is_of_a_copy_in_eval_mode() -> None:
+    network = Watched()
     check_network(network, SL, SG, AG, CPU)
-    assert seen == [False, False]
+    assert network.training
+    assert Watched.seen == [False] * 3
+
+
+class Detached(Watched):
+    def forward(self, frequencies: Tensor) -> Tensor:
+        return super().forward(frequencies).detach()
+
+
+class ForThree(Watched):
+    def forward(self, frequencies: Tensor) -> Tensor:
+        return self.layer(frequencies).reshape(3, SG, AG)
+
+
+class Uncopied(Watched):
+    def __deepcopy__(self, memo: object) -> "Uncopied":
+        raise TypeError("no copies")
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [(Detached(), "no gradient"), (ForThree(), r"\[2, "), (Uncopied(), "cannot be copied: no copies")],
+)
+def test_a_network_that_would_fail_later_is_refused_now(network: nn.Module, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        check_network(network, SL, SG, AG, CPU)

@@ -12,7 +12,7 @@ from neural_oracles import cut_short, exact_mean, seeded, small_batches
 from torch import nn
 
 import altmarl_torch as am
-from altmarl_torch import solver
+from altmarl_torch import players
 from altmarl_torch.games import beacon, hash_game, random_game, steer
 from altmarl_torch.neural.networks import CountNetwork
 from altmarl_torch.neural.policies import NetworkPolicy, UniformPolicy
@@ -236,7 +236,7 @@ class TestTooManyCounts:
 
         game, k = SOLVED["random"]
         monkeypatch.setattr(module, "LARGEST_TABLE", 10)
-        monkeypatch.setattr(solver, "LARGEST_TABLE", 10)
+        monkeypatch.setattr(players, "LARGEST_TABLE", 10)
         found = neural(game, k, steps=1)
         assert found.pi_g is None
         found.save(tmp_path / "policy.npz")

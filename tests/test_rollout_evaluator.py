@@ -169,4 +169,14 @@ def test_the_rest_of_an_endless_game_is_estimated(monkeypatch):
     _, pair = pair_of(game, 1, 0)
     found = RolloutEvaluator(game, 1, "mean", 0).evaluate(pair, None)
     assert found.mean == pytest.approx(1e5, rel=1e-4)
-    assert found.error == pytest.approx(game.gamma**100 * game.v_max)
+    assert found.error == 0  # the rewards do not drift
+
+
+def test_a_common_offset_of_the_rewards_costs_no_precision():
+    """In float32 an offset of 10^6 would leave nothing of differences of 1."""
+    game = random_game(gamma=0.9, seed=1)
+    _, pair = pair_of(game, 2, 0)
+    plain = RolloutEvaluator(game, 2, "mean", 0).evaluate(pair, None)
+    moved = RolloutEvaluator(game.replace(r_g=game.r_g + 1e6), 2, "mean", 0).evaluate(pair, None)
+    assert moved.mean - 1e7 == pytest.approx(plain.mean, abs=1e-4)
+    assert moved.error < 1e-2

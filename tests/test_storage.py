@@ -278,7 +278,7 @@ UNREADABLE_POLICIES: dict[str, tuple[Callable[[Packed], object], str]] = {
     "gamma 1": (with_policy_spec(gamma=1), r"policy/spec: gamma must be a number in \[0, 1\), not 1"),
     "gamma NaN": (with_policy_spec(gamma=math.nan), "policy/spec: gamma must be"),
     "gamma as text": (with_policy_spec(gamma="0.9"), "policy/spec: gamma must be"),
-    "scale 0": (with_policy_spec(scale=0), r"policy/spec: scale must be a number in \(0, inf\), not 0"),
+    "scale 0": (with_policy_spec(scale=0), r"policy/spec: scale must be a number in \(0, 1e30\], not 0"),
     "scale infinite": (with_policy_spec(scale=math.inf), "policy/spec: scale must be"),
     "no rewards": (lambda packed: packed.pop("policy/r_g"), "policy/r_g"),
     "rewards of NaN": (with_r_g(np.full((SG, AG), np.nan)), "policy/r_g.* finite"),

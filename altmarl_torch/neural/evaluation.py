@@ -5,9 +5,9 @@ and with the same random numbers (one stream for the local agents, one for s_g, 
 episode; where two pairs act alike their returns are equal, and the error of the difference is that of the episodes in
 which they do not (`altmarl_torch.evaluation.gain_error`).
 
-An episode lasts until gamma^T <= `TAIL`. The rest is estimated by the mean reward of the last step, as if it went on,
-and bounded by gamma^T V_max, which is the `error` of the value. The local agents' reward is its expectation given the
-counts (Eq. 6).
+An episode lasts until gamma^T <= `TAIL`, or for `LONGEST` steps. The rest is estimated by the mean reward of the last
+quarter of the steps, as if it went on. The `error` of the value is an estimate too: what the rest would change by if it
+were estimated by the quarter before. The local agents' reward is its expectation given the counts (Eq. 6).
 """
 
 import math
@@ -21,9 +21,10 @@ from altmarl_torch.alternation import Acceptance, Pair
 from altmarl_torch.evaluation import JointValue
 from altmarl_torch.game import Game
 from altmarl_torch.neural.policies import BatchPolicy
-from altmarl_torch.neural.surrogate import BatchSurrogate
+from altmarl_torch.neural.surrogate import BatchSurrogate, centred
 from altmarl_torch.parallel import one_thread, run
 from altmarl_torch.policies import cumulative, draw
+from altmarl_torch.posterior import Prior
 
 __all__ = ["RolloutEvaluator"]
 
@@ -51,6 +52,7 @@ class RolloutEvaluator:
         accept: UPDATE's rule: by "mean" every episode has a start of its own; for "all-states" a few starts are
             each played many times.
         seed: of the episodes.
+        prior: of the posterior correction.
         horizon, starts, repeats: steps of an episode; starts in each block; episodes from each start.
     """
 
@@ -58,9 +60,12 @@ class RolloutEvaluator:
     k: int
     accept: Acceptance
     seed: int
+    prior: Prior | None = None
 
     def __post_init__(self) -> None:
         gamma = self.game.gamma
+        self.game, lowered = centred(self.game)
+        self._offset = lowered / (1 - gamma)
         self.horizon = 1 if gamma == 0 else min(LONGEST, math.ceil(math.log(TAIL) / math.log(gamma)))
         episodes = max(FEWEST, min(EPISODES, STEPS // self.horizon))
         self.repeats = 1 if self.accept == "mean" else REPEATS
@@ -68,27 +73,37 @@ class RolloutEvaluator:
 
     def evaluate(self, pair: Pair[BatchPolicy], start: Tensor | None) -> JointValue:
         """The joint value of the pair; `start` is of no use here."""
-        surrogate = BatchSurrogate.build(self.game, pair.pi_l, self.k)
+        surrogate = BatchSurrogate.build(self.game, pair.pi_l, self.k, self.prior)
         seeds = np.random.SeedSequence(self.seed).spawn(BLOCKS)
         with one_thread():
-            returns = torch.cat(run(lambda seed: self._returns(surrogate, pair.pi_g, seed), seeds))
-        returns = returns.reshape(-1, self.repeats)
+            blocks, drifts = zip(*run(lambda seed: self._play(surrogate, pair.pi_g, seed), seeds), strict=True)
+        returns = torch.cat(blocks).reshape(-1, self.repeats) + self._offset
         values = returns.mean(-1)
         standard_error = float(values.std()) / len(values) ** 0.5
-        error = self.game.gamma**self.horizon * self.game.v_max
+        error = float(torch.stack(drifts).mean().abs())
         return JointValue(values, float(values.mean()), error, 0, standard_error, returns)
 
     @torch.no_grad()
-    def _returns(self, surrogate: BatchSurrogate, pi_g: BatchPolicy, block: np.random.SeedSequence) -> Tensor:
-        """Discounted returns of one block of episodes, `[starts * repeats]`, float64."""
+    def _play(
+        self, surrogate: BatchSurrogate, pi_g: BatchPolicy, block: np.random.SeedSequence
+    ) -> tuple[Tensor, Tensor]:
+        """Discounted returns of one block of episodes, `[starts * repeats]`, and how far their tail drifts, `[]`."""
         device = self.game.device
         streams = (torch.Generator(device).manual_seed(seed) for seed in block.generate_state(4).tolist())
         begin, moves, global_moves, acts = streams
         s_g, counts = (part.repeat_interleave(self.repeats, 0) for part in surrogate.draw_start(self.starts, begin))
-        returns, discount = torch.zeros(len(s_g), dtype=torch.float64, device=device), 1.0
-        for _ in range(self.horizon):
+        returns, means = torch.zeros(len(s_g), dtype=torch.float64, device=device), []
+        for t in range(self.horizon):
             a_g = draw(cumulative(pi_g(s_g, counts)), acts)
             reward, s_g, counts = surrogate.step(s_g, counts, a_g, moves, global_moves)
-            returns += discount * reward
-            discount *= self.game.gamma
-        return returns + discount * float(reward.mean()) / (1 - self.game.gamma)
+            returns += self.game.gamma**t * reward
+            means.append(reward.double().mean())
+        last, before = _last_halves(torch.stack(means))
+        tail = self.game.gamma**self.horizon / (1 - self.game.gamma)
+        return returns + tail * last, tail * (last - before)
+
+
+def _last_halves(means: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of the last quarter of the steps, and of the quarter before."""
+    quarter = max(1, len(means) // 4)
+    return means[-quarter:].mean(), means[-2 * quarter :][:quarter].mean()

@@ -13,16 +13,23 @@ plain iteration does for most of its 1/(1-gamma) steps. A common offset changes 
 takes it out of every target, as in relative value iteration, and what is left converges as fast as the process forgets
 where it started. At the fixed point C + c solves the equation with c = d / (1 - gamma) (`Fit.offset`).
 
+**What goes around in s_g.** What the network does not yet know of one s_g travels on to all that lead there, one
+iteration a step; where s_g hardly changes or never comes back, that takes 1/(1-gamma) of them. The part that is
+constant in h is carried on at once, by a solve in the states s_g (`_carry_on`): a *baseline* b(s_g, a), added to the
+network.
+
 **When to stop.** The Bellman residual on held-out pairs, e = target - C - d, is measured with two independent halves of
 the draws: their product has the mean e^2, without the variance of the draws. The step size stays until e^2 is within
-two standard errors of zero, or has not fallen, for `PATIENCE` checks in a row; then it is annealed to zero along a
-cosine, for half as many steps again, which averages the noise away.
+two standard errors of zero for `PATIENCE` checks in a row, or has not fallen over the last third of all checks; then it
+is annealed to zero along a cosine, for half as many steps again, which averages the noise away. A warning says so where
+`max_steps` ends a fit that still gains.
 
 **Where.** The pairs are those that the current policy meets in the k-agent game, some actions taken at random, mixed
 with counts from all over the simplex under every global state (`draw_pairs`); they are drawn anew from time to time.
 """
 
 import copy
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +37,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
+from einops import einsum, rearrange
 from torch import Tensor, nn
 
 from altmarl_torch.errors import LearningError
@@ -44,7 +51,9 @@ Monitor = Callable[[int, float, Mapping[str, float]], None]
 """Told (gradient steps so far, residual, numbers by name) at every check."""
 
 CHECK_EVERY, PATIENCE, IMPROVEMENT = 50, 3, 0.95
-"""Gradient steps between checks; checks in a row without a fall of the residual to this part of its lowest."""
+"""Gradient steps between checks; how many end the first phase; what part of the lowest residual is no fall."""
+
+logger = logging.getLogger(__name__)
 
 REFRESH_EVERY = 200
 """Gradient steps between new sets of pairs."""
@@ -80,7 +89,8 @@ class Settings:
 class Fit:
     """Continuation values, and how far to trust them."""
 
-    network: nn.Module  # C in units of `reward_scale`, the running average
+    network: nn.Module  # in units of `reward_scale`, the running average
+    baseline: Tensor  # [sg, ag] b: C is the network plus b, units of value
     offset: float  # c: C + c are the continuation values, in units of value
     residual: float  # root mean square Bellman residual on held-out pairs, units of value
     noise: float  # root mean square deviation of one draw's target, units of value
@@ -95,6 +105,7 @@ def fit(
     settings: Settings,
     generator: torch.Generator,
     *,
+    baseline: Tensor | None = None,
     phase: str,
     gentle: bool = False,
     monitor: Monitor | None = None,
@@ -107,6 +118,7 @@ def fit(
         policy: the pi_g to be evaluated; None for the best response, V = max_a Q.
         settings: of the training.
         generator: of all draws.
+        baseline: `[sg, ag]`, added to the answers of `network`; zero by default.
         phase: what is learned, for messages.
         gentle: half the step size: the network starts from the solution of a similar problem.
         monitor: told every check.
@@ -115,18 +127,25 @@ def fit(
         LearningError: the loss is no longer finite.
     """
     with torch.enable_grad(), _seeded(generator):
-        training = _Training(surrogate, network, policy, settings, generator, phase, monitor)
-        rate = settings.learning_rate / (2 if gentle else 1)
-        best, stale = math.inf, 0
-        while stale < PATIENCE and training.advance(2 * settings.max_steps // 3, lambda step: rate * _warm(step)):
-            falls = training.residual < IMPROVEMENT * best and not training.vanishes
-            stale, best = 0 if falls else stale + 1, min(best, training.residual)
+        training = _Training(surrogate, network, baseline, policy, settings, generator, phase, monitor)
+        rate, limit = settings.learning_rate / (2 if gentle else 1), 2 * settings.max_steps // 3
+        lows: list[float] = []  # the lowest residual so far, check by check
+        while not _settled(lows, training.idle) and training.advance(limit, lambda step: rate * _warm(step)):
+            lows.append(min([training.residual, *lows[-1:]]))
+        if training.steps >= limit and not training.idle:
+            logger.warning("%s: the residual still falls after %d steps, and is annealed all the same", phase, limit)
         begun = training.steps
         end = min(settings.max_steps, begun + max(LEAST_ANNEAL, begun // 2))
         before = training.greedy()
         while training.advance(end, lambda step: rate * _annealed((step - begun) / (end - begun))):
             pass
         return training.finish(before)
+
+
+def _settled(lows: list[float], idle: int) -> bool:
+    """Whether the residual vanishes, or its lowest value has not fallen over the last third of the checks."""
+    window = max(PATIENCE, len(lows) // 3)
+    return idle >= PATIENCE or (len(lows) > window and lows[-1] >= IMPROVEMENT * lows[-1 - window])
 
 
 def _warm(step: int) -> float:
@@ -158,6 +177,7 @@ class _Training:
         self,
         surrogate: BatchSurrogate,
         network: nn.Module,
+        baseline: Tensor | None,
         policy: BatchPolicy | None,
         settings: Settings,
         generator: torch.Generator,
@@ -173,7 +193,8 @@ class _Training:
             self.average.compile()
         self.optimizer = torch.optim.Adam(self.online.parameters(), lr=settings.learning_rate)
         self.steps, self.offset, self.residual, self.noise = 0, 0.0, math.inf, 0.0
-        self.vanishes = False  # whether the residual cannot be told from zero
+        self.idle = 0  # checks in a row in which the residual could not be told from zero
+        self.baseline = torch.zeros_like(surrogate.r_g) if baseline is None else baseline.clone()
         self._draw_pairs()
         self.held_out = tuple(part[:HELD_OUT] for part in self.pairs)
 
@@ -229,7 +250,10 @@ class _Training:
     @torch.no_grad()
     def _average(self) -> None:
         """Move the running average; buffers, of layers that keep statistics, are taken over as they are."""
-        ours, newest = ([*map(Tensor.detach, network.parameters())] for network in (self.average, self.online))
+        ours, newest = (
+            [parameter.detach() for parameter in network.parameters() if parameter.is_floating_point()]
+            for network in (self.average, self.online)
+        )
         torch._foreach_lerp_(ours, newest, self.settings.averaging)
         for buffer, new in zip(self.average.buffers(), self.online.buffers(), strict=True):
             buffer.copy_(new)
@@ -241,12 +265,13 @@ class _Training:
 
     def _action_values(self, counts: Tensor) -> Tensor:
         """Q by the running average, without its offset: `[b, sg, ag]`."""
-        return self.surrogate.action_values(counts, self.scale * self.average(counts / self.surrogate.k))
+        continuation = self.scale * self.average(counts / self.surrogate.k).float() + self.baseline
+        return self.surrogate.action_values(counts, continuation)
 
     def _heads(self, network: nn.Module, s_g: Tensor, counts: Tensor) -> Tensor:
         """C(s_g, h, .) in units of the network: `[b, ag]`."""
-        heads: Tensor = network(counts / self.surrogate.k)
-        return heads[torch.arange(len(s_g), device=s_g.device), s_g]
+        heads: Tensor = network(counts / self.surrogate.k).float()
+        return heads[torch.arange(len(s_g), device=s_g.device), s_g] + self.baseline[s_g] / self.scale
 
     @torch.no_grad()
     def _check(self) -> None:
@@ -260,9 +285,38 @@ class _Training:
         self.offset = float((first + second).mean()) / 2
         product = (first - first.mean()) * (second - second.mean())
         self.residual = gamma * math.sqrt(max(float(product.mean()), 0.0))
-        per_pair = product.mean(-1)
-        self.vanishes = float(per_pair.mean()) <= 2 * float(per_pair.std()) / len(per_pair) ** 0.5
         self.noise = gamma * math.sqrt(float((first - second).square().mean()) / 2 * HELD_OUT_DRAWS / 2)
+        per_pair = product.mean(-1)
+        vanishes = float(per_pair.mean()) <= 2 * float(per_pair.std()) / len(per_pair) ** 0.5
+        self.idle = self.idle + 1 if vanishes else 0
+        if not vanishes:
+            self._carry_on((first + second) / 2)
+
+    def _carry_on(self, residual: Tensor) -> None:
+        """Move the baseline by what the residual `[b, ag]` at the held-out pairs will do to later values, through s_g.
+
+        With e the mean residual under the policy in each s_g, less their common mean, and P the chain of s_g under it,
+        delta = gamma (e + P delta) is the change of V that is constant in h, and P_g delta that of C.
+        """
+        s_g, counts = self.held_out
+        num_sg, gamma = len(self.baseline), self.surrogate.game.gamma
+        law = self._laws(counts)[torch.arange(len(s_g), device=s_g.device), s_g]
+        share = torch.nn.functional.one_hot(s_g, num_sg).double()
+        number = share.sum(0)
+        mean = share.T @ (law * (residual - residual.mean())).sum(-1).double() / number.clamp_min(1)
+        moves = einsum(law, self.surrogate.P_g[s_g], "b a, b a G -> b G").double()
+        P = share.T @ moves / number.clamp_min(1).unsqueeze(-1)
+        eye = torch.eye(num_sg, dtype=torch.float64, device=P.device)
+        delta = gamma * torch.linalg.solve(eye - gamma * P, mean)
+        later = einsum(self.surrogate.P_g, (delta - delta.mean()).float(), "g a G, G -> g a")
+        self.baseline += later
+
+    def _laws(self, counts: Tensor) -> Tensor:
+        """The law of a_g in every global state, of the policy or the greedy one: `[b, sg, ag]`."""
+        if self.policy is not None:
+            return self.policy.laws(counts)
+        Q = self._action_values(counts)
+        return torch.nn.functional.one_hot(Q.argmax(-1), Q.shape[-1]).float()
 
     @torch.no_grad()
     def greedy(self) -> Tensor:
@@ -273,7 +327,7 @@ class _Training:
         """What has been learned."""
         changes = float((self.greedy() != before).float().mean())
         offset = self.offset / (1 - self.surrogate.game.gamma)
-        return Fit(self.average, offset, self.residual, self.noise, changes, self.steps)
+        return Fit(self.average, self.baseline, offset, self.residual, self.noise, changes, self.steps)
 
     @torch.no_grad()
     def _draw_pairs(self) -> None:

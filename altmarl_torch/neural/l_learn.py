@@ -31,13 +31,16 @@ from altmarl_torch.neural.surrogate import BatchSurrogate, Values
 from altmarl_torch.policies import cumulative, draw, one_hot
 from altmarl_torch.population import CountMover
 
-__all__ = ["Gains", "Turns", "local_gains", "network_turns", "network_values", "table_turns"]
+__all__ = ["Gains", "Turns", "local_gains", "network_turns", "network_values", "sure_turns", "table_turns"]
 
 VISITS, EPISODES, CHUNK = 2**13, 1024, 2**13
 """Pairs (s_g, h) drawn from the occupancy; episodes that they come from; landings that are worked on at once."""
 
 SURE = 2.0
 """Standard errors by which a gain must be positive."""
+
+SINGLE_CHANGES = 24
+"""Games with at most so many single changes of pi_l have each of them measured where no turn helps."""
 
 MOST_TRIES = 4
 """Proposals per round: all turns, half of them, a quarter, an eighth."""
@@ -64,12 +67,13 @@ class Gains:
         return (best > SURE * self.error.gather(-1, action)).squeeze(-1)
 
 
-def network_values(surrogate: BatchSurrogate, network: nn.Module, policy: BatchPolicy) -> Values:
-    """V(., h) of a pair, but for a common offset, from the network of its continuation values."""
+def network_values(surrogate: BatchSurrogate, network: nn.Module, baseline: Tensor, policy: BatchPolicy) -> Values:
+    """V(., h) of a pair, but for a common offset, from its continuation values: a network and `baseline [sg, ag]`."""
     is_greedy = isinstance(policy, NetworkPolicy) and policy.network is network  # then the average is the maximum
 
     def values(counts: Tensor) -> Tensor:
-        Q = surrogate.action_values(counts, surrogate.reward_scale * network(counts / surrogate.k))
+        continuation = surrogate.reward_scale * network(counts / surrogate.k).float() + baseline
+        Q = surrogate.action_values(counts, continuation)
         return Q.amax(-1) if is_greedy else policy.average(counts, Q)
 
     return values
@@ -166,7 +170,25 @@ def _gains(total: Tensor, num_sg: int) -> Gains:
 
 
 def table_turns(pi_l: Tensor, gains: Gains) -> Iterator[Tensor]:
-    """Turn pi_l to its best actions: wherever the gain is sure, then in the best half of these, and so on."""
+    """Turn pi_l to its best actions, then, in small games, change it in single states.
+
+    First wherever the gain is sure, then in the best half of these, and so on. A derivative says what a small change
+    does, but a deterministic pi_l changes all the way; so where there are at most `SINGLE_CHANGES` of them, every
+    change of one state is tried as well, those that are met most often first.
+    """
+    yield from sure_turns(pi_l, gains)
+    flat = rearrange(pi_l, "l g a -> (l g) a")
+    changes = (flat < 1).nonzero()
+    if len(changes) > SINGLE_CHANGES:
+        return
+    for row, action in changes[gains.share.flatten()[changes[:, 0]].argsort(descending=True, stable=True)].tolist():
+        changed = flat.clone()
+        changed[row] = one_hot(torch.tensor(action, device=flat.device), pi_l.shape[-1])
+        yield changed.reshape(pi_l.shape)
+
+
+def sure_turns(pi_l: Tensor, gains: Gains) -> Iterator[Tensor]:
+    """Turn pi_l to its best actions wherever the gain is sure, then in the best half of these, and so on."""
     best, action = rearrange(gains.mean, "l g a -> (l g) a").max(-1)
     sure = gains.sure.flatten()
     order = torch.where(sure, best * gains.share.flatten(), -torch.inf).argsort(descending=True, stable=True)
@@ -188,7 +210,7 @@ def network_turns(network: LocalNetwork) -> Turns:
     optimizer = torch.optim.Adam(network.parameters(), lr=TEACHING_RATE)
 
     def turns(pi_l: Tensor, gains: Gains) -> Iterator[Tensor]:
-        for turned in table_turns(pi_l, gains):
+        for turned in sure_turns(pi_l, gains):
             _teach(network, optimizer, turned.float())
             with torch.no_grad():
                 taught = one_hot(network().argmax(-1), pi_l.shape[-1])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from altmarl_torch.alternation import Evaluator, Pair, PhaseProgress, Player, Proposal
 from altmarl_torch.evaluation import JointValue, gain_error
@@ -18,7 +18,9 @@ from altmarl_torch.game import Game
 from altmarl_torch.neural.fitting import Fit, Monitor, Settings, fit
 from altmarl_torch.neural.l_learn import Gains, Turns, local_gains, network_values
 from altmarl_torch.neural.policies import BatchPolicy, NetworkPolicy
-from altmarl_torch.neural.surrogate import BatchSurrogate
+from altmarl_torch.neural.storage import pack_network
+from altmarl_torch.neural.surrogate import BatchSurrogate, centred
+from altmarl_torch.posterior import Prior
 
 __all__ = ["Curve", "Memory", "NeuralGlobalLearner", "NeuralLocalLearner"]
 
@@ -34,16 +36,30 @@ SMALL_GAIN = 1e-3
 
 @dataclass
 class Memory:
-    """The network that was fitted last, and for what."""
+    """The network that was fitted last, and for what.
 
-    game: Game  # with the rewards that are judged
+    Raises:
+        ArgumentError: the network could not be stored, or values do not fit into float32.
+    """
+
+    game: Game  # with the rewards that are judged; they are centred here
     k: int
     network: nn.Module
     settings: Settings
+    prior: Prior | None = None  # of the posterior correction
+    baseline: Tensor | None = None  # [sg, ag] added to the network's answers
     pair: Pair[BatchPolicy] | None = None  # whose values it holds
     steps: int = 0  # gradient steps since the start
     curve: Curve | None = None
     progress: PhaseProgress | None = None
+
+    def __post_init__(self) -> None:
+        self.game, _ = centred(self.game)
+        pack_network(self.network)  # what cannot be stored is refused before it is trained
+
+    def surrogate(self, pi_l: Tensor) -> BatchSurrogate:
+        """The k-agent MDP under `pi_l [sl, sg, al]`."""
+        return BatchSurrogate.build(self.game, pi_l, self.k, self.prior)
 
     def fit(self, surrogate: BatchSurrogate, policy: BatchPolicy | None, generator: torch.Generator, phase: str) -> Fit:
         """Fit on from the last network."""
@@ -54,11 +70,12 @@ class Memory:
             policy,
             self.settings,
             generator,
+            baseline=self.baseline,
             phase=phase,
             gentle=before > 0,
             monitor=self._monitor(phase),
         )
-        self.network, self.steps = found.network, before + found.steps
+        self.network, self.baseline, self.steps = found.network, found.baseline, before + found.steps
         return found
 
     def _monitor(self, phase: str) -> Monitor:
@@ -84,10 +101,11 @@ class NeuralGlobalLearner:
 
     def propose(self, pair: Pair[BatchPolicy], value: JointValue) -> Proposal[BatchPolicy]:
         """The best response to `pair.pi_l`."""
-        surrogate = BatchSurrogate.build(self.memory.game, pair.pi_l, self.memory.k)
+        surrogate = self.memory.surrogate(pair.pi_l)
         found = self.memory.fit(surrogate, None, self.generator, self.phase)
         game, scale = self.memory.game, surrogate.reward_scale
-        pi_g = NetworkPolicy(found.network, surrogate.r_g, game.gamma, scale, self.memory.k)
+        r_g = surrogate.r_g + game.gamma * found.baseline
+        pi_g = NetworkPolicy(found.network, r_g, game.gamma, scale, self.memory.k)
         proposed: Pair[BatchPolicy] = Pair(pi_g, pair.pi_l)
         self.memory.pair = proposed
         details: dict[str, float | int | str] = {
@@ -125,7 +143,7 @@ class NeuralLocalLearner:
         best, best_value = pair, value if self.is_team else self.evaluator.evaluate(pair, None)
         before, rounds, tried = self.memory.steps, 0, 0
         while rounds < MAX_ROUNDS:
-            surrogate = BatchSurrogate.build(self.memory.game, best.pi_l, self.memory.k)
+            surrogate = self.memory.surrogate(best.pi_l)
             for pi_l in self.turns(best.pi_l, self._gains(surrogate, best)):
                 tried += 1
                 candidate: Pair[BatchPolicy] = Pair(best.pi_g, pi_l)
@@ -153,5 +171,6 @@ class NeuralLocalLearner:
         if memory.pair is None or memory.pair.pi_g is not pair.pi_g or not torch.equal(memory.pair.pi_l, pair.pi_l):
             memory.fit(surrogate, pair.pi_g, self.generator, self.phase)
             memory.pair = pair
-        values = network_values(surrogate, memory.network, pair.pi_g)
+        assert memory.baseline is not None  # it was fitted
+        values = network_values(surrogate, memory.network, memory.baseline, pair.pi_g)
         return local_gains(surrogate, pair.pi_l, pair.pi_g, values, self.generator)

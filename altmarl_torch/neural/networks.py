@@ -29,6 +29,7 @@ are therefore born without storage (on the device ``meta``, where nothing is dra
 generator's device, in float32, with the laws and in the order of ``nn.Linear`` itself.
 """
 
+import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -136,11 +137,12 @@ class LocalNetwork(nn.Module):
 def check_network(network: object, num_sl: int, num_sg: int, num_ag: int, device: torch.device) -> None:
     """Refuse what cannot serve as a count network for a game of these sizes on ``device``.
 
-    The network is tried on three histograms without gradients and in eval mode; the modes are left as they were found.
+    A copy of it is tried on three histograms, and on two, in eval mode.
 
     Raises:
-        ArgumentError: it is no module, has nothing to train or lies elsewhere; or it raised on frequencies [3, sl], or
-            did not answer with finite floating-point numbers [3, sg, ag] on the same device.
+        ArgumentError: it is no module, has nothing to train, cannot be copied or lies elsewhere; or it raised on
+            frequencies [3, sl], did not answer with finite floating-point numbers [3, sg, ag] on the same device, or
+            its answer has no gradient.
     """
     if not isinstance(network, nn.Module):
         given = f"the class {network.__name__}" if isinstance(network, type) else f"a {type(network).__name__}"
@@ -149,7 +151,21 @@ def check_network(network: object, num_sl: int, num_sg: int, num_ag: int, device
         raise ArgumentError(f"the network {type(network).__name__} has no trainable parameters")
     frequencies = _probe(num_sl, device)
     _check_placement(network, frequencies.device)
-    _check_output(_call(network, frequencies), frequencies, (num_sg, num_ag))
+    trial = _copy(network)
+    for rows in (frequencies, frequencies[:2]):
+        _check_output(_call(trial, rows), rows, (num_sg, num_ag))
+    with torch.enable_grad():
+        if not trial.eval()(frequencies).requires_grad:
+            raise ArgumentError(
+                f"the answer of the network {type(network).__name__} has no gradient: it cannot be trained"
+            )
+
+
+def _copy(network: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(network)
+    except Exception as cause:
+        raise ArgumentError(f"the network {type(network).__name__} cannot be copied: {cause}") from cause
 
 
 def _as_sizes(**sizes: object) -> dict[str, int]:

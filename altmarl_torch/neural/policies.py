@@ -31,6 +31,10 @@ CHUNK = 2**14
 class BatchPolicy(Protocol):
     """A pi_g that answers batches of counts, for all global states or for one each."""
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Numbers of global states and actions."""
+
     def laws(self, counts: Tensor) -> Tensor:
         """pi_g(. | s_g, h) for every s_g: counts `[b, sl]` to `[b, sg, ag]`, float32."""
 
@@ -59,10 +63,15 @@ class NetworkPolicy:
     scale: float
     k: int
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Numbers of global states and actions."""
+        return self.r_g.shape[0], self.r_g.shape[1]
+
     @torch.no_grad()
     def actions(self, counts: Tensor, s_g: Tensor | None = None) -> Tensor:
         """The greedy action in every global state, `[b, sg]`, or in one each, s_g `[b]`: `[b]`; counts `[b, sl]`."""
-        heads: Tensor = self.network(counts.float() / self.k)
+        heads: Tensor = self.network(counts.float() / self.k).float()
         if s_g is None:
             return torch.add(self.r_g, heads, alpha=self.gamma * self.scale).argmax(-1)
         rows = heads[torch.arange(len(s_g), device=s_g.device), s_g]
@@ -90,6 +99,11 @@ class UniformPolicy:
 
     num_sg: int
     num_ag: int
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Numbers of global states and actions."""
+        return self.num_sg, self.num_ag
 
     def laws(self, counts: Tensor) -> Tensor:
         """The uniform law in every global state: `[b, sg, ag]`, float32."""

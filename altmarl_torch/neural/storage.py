@@ -11,7 +11,6 @@ class is the caller's to build, and is filled, wholly or not at all.
 """
 
 import json
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -44,7 +43,10 @@ def pack_policy(policy: BatchPolicy) -> dict[str, NDArray[np.generic] | str]:
     """
     if isinstance(policy, UniformPolicy):
         return {POLICY: json.dumps({"family": "uniform", "num_sg": policy.num_sg, "num_ag": policy.num_ag})}
-    assert isinstance(policy, NetworkPolicy)
+    if not isinstance(policy, NetworkPolicy):
+        raise ArgumentError(
+            f"a {type(policy).__name__} cannot be stored: only greedy and uniform policies have a file form"
+        )
     spec = {"family": "greedy", "gamma": policy.gamma, "scale": policy.scale}
     entries: dict[str, NDArray[np.generic] | str] = {POLICY: json.dumps(spec), POLICY_R_G: policy.r_g.cpu().numpy()}
     return entries | pack_network(policy.network)
@@ -63,12 +65,13 @@ def unpack_policy(arrays: Arrays, k: int, num_sl: int, network: nn.Module | None
     if spec["family"] != "greedy":
         raise FileFormatError(f"{POLICY} is of the family {spec['family']!r}; this reader knows greedy and uniform")
     gamma = as_number(f"{POLICY}: gamma", spec.get("gamma"), "[0, 1)", lambda x: 0 <= x < 1, FileFormatError)
-    scale = as_number(f"{POLICY}: scale", spec.get("scale"), "(0, inf)", lambda x: 0 < x < math.inf, FileFormatError)
+    scale = as_number(f"{POLICY}: scale", spec.get("scale"), "(0, 1e30]", lambda x: 0 < x <= 1e30, FileFormatError)
     table = as_table(POLICY_R_G, arrays.get(POLICY_R_G, ""), "sg ag", FileFormatError)
-    r_g = as_finite(POLICY_R_G, table, "sg ag", FileFormatError).float()
+    r_g = as_finite(POLICY_R_G, table.float(), "sg ag", FileFormatError)
     network = unpack_network(arrays, network).eval()
     try:
-        check_network(network, num_sl, r_g.shape[0], r_g.shape[1], next(network.parameters()).device)
+        device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+        check_network(network, num_sl, r_g.shape[0], r_g.shape[1], device)
     except ArgumentError as cause:
         raise FileFormatError(f"the stored network does not fit the stored policy: {cause}") from cause
     return NetworkPolicy(network, r_g, gamma, scale, k)

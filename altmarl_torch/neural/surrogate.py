@@ -26,16 +26,17 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor
 
-from altmarl_torch.errors import SizeError
+from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.game import Game
 from altmarl_torch.policies import cumulative, draw
 from altmarl_torch.population import CountMover, split, split_shares
 from altmarl_torch.posterior import Prior
 from altmarl_torch.simplex import CountSimplex
 
-__all__ = ["BatchSurrogate", "Values", "table_values"]
+__all__ = ["LARGEST_K", "BatchSurrogate", "Values", "centred", "table_values"]
 
 LARGEST_K = 2**24
+LARGEST_VALUE = 1e15
 
 Values = Callable[[Tensor], Tensor]
 """V(., h) for every global state: counts `[b, sl]` to `[b, sg]`."""
@@ -134,6 +135,24 @@ class BatchSurrogate:
         """Counts of k independent agents, Multinomial(k, mu) for each row of mu `[b, sl]`."""
         everyone = torch.full((len(mu), 1), float(self.k), dtype=torch.float64, device=mu.device)
         return split(everyone, split_shares(mu).unsqueeze(1), generator).float()
+
+
+def centred(game: Game) -> tuple[Game, float]:
+    """The game with rewards around zero, and by how much each step's reward was lowered.
+
+    A common offset of all rewards changes no policy, but in float32 it would drown the differences.
+
+    Raises:
+        ArgumentError: values of the centred rewards lie so far apart that float32 cannot square them.
+    """
+    middles = [float(table.max() + table.min()) / 2 for table in (game.r_g, game.r_l)]
+    moved = game.replace(r_g=game.r_g - middles[0], r_l=game.r_l - middles[1])
+    if not moved.v_max <= LARGEST_VALUE:
+        raise ArgumentError(
+            f"values of this game differ by up to {moved.v_max:.3g}; networks compute in float32 and need at most "
+            f"{LARGEST_VALUE:g}: express the rewards in a larger unit"
+        )
+    return moved, sum(middles)
 
 
 def table_values(table: Tensor, simplex: CountSimplex) -> Values:
