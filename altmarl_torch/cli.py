@@ -156,12 +156,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 def _certify(arguments: argparse.Namespace) -> int:
     """Compute what either player of a finished run could gain by deviating; writes certificate.json into its folder.
 
-    Where the counts of k agents are too many for tables, deviations are tried by rollouts instead, and bound the gaps
-    from below; nothing is written.
+    Where the counts of k agents are too many for tables, or the global agent has a memory, deviations are tried by
+    rollouts instead, and bound the gaps from below; nothing is written.
     """
     run = open_run(arguments.folder)
     with Console() as console:
-        if run.solution.pi_g is None:
+        if run.solution.pi_g is None or run.solution.belief is not None:
             console.result(gaps_text(rollout_gaps(run.game, run.solution, seed=run.config.seed)))
             return DONE
         parts = [part for part in PARTS if part != "shared" or not arguments.quick]

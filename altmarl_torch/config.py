@@ -30,7 +30,16 @@ from altmarl_torch.game import LARGEST_N, Game
 from altmarl_torch.neural.fitting import Settings
 from altmarl_torch.rollout import require_memory
 from altmarl_torch.simplex import CountSimplex
-from altmarl_torch.solver import Eta, LLearner, Solver, check_eta, check_l_learner
+from altmarl_torch.solver import (
+    Eta,
+    LLearner,
+    Observation,
+    Solver,
+    check_eta,
+    check_l_learner,
+    check_observation,
+    check_size,
+)
 from altmarl_torch.tables import LARGEST_SEED, as_device, as_integer, as_number
 
 __all__ = ["TrainConfig", "add_arguments", "from_arguments"]
@@ -99,6 +108,14 @@ class TrainConfig:
         default="team",
         metadata=_flag("what a local agent maximises: the joint reward or its own", choices=get_args(Objective)),
     )
+    observation: Observation = field(
+        default="surrogate",
+        metadata=_flag(
+            "what the sample is taken for: the population (surrogate, the paper's), evidence about it (posterior), or "
+            "one look of many (filter: a dispatcher with memory)",
+            choices=get_args(Observation),
+        ),
+    )
     m: int | None = field(
         default=None,
         metadata=_flag("draws per Bellman update of G-LEARN", int, unset="exact expectations; networks: 1"),
@@ -149,6 +166,7 @@ class TrainConfig:
         for option in dataclasses.fields(self):
             _check_word(option, getattr(self, option.name))
         check_l_learner(self.solver, self.l_learner)
+        check_observation(self.solver, self.observation, self.m)
 
     def build_game(self) -> Game:
         """The game that the configuration names, with its n and gamma, on its device.
@@ -167,11 +185,17 @@ class TrainConfig:
             game = Game.load(self.game).replace(**chosen)
         else:
             game = games.make(self.game, **chosen)
-        simplex = CountSimplex(game.check_k(self.k), game.num_sl)
-        if self.solver == "tabular":
-            simplex.require_listed()
+        game.check_k(self.k)
+        if self.observation != "filter":  # which learns for a size of its own
+            self._check_size(game)
         require_memory(game, self.k, self.episodes, self.horizon)
         return game.to(device)
+
+    def _check_size(self, game: Game) -> None:
+        """Refuse counts that the solver cannot list, or cannot count."""
+        check_size(self.solver, self.k)
+        if self.solver == "tabular":
+            CountSimplex(self.k, game.num_sl).require_listed()
 
     def as_dict(self) -> dict[str, str | int | float | bool | None]:
         """Fields by name, in order: the content of config.json."""

@@ -26,16 +26,17 @@ R has N^2 entries, but it is reversible with respect to pi = DirichletMultinomia
 
     M:  one agent leaves, drawn uniformly; one joins, in state y with probability proportional to alpha_y + h_y,
 
-and both map polynomials of degree d in h to polynomials of degree d. In each degree they act on the new part as a number
-(the Hahn polynomials of several variables are their common eigenfunctions), for d = 0, ..., k,
+and both map polynomials of degree d in h to polynomials of degree d. In each degree they act on the new part as a
+number (the Hahn polynomials of several variables are their common eigenfunctions), for d = 0, ..., k,
 
     mu_d     = 1 - d (d + |alpha| - 1) / ( k (k + |alpha| - 1) ),
-    lambda_d = k_(d) / n_(d)  sum_i  C(d, i) (n-k)_(i) / (|alpha| + k)^(i)        ->  k_(d) / (|alpha| + k)^(d)  as n grows,
+    lambda_d = k_(d) / n_(d)  sum_i  C(d, i) (n-k)_(i) / (|alpha| + k)^(i),
 
-x_(d) falling and x^(d) rising factorials. (lambda_d is the leading coefficient of E[h~_(d) | h]: the factorial moments of
-a sample are those of the population it is drawn from.) So R = p(M) for any polynomial with p(mu_d) = lambda_d, and since
-lambda falls fast, one of low degree will do: at k = 50 some 30 steps of M, each of 2 |S_l| look-ups. Its error is known,
-max_d |p(mu_d) - lambda_d|, as an operator on L2(pi). The steps are summed in Chebyshev's basis, in which they cannot grow.
+which tends to k_(d) / (|alpha| + k)^(d) as n grows; x_(d) are falling and x^(d) rising factorials. (lambda_d is the
+leading coefficient of E[h~_(d) | h]: the factorial moments of a sample are those of the population it is drawn from.)
+So R = p(M) for any polynomial with p(mu_d) = lambda_d, and since lambda falls fast, one of low degree will do: at
+k = 50 some 30 steps of M, each of 2 |S_l| look-ups. Its error is known, max_d |p(mu_d) - lambda_d|, as an operator on
+L2(pi). The steps are summed in Chebyshev's basis, in which they cannot grow.
 
 References: Karlin and McGregor, *Linear growth models with many types and multidimensional Hahn polynomials* (1975);
 Diaconis, Khare and Saloff-Coste, *Gibbs sampling, exponential families and orthogonal polynomials* (2008).
@@ -82,7 +83,7 @@ class Prior:
 
     def __post_init__(self) -> None:
         alpha = as_table("alpha", self.alpha, "sg sl", ArgumentError)
-        outside = (alpha < SMALLEST_ALPHA) | (alpha > LARGEST_ALPHA)
+        outside = ~((alpha >= SMALLEST_ALPHA) & (alpha <= LARGEST_ALPHA))  # NaN is no parameter either
         rule = f"parameters of a Dirichlet law are in [{SMALLEST_ALPHA:g}, {LARGEST_ALPHA:g}]"
         refuse_first("alpha", alpha, "sg sl", outside, rule, ArgumentError)
         object.__setattr__(self, "alpha", alpha)
@@ -94,7 +95,7 @@ class Prior:
         return (h + (self.n - k) * after / after.sum(-1, keepdim=True)) / self.n
 
     def resample(self, s_g: Tensor, counts: Tensor, k: int, generator: torch.Generator) -> Tensor:
-        """Another k of the n agents, given s_g `[b]` and the counts `[b, sl]` of k: `[b, sl]`, in the type of counts."""
+        """Another k of the n agents, given s_g `[b]` and the counts `[b, sl]` of k: `[b, sl]`, of the same type."""
         after = self.alpha[s_g] + counts.to(torch.float64)
         weight = torch._standard_gamma(after, generator=generator)
         mu = weight / weight.sum(-1, keepdim=True)
@@ -176,7 +177,7 @@ def sample_eigenvalues(k: int, strength: float, n: int) -> NDArray[np.float64]:
 
 
 def _chebyshev(points: NDArray[np.float64], wanted: NDArray[np.float64]) -> tuple[list[float], float]:
-    """The polynomial of lowest degree that meets `wanted` at `points` in [0, 1]: coefficients in T_d(2 x - 1), and error."""
+    """The polynomial of lowest degree with values `wanted` at `points` in [0, 1]: weights of T_d(2x - 1), and error."""
     for degree in range(len(points)):
         basis = np.polynomial.chebyshev.chebvander(2 * points - 1, degree)
         weights = np.linalg.lstsq(basis, wanted, rcond=None)[0]
@@ -202,7 +203,7 @@ class PosteriorKernel:
 
 
 def fit_alpha(counts: Tensor, weights: Tensor) -> Tensor:
-    """The Dirichlet-multinomial law of highest likelihood for populations `counts [rows, sl]`, `weights [rows]`: `[sl]`.
+    """The Dirichlet-multinomial law most likely to give populations `counts [rows, sl]`, `weights [rows]`: `[sl]`.
 
     By Minka's fixed point (2000), in which the likelihood never falls. Where the populations are all alike it would run
     off to infinity; it is stopped after `FIT_STEPS` steps, and alpha kept within the range of `Prior`.

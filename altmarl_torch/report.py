@@ -168,7 +168,7 @@ def certificate_text(certificate: Certificate) -> str:
 def gaps_text(gaps: RolloutGaps) -> str:
     """Lower bounds on both gaps, each with the deviation that was found and the interval of its gain."""
     lines = [
-        f"k = {gaps.k:,} of n = {gaps.n:,}: the counts are too many for tables; deviations tried by rollouts of "
+        f"k = {gaps.k:,} of n = {gaps.n:,}: no table of pi_g to certify; deviations tried by rollouts of "
         f"{gaps.horizon} steps",
         f"  {'who deviates':<17}  {'at least':>10}  {'gain found':>10}  {'interval':>21}  by",
     ]

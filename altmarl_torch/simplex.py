@@ -30,7 +30,15 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.tables import as_integer
 
-__all__ = ["CountSimplex", "counts_to_tuples", "lift", "list_tuples", "scale_up", "tuples_to_counts"]
+__all__ = [
+    "CountSimplex",
+    "counts_to_tuples",
+    "lift",
+    "list_tuples",
+    "round_to_counts",
+    "scale_up",
+    "tuples_to_counts",
+]
 
 MAX_LISTED_ENTRIES = 10**8
 """Entries of the largest table of counts or tuples that is listed: 800 MB of int64."""
@@ -236,12 +244,17 @@ def _mean_without_one(row: Tensor, columns: Tensor, weights: Tensor) -> Tensor:
 
 def scale_up(smaller: CountSimplex, larger: CountSimplex) -> Tensor:
     """The rank in `larger` of each count vector of `smaller`, scaled to its k by largest remainders: `[N_j]`."""
-    shares = smaller.frequencies * larger.k
-    whole = (shares + 1e-9).floor()
-    missing = larger.k - whole.sum(-1, keepdim=True)
-    place = (shares - whole).argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
-    ranks: Tensor = larger.rank((whole + (place < missing)).to(torch.int64))
+    ranks: Tensor = larger.rank(round_to_counts(smaller.frequencies, larger.k))
     return ranks
+
+
+def round_to_counts(frequencies: Tensor, k: int) -> Tensor:
+    """The counts with sum k nearest to k `frequencies [..., sl]` (which sum to one), by largest remainders: int64."""
+    shares = frequencies * k
+    whole = (shares + 1e-9).floor()
+    missing = k - whole.sum(-1, keepdim=True)
+    place = (shares - whole).argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
+    return (whole + (place < missing)).to(torch.int64)
 
 
 def list_tuples(k: int, num_sl: int, device: torch.device | str = "cpu") -> Tensor:

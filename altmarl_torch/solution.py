@@ -21,16 +21,21 @@ import torch
 from torch import Tensor, nn
 
 from altmarl_torch.alternation import Decision, Update
-from altmarl_torch.errors import FileFormatError
+from altmarl_torch.belief import Belief, BeliefDispatcher
+from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.heuristics import RuleDispatcher
 from altmarl_torch.neural.policies import BatchPolicy, tabulate
 from altmarl_torch.neural.storage import pack_policy, unpack_policy
 from altmarl_torch.npz import read_npz, write_npz
 from altmarl_torch.policies import Dispatcher, Sight, TabularDispatcher, read_policy
-from altmarl_torch.simplex import CountSimplex
+from altmarl_torch.posterior import Prior
+from altmarl_torch.simplex import CountSimplex, round_to_counts
 from altmarl_torch.tables import as_integer, as_number, as_table, as_whole, refuse_first
 
-__all__ = ["Solution"]
+__all__ = ["Observation", "Solution"]
+
+Observation = Literal["surrogate", "posterior", "filter"]
+"""What the sample is taken for: the population, evidence about it, or one look of many (`observing`)."""
 
 FILE_FORMAT, FILE_VERSION = "altmarl-solution", 1
 LARGEST_TABLE = 25_000_000
@@ -39,7 +44,8 @@ LARGEST_TABLE = 25_000_000
 LARGEST_FILE = 120_000_000
 """Entries of pi_g up to which a file carries the table, as 0 and 1 in bytes (five zones: up to k = 101)."""
 
-RECORD = ("value", "eta", "eta_paper", "converged", "solver", "seed", "game_name", "interrupted")
+OPTIONAL = ("counts", "pi_g", "policy/", "network/", "alpha", "belief/")
+RECORD = ("value", "eta", "eta_paper", "converged", "solver", "seed", "game_name", "interrupted", "observation")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,6 +66,11 @@ class Solution:
         phase_seconds: wall seconds by phase.
         interrupted: whether the run was broken off.
         policy: the network's policy, of which pi_g is the table; None where the table is all there is.
+        observation: what the sample is taken for.
+        alpha: `[sg, sl]`, the prior of the posterior correction; None without it.
+        belief: how the dispatcher's memory begins and moves ("filter"); None where it has none.
+        reads: with a memory, the size of the sample for which pi_g was learned: pi_g is a table over its counts, and is
+            read at the belief.
     """
 
     k: int
@@ -76,6 +87,10 @@ class Solution:
     phase_seconds: dict[str, float]
     interrupted: bool = False
     policy: BatchPolicy | None = None
+    observation: Observation = "surrogate"
+    alpha: Tensor | None = None
+    belief: Belief | None = None
+    reads: int | None = None
 
     def __repr__(self) -> str:
         end = "converged" if self.converged else "interrupted" if self.interrupted else "not converged"
@@ -86,15 +101,23 @@ class Solution:
     @cached_property
     def simplex(self) -> CountSimplex:
         """The count vectors that index `pi_g`."""
-        return CountSimplex(self.k, len(self.pi_l), self.pi_l.device)
+        return CountSimplex(self.reads or self.k, len(self.pi_l), self.pi_l.device)
 
     def dispatcher(self, seed: int = 0) -> Dispatcher:
         """The deployable global agent: `reset(batch)`, then `act(s_g [batch], counts [batch, sl])`."""
-        if self.policy is None:
-            assert self.pi_g is not None
-            return TabularDispatcher(self.pi_g, self.simplex, seed)
         num_sl, num_sg, _ = self.pi_l.shape
-        return RuleDispatcher(self.policy, Sight(self.k, num_sg, num_sl, self.pi_l.device), seed)
+        sight = Sight(self.k, num_sg, num_sl, self.pi_l.device)
+        if self.belief is not None:
+            return BeliefDispatcher(self.belief, self._read, sight, seed)
+        if self.policy is not None:
+            return RuleDispatcher(self.policy, sight, seed)
+        assert self.pi_g is not None
+        return TabularDispatcher(self.pi_g, self.simplex, seed)
+
+    def _read(self, s_g: Tensor, frequencies: Tensor) -> Tensor:
+        """pi_g at a distribution `[b, sl]`: a network reads it as it is, a table at the nearest counts."""
+        k = self.reads or self.k
+        return self.law(s_g, round_to_counts(frequencies, k) if self.policy is None else frequencies * k)
 
     def law(self, s_g: Tensor, counts: Tensor) -> Tensor:
         """pi_g(. | s_g, h) as a `heuristics.Rule`: s_g `[...]` and counts `[..., sl]` to `[..., ag]`."""
@@ -109,11 +132,14 @@ class Solution:
         history = [
             dataclasses.asdict(update) | {"decision": update.decision.value, "seconds": 0.0} for update in self.history
         ]
+        sizes = {"k": self.k} | ({} if self.reads is None else {"reads": self.reads})
         entries: dict[str, Any] = {
             "pi_l": self.pi_l.cpu().numpy(),
-            "record": json.dumps(record | {"history": history, "k": self.k}),
+            "record": json.dumps(record | {"history": history} | sizes),
             **self._table_entries(),
             **({} if self.policy is None else pack_policy(self.policy)),
+            **({} if self.alpha is None else {"alpha": self.alpha.cpu().numpy()}),
+            **({} if self.belief is None else self.belief.pack()),
         }
         write_npz(path, FILE_FORMAT, FILE_VERSION, entries)
 
@@ -136,18 +162,19 @@ class Solution:
             FileNotFoundError: there is no such file.
             FileFormatError: the file is damaged, of another format or version, or its tables do not fit each other.
         """
-        arrays = read_npz(
-            path, FILE_FORMAT, FILE_VERSION, ("pi_l", "record"), ("counts", "pi_g", "policy/", "network/")
-        )
+        arrays = read_npz(path, FILE_FORMAT, FILE_VERSION, ("pi_l", "record"), OPTIONAL)
         try:
             record = json.loads(str(arrays["record"]))
             history = tuple(Update(**_fields(Update, line)) for line in record.pop("history"))
             pi_l = as_table("pi_l", arrays["pi_l"], "sl sg al", FileFormatError)
-            k, pi_g, policy = _read_global_policy(arrays, record, len(pi_l), network)
-            num_sg = _num_sg(pi_g, policy, len(pi_l))
+            k, reads = record.pop("k", None), record.pop("reads", None)
+            table_k, pi_g, policy = _read_global_policy(arrays, k if reads is None else reads, len(pi_l), network)
+            num_sg = _num_sg(pi_g, policy)
             pi_l = read_policy("pi_l", pi_l, "sl sg al", (len(pi_l), num_sg, pi_l.shape[-1]))
-            facts = _fields(cls, record)
-            return cls(k=k, pi_g=pi_g, pi_l=pi_l, history=history, phase_seconds={}, policy=policy, **facts)
+            facts = _fields(cls, record) | {"pi_g": pi_g, "pi_l": pi_l, "history": history, "policy": policy}
+            k = table_k if reads is None else as_integer("k", k, 1, math.inf, FileFormatError)
+            facts |= _read_observation(arrays, facts.get("observation"), reads, (num_sg, len(pi_l)))
+            return cls(k=k, phase_seconds={}, **facts)
         except FileFormatError as cause:
             raise FileFormatError(f"{path} holds no solution: {cause}") from cause
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
@@ -156,29 +183,56 @@ class Solution:
 
 def tabulate_within(policy: BatchPolicy, simplex: CountSimplex, entries: int) -> Tensor | None:
     """The table of a policy `[sg, N, ag]`, or None where it would have more entries."""
-    single = _no_agents(policy, simplex.num_sl, simplex.device).numel()
-    return tabulate(policy, simplex) if simplex.can_be_listed and simplex.size * single <= entries else None
+    small = simplex.can_be_listed and simplex.size * math.prod(policy.sizes) <= entries
+    return tabulate(policy, simplex) if small else None
 
 
-def _no_agents(policy: BatchPolicy, num_sl: int, device: torch.device) -> Tensor:
-    """What a policy answers to empty counts, `[1, sg, ag]`: its sizes."""
-    return policy.laws(torch.zeros(1, num_sl, dtype=torch.float32, device=device))
-
-
-def _num_sg(pi_g: Tensor | None, policy: BatchPolicy | None, num_sl: int) -> int:
-    """How many global states pi_g is for; the table and the policy agree."""
-    sizes = [] if pi_g is None else [len(pi_g)]
-    sizes += [] if policy is None else [_no_agents(policy, num_sl, torch.device("cpu")).shape[1]]
+def _num_sg(pi_g: Tensor | None, policy: BatchPolicy | None) -> int:
+    """How many global states pi_g is for; the table and the policy agree, on the actions as well."""
+    sizes = [] if pi_g is None else [(pi_g.shape[0], pi_g.shape[-1])]
+    sizes += [] if policy is None else [policy.sizes]
     if len(set(sizes)) > 1:
-        raise FileFormatError(f"pi_g is a table for {sizes[0]} global states, the network answers for {sizes[1]}")
-    return sizes[0]
+        raise FileFormatError(
+            f"pi_g is a table for {sizes[0][0]} global states and {sizes[0][1]} actions, the network answers for "
+            f"{sizes[1][0]} and {sizes[1][1]}"
+        )
+    return sizes[0][0]
+
+
+def _read_observation(
+    arrays: dict[str, np.ndarray[Any, Any]], observation: object, reads: object, sizes: tuple[int, int]
+) -> dict[str, Any]:
+    """The prior, or the memory with the k' that it reads; `sizes` are the numbers of global and local states."""
+    if (observation == "filter") != (reads is not None):
+        raise FileFormatError(f"observation {observation!r} does not go with reads = {reads!r}")
+    if observation == "posterior":
+        return {"alpha": _read_alpha(arrays, sizes)}
+    if observation != "filter":
+        return {}
+    belief = Belief.unpack(arrays)
+    if belief.moves.shape != (*sizes, sizes[1]) or belief.mean.shape != sizes[1:]:
+        raise FileFormatError(f"the belief is of {list(belief.moves.shape)} [sg, sl, sl'], pi_l of {list(sizes)}")
+    return {"belief": belief, "reads": as_integer("reads", reads, 1, math.inf, FileFormatError)}
+
+
+def _read_alpha(arrays: dict[str, np.ndarray[Any, Any]], sizes: tuple[int, int]) -> Tensor:
+    """The prior's table `[sg, sl]`."""
+    if "alpha" not in arrays:
+        raise FileFormatError("it lacks the entry alpha of a posterior")
+    try:
+        alpha = Prior(arrays["alpha"], 1).alpha  # type: ignore[arg-type]  # any array
+    except ArgumentError as cause:
+        raise FileFormatError(str(cause)) from cause
+    if alpha.shape != sizes:
+        raise FileFormatError(f"alpha has shape {list(alpha.shape)}; pi_l is of [sg, sl] = {list(sizes)}")
+    return alpha
 
 
 def _read_global_policy(
-    arrays: dict[str, np.ndarray[Any, Any]], record: dict[str, Any], num_sl: int, network: nn.Module | None
+    arrays: dict[str, np.ndarray[Any, Any]], k: Any, num_sl: int, network: nn.Module | None
 ) -> tuple[int, Tensor | None, BatchPolicy | None]:
     """k, pi_g as a table, pi_g as a policy: at least one of the two. Tables too large to be of use are left alone."""
-    k, policy, pi_g = record.pop("k", None), None, None
+    policy, pi_g = None, None
     if "policy/spec" in arrays:
         k = as_integer("k", k, 1, math.inf, FileFormatError)
         policy = unpack_policy(arrays, k, num_sl, network)

@@ -3,52 +3,48 @@
 It checks what it is given, picks the learners, and hands them to the one alternation loop.
 """
 
-import dataclasses
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-import numpy as np
-import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from altmarl_torch.alternation import (
     Acceptance,
-    Alternation,
-    Pair,
     PhaseProgress,
     Rules,
     Update,
-    alternate,
     automatic_eta,
 )
-from altmarl_torch.bellman import SurrogateCache
-from altmarl_torch.errors import ArgumentError
+from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.evaluation import Objective
 from altmarl_torch.game import Game
-from altmarl_torch.neural.evaluation import RolloutEvaluator
 from altmarl_torch.neural.fitting import Settings
-from altmarl_torch.neural.l_learn import Turns, network_turns, table_turns
-from altmarl_torch.neural.learners import Curve, Memory, NeuralGlobalLearner, NeuralLocalLearner
-from altmarl_torch.neural.networks import CountNetwork, LocalNetwork, check_network
-from altmarl_torch.neural.policies import BatchPolicy, UniformPolicy
-from altmarl_torch.pair_moves import PairPlan
+from altmarl_torch.neural.learners import Curve
+from altmarl_torch.neural.surrogate import LARGEST_K
+from altmarl_torch.observing import learn_posterior, memory_size, remember
 from altmarl_torch.parallel import one_thread
-from altmarl_torch.policies import uniform_global, uniform_local
-from altmarl_torch.simplex import CountSimplex
-from altmarl_torch.solution import LARGEST_TABLE, Solution, tabulate_within
+from altmarl_torch.players import Job, Solver, learn
+from altmarl_torch.solution import Observation, Solution
 from altmarl_torch.tables import as_device, as_integer, as_number, as_seed
-from altmarl_torch.tabular.learners import TabularEvaluator, TabularGlobalLearner, TabularLocalLearner
 from altmarl_torch.theory import eta_algorithm_3
 
-__all__ = ["LLearner", "Solver", "check_eta", "check_l_learner", "solve"]
+__all__ = [
+    "LLearner",
+    "Observation",
+    "Solver",
+    "check_eta",
+    "check_l_learner",
+    "check_observation",
+    "check_size",
+    "solve",
+]
 
 logger = logging.getLogger(__name__)
 
-Solver = Literal["tabular", "neural"]
 LLearner = Literal["auto", "dp", "neural"]
 Eta = float | Literal["auto", "paper"]
 ETA_WORDS = ("auto", "paper")
@@ -63,6 +59,8 @@ def solve(
     m: int | None = None,
     l_learner: LLearner = "auto",
     objective: Objective = "team",
+    observation: Observation = "surrogate",
+    alpha: ArrayLike | Tensor | None = None,
     eta: Eta = "auto",
     accept: Acceptance = "mean",
     steps: int = 10,
@@ -87,6 +85,10 @@ def solve(
         l_learner: "dp", the model-based one; "neural", the same with a network for pi_l, of the neural solver alone;
             "auto" is "dp".
         objective: what the local agents maximise: "team", the reward of the game, or "own", the paper's.
+        observation: what the sample is taken for: "surrogate", the paper's, is the population; "posterior" is evidence
+            about it; "filter" gives the dispatcher a memory, outside the paper's class Pi_g. (`docs/posterior.md`)
+        alpha: prior of "posterior": a table `[sl]` or `[sg, sl]`, or its sum, spread by the initial law's mean; None
+            leaves the choice to the n-agent system.
         eta: UPDATE's tolerance in units of value, or "auto", or "paper".
         accept: UPDATE's rule, "mean" or "all-states".
         steps: at most so many proposals of each player.
@@ -105,7 +107,7 @@ def solve(
 
     Raises:
         ArgumentError: an argument is outside its range, or the network does not fit the game.
-        SizeError: the simplex of k agents is too large to list (tabular).
+        SizeError: the simplex of k agents is too large to list (tabular), or float32 does not count to k (neural).
         LearningError: a network's training diverged.
     """
     _check_game(game)
@@ -114,101 +116,49 @@ def solve(
     _check_choice("l_learner", l_learner, get_args(LLearner))
     check_l_learner(solver, l_learner)
     _check_choice("objective", objective, get_args(Objective))
+    _check_choice("observation", observation, get_args(Observation))
+    check_observation(solver, observation, m)
+    if alpha is not None and observation != "posterior":
+        raise ArgumentError(f"alpha is the prior of observation='posterior'; it has no place in {observation!r}")
     _check_choice("accept", accept, get_args(Acceptance))
     check_eta(eta)
     game, seed = game.to(as_device(device)), as_seed(seed)
     m = m if m is None else as_integer("m", m, 1, 10**6, ArgumentError)
     rate = as_number("learning_rate", learning_rate, "(0, inf)", lambda x: 0 < x < math.inf, ArgumentError)
-    rules = _rules(game, k, eta, accept)
-    options = _Options(game, k, m, objective, accept, seed, progress)
-    run = partial(alternate, rules=rules, steps=steps, callback=callback)
-    pi_g: Tensor | None
-    if solver == "tabular":
-        result: Alternation[Any] = run(*_tabular_players(options))
-        pi_g, policy = result.pair.pi_g, None
-    else:
-        settings = Settings(draws=m or 1, learning_rate=rate, compile=compile)
-        result = run(*_neural_players(options, network, settings, l_learner == "neural", curve))
-        policy = result.pair.pi_g
-        pi_g = tabulate_within(policy, CountSimplex(k, game.num_sl, game.device), LARGEST_TABLE)
-    return Solution(
-        k=k,
-        pi_g=None if pi_g is None else pi_g.double(),
-        pi_l=result.pair.pi_l,
-        value=result.value.mean,
-        eta=result.history[-1].eta if result.history else rules.eta(result.value, result.value),
-        eta_paper=rules.eta_paper,
-        history=tuple(result.history),
-        converged=result.converged,
+    learned = memory_size(game, solver) if observation == "filter" else k
+    check_size(solver, learned)
+    job = Job(
+        game=game,
+        k=learned,
         solver=solver,
+        rules=_rules(game, learned, eta, accept),
+        m=m,
+        objective=objective,
+        accept=accept,
+        steps=steps,
         seed=seed,
-        game_name=game.name,
-        phase_seconds=result.seconds,
-        interrupted=result.interrupted,
-        policy=policy,
+        settings=Settings(draws=m or 1, learning_rate=rate, compile=compile),
+        network=network,
+        local_network=l_learner == "neural",
+        callback=callback,
+        progress=progress,
+        curve=curve,
     )
+    if observation == "posterior":
+        return learn_posterior(job, alpha)
+    return learn(job) if observation == "surrogate" else remember(learn(job), game, k)
 
 
-@dataclass(frozen=True)
-class _Options:
-    """What both kinds of players are made from."""
-
-    game: Game
-    k: int
-    m: int | None
-    objective: Objective
-    accept: Acceptance
-    seed: int
-    progress: PhaseProgress | None
+def check_observation(solver: Solver, observation: Observation, m: int | None) -> None:
+    """Raise an ArgumentError where the model of the sample does not go with the operator."""
+    if (solver, observation) == ("tabular", "posterior") and m is not None:
+        raise ArgumentError("observation='posterior' needs m=None with solver='tabular': its expectations are exact")
 
 
-def _tabular_players(
-    options: _Options,
-) -> tuple[tuple[TabularGlobalLearner, TabularLocalLearner], TabularEvaluator, Pair[Tensor]]:
-    """Learners, evaluator and start on tables over the counts of k agents."""
-    game, progress = options.game, options.progress
-    plan = PairPlan(CountSimplex(options.k, game.num_sl, game.device))
-    plan.simplex.require_listed()
-    generator = torch.Generator(game.device).manual_seed(options.seed)
-    surrogates = SurrogateCache(game, plan)
-    learners = (
-        TabularGlobalLearner(surrogates, options.m, generator, progress),
-        TabularLocalLearner(surrogates, options.objective, progress),
-    )
-    return (
-        learners,
-        TabularEvaluator(surrogates, progress),
-        Pair(uniform_global(game, plan.simplex), uniform_local(game)),
-    )
-
-
-def _neural_players(
-    options: _Options, network: nn.Module | None, settings: Settings, local_network: bool, curve: Curve | None
-) -> tuple[tuple[NeuralGlobalLearner, NeuralLocalLearner], RolloutEvaluator, Pair[BatchPolicy]]:
-    """Learners, evaluator and start on networks; each player and the evaluator draws from a generator of its own.
-
-    Under the own objective the local learner has a memory of its own: its values are of other rewards.
-    """
-    game, k = options.game, options.k
-    sizes = (game.num_sl, game.num_sg, game.num_ag)
-    *seeds, episodes = np.random.SeedSequence(options.seed).generate_state(5).tolist()
-    weights, local_weights, for_g, for_l = (torch.Generator(game.device).manual_seed(number) for number in seeds)
-    network = CountNetwork(*sizes, generator=weights) if network is None else network
-    check_network(network, *sizes, game.device)
-    memory = Memory(game, k, network, settings, curve=curve, progress=options.progress)
-    evaluator = RolloutEvaluator(game, k, options.accept, episodes)
-    turns: Turns = table_turns
-    if local_network:
-        turns = network_turns(LocalNetwork(game.num_sl, game.num_sg, game.num_al, generator=local_weights))
-    judged, values = evaluator, memory
-    if options.objective == "own":
-        own = game.replace(r_g=torch.zeros_like(game.r_g))
-        judged, values = RolloutEvaluator(own, k, "mean", episodes), dataclasses.replace(memory, game=own)
-    learners = (
-        NeuralGlobalLearner(memory, for_g),
-        NeuralLocalLearner(values, judged, turns, for_l, options.objective == "team"),
-    )
-    return learners, evaluator, Pair(UniformPolicy(game.num_sg, game.num_ag), uniform_local(game))
+def check_size(solver: Solver, k: int) -> None:
+    """Raise a SizeError where networks cannot count to k."""
+    if solver == "neural" and k > LARGEST_K:
+        raise SizeError(f"k = {k:,}: networks see counts in float32, exact up to {LARGEST_K:,}; use a smaller k")
 
 
 def check_l_learner(solver: Solver, l_learner: LLearner) -> None:

@@ -190,6 +190,7 @@ def _learn(config: TrainConfig, game: Game, folder: RunFolder, tracker: Tracker,
         device=config.device,
         learning_rate=config.learning_rate,
         compile=config.compile,
+        observation=config.observation,
         callback=_recorder(folder, tracker, console),
         progress=console.progress,
         curve=tracker.curve,
@@ -211,7 +212,12 @@ def _certify(
     config: TrainConfig, game: Game, solution: Solution, folder: RunFolder, tracker: Tracker, console: Console
 ) -> Certificate | None:
     """Certify what the configuration asks for, and write it down; None if that is nothing."""
-    parts = {"always": PARTS, "never": (), "auto": affordable_parts(game, solution)}[config.certify]
+    if config.certify == "never":
+        return None
+    if solution.observation != "surrogate":
+        console.result("not certified: certificates are of the paper's surrogate, and this pair was learned on another")
+        return None
+    parts = PARTS if config.certify == "always" else affordable_parts(game, solution)
     if not parts:
         return None
     try:

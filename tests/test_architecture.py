@@ -23,9 +23,9 @@ ORDER = [
     # the game
     "initial", "game", "games.warehouse", "games.toys", "games.random", "games",
     # counts and the law of the next counts
-    "simplex", "pair_moves", "population", "kernels",
+    "simplex", "pair_moves", "population", "kernels", "posterior",
     # policies and their simulation
-    "policies", "heuristics", "rollout",
+    "policies", "heuristics", "belief", "rollout",
     # operators, values, bounds
     "fixed_point", "bellman", "evaluation",
     "theory.arguments", "theory.schedules", "theory.gaps", "theory.sizes", "theory.noise", "theory.complexity",
@@ -40,7 +40,7 @@ ORDER = [
     "alternation", "tabular.learners", "tabular",
     "neural.networks", "neural.surrogate", "neural.policies", "neural.storage", "neural.fitting", "neural.evaluation",
     "neural.l_learn", "neural.learners", "neural",
-    "solution", "solver",
+    "solution", "players", "observing", "solver",
     # the sampled operator measured against the exact one
     "noise",
     # the library's door, and the command line behind it

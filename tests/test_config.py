@@ -32,6 +32,8 @@ def test_no_flags_give_the_defaults():
         ("--l-learner", "dp", "l_learner", "dp"),
         ("--l-learner", "neural", "l_learner", "neural"),
         ("--objective", "own", "objective", "own"),
+        ("--observation", "posterior", "observation", "posterior"),
+        ("--observation", "filter", "observation", "filter"),
         ("--m", "30", "m", 30),
         ("--eta", "paper", "eta", "paper"),
         ("--eta", "0.25", "eta", 0.25),
@@ -99,6 +101,7 @@ def test_a_configuration_survives_the_round_trip_through_its_record():
         ("learning_rate", float("nan"), r"learning_rate must be a number in \(0, inf\)"),
         ("learning_rate", float("inf"), r"learning_rate must be a number in \(0, inf\)"),
         ("learning_rate", "fast", r"learning_rate must be a number in \(0, inf\)"),
+        ("observation", "dream", "observation must be one of surrogate, posterior, filter; not 'dream'"),
         ("compile", 1, "compile must be true or false, not 1"),
         ("quiet", "yes", "quiet must be true or false, not 'yes'"),
         ("runs_dir", None, "runs_dir must be text, not None"),
@@ -120,6 +123,23 @@ def test_counts_too_many_to_list_are_refused_for_tables_alone():
     assert TrainConfig(**fields, solver="neural").build_game().n == 1000
     with pytest.raises(SizeError, match="count vectors"):
         TrainConfig(**fields, solver="tabular").build_game()
+
+
+def test_networks_count_in_float32():
+    fields = {"game": "steer", "n": 2**25, "k": 2**24 + 1, "episodes": 2, "horizon": 2}
+    with pytest.raises(SizeError, match="networks see counts in float32"):
+        TrainConfig(**fields).build_game()
+
+
+def test_a_memory_asks_nothing_of_the_size_of_a_sample():
+    fields = {"game": "warehouse", "k": 900, "episodes": 2, "horizon": 2, "observation": "filter"}
+    assert TrainConfig(**fields, solver="tabular").build_game().n == 1000
+
+
+def test_the_corrected_operator_has_no_frozen_draws():
+    with pytest.raises(ArgumentError, match="observation='posterior' needs m=None with solver='tabular'"):
+        TrainConfig(solver="tabular", observation="posterior", m=30)
+    assert TrainConfig(observation="posterior", m=30).m == 30
 
 
 def test_an_unknown_key_of_a_record_is_named():

@@ -3,8 +3,8 @@ r"""What sampling costs: Lipschitz constants, the deviation of a sample from its
 **Two samplings.**  The global agent sees k of n agents; G-LEARN draws m next states for each Bellman update.
 
 Of k among n.  Theorem B.18 says that Q_k changes by at most L TV(F, F') when the histogram it reads changes from F to
-F', with L = 2 |r_l| sum_{t<T} gamma^t (true for one k; printed, and false, for two different ones), and Theorem B.26 that no frequency in the sample deviates by eps or more from
-that in the population, but for a chance of
+F', with L = 2 |r_l| sum_{t<T} gamma^t (true for one k; printed, and false, for two different ones), and Theorem B.26
+that no frequency in the sample deviates by eps or more from that in the population, but for a chance of
 
     2 |S_l| exp( -2 k n eps^2 / (n-k+1) ).
 

@@ -1,0 +1,154 @@
+"""One run of the alternation: from a job to players, to the pair they settle on.
+
+A `Job` is everything that one run needs, checked. `learn` makes the learners and their evaluator, tabular or neural,
+lets the one loop run (`alternation`), and packs what comes out as a `Solution`. Each player and the evaluator draws
+from a generator of its own.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from altmarl_torch.alternation import (
+    Acceptance,
+    Alternation,
+    Evaluator,
+    Learner,
+    Pair,
+    PhaseProgress,
+    Rules,
+    Update,
+    alternate,
+)
+from altmarl_torch.bellman import SurrogateCache
+from altmarl_torch.evaluation import Objective
+from altmarl_torch.game import Game
+from altmarl_torch.neural.evaluation import RolloutEvaluator
+from altmarl_torch.neural.fitting import Settings
+from altmarl_torch.neural.l_learn import Turns, network_turns, table_turns
+from altmarl_torch.neural.learners import Curve, Memory, NeuralGlobalLearner, NeuralLocalLearner
+from altmarl_torch.neural.networks import CountNetwork, LocalNetwork, check_network
+from altmarl_torch.neural.policies import BatchPolicy, UniformPolicy
+from altmarl_torch.pair_moves import PairPlan
+from altmarl_torch.policies import uniform_global, uniform_local
+from altmarl_torch.posterior import Prior
+from altmarl_torch.simplex import CountSimplex
+from altmarl_torch.solution import LARGEST_TABLE, Solution, tabulate_within
+from altmarl_torch.tabular.learners import TabularEvaluator, TabularGlobalLearner, TabularLocalLearner
+
+__all__ = ["Job", "Solver", "learn"]
+
+Solver = Literal["tabular", "neural"]
+
+
+Players = tuple[tuple[Learner[Any], Learner[Any]], Evaluator[Any], Pair[Any]]
+"""Both learners, the global one first, their evaluator, and the pair that they start from."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: the arguments of `solve`, checked."""
+
+    game: Game
+    k: int
+    solver: Solver
+    rules: Rules
+    m: int | None
+    objective: Objective
+    accept: Acceptance
+    steps: int
+    seed: int
+    settings: Settings
+    network: nn.Module | None
+    local_network: bool
+    callback: Callable[[Update], None] | None
+    progress: PhaseProgress | None
+    curve: Curve | None
+    prior: Prior | None = None  # of the posterior correction
+    start: Pair[Any] | None = None  # where the alternation begins; None: uniform policies
+    only_global: bool = False  # whether pi_l stays as it is
+
+
+def learn(job: Job) -> Solution:
+    """Run the alternation of a job."""
+    learners, evaluator, start = _tabular_players(job) if job.solver == "tabular" else _neural_players(job)
+    turns: Any = learners[:1] if job.only_global else learners
+    result: Alternation[Any] = alternate(turns, evaluator, start, job.rules, steps=job.steps, callback=job.callback)
+    policy = None if job.solver == "tabular" else result.pair.pi_g
+    pi_g = result.pair.pi_g if policy is None else _tabulated(policy, job)
+    return Solution(
+        k=job.k,
+        pi_g=pi_g,
+        pi_l=result.pair.pi_l,
+        value=result.value.mean,
+        eta=result.history[-1].eta if result.history else job.rules.eta(result.value, result.value),
+        eta_paper=job.rules.eta_paper,
+        history=tuple(result.history),
+        converged=result.converged,
+        solver=job.solver,
+        seed=job.seed,
+        game_name=job.game.name,
+        phase_seconds=result.seconds,
+        interrupted=result.interrupted,
+        policy=policy,
+    )
+
+
+def _tabulated(policy: BatchPolicy, job: Job) -> Tensor | None:
+    table = tabulate_within(policy, CountSimplex(job.k, job.game.num_sl, job.game.device), LARGEST_TABLE)
+    return None if table is None else table.double()
+
+
+def _tabular_players(
+    job: Job,
+) -> Players:
+    """Learners, evaluator and start on tables over the counts of k agents."""
+    game, progress = job.game, job.progress
+    plan = PairPlan(CountSimplex(job.k, game.num_sl, game.device))
+    plan.simplex.require_listed()
+    generator = torch.Generator(game.device).manual_seed(job.seed)
+    surrogates = SurrogateCache(game, plan, job.prior)
+    learners = (
+        TabularGlobalLearner(surrogates, job.m, generator, progress),
+        TabularLocalLearner(surrogates, job.objective, progress),
+    )
+    return (
+        learners,
+        TabularEvaluator(surrogates, progress),
+        job.start or Pair(uniform_global(game, plan.simplex), uniform_local(game)),
+    )
+
+
+def _neural_players(
+    job: Job,
+) -> Players:
+    """Learners, evaluator and start on networks.
+
+    Under the own objective the local learner has a memory of its own: its values are of other rewards.
+    """
+    game, k = job.game, job.k
+    sizes = (game.num_sl, game.num_sg, game.num_ag)
+    *seeds, episodes = np.random.SeedSequence(job.seed).generate_state(5).tolist()
+    weights, local_weights, for_g, for_l = (torch.Generator(game.device).manual_seed(number) for number in seeds)
+    network = CountNetwork(*sizes, generator=weights) if job.network is None else job.network
+    check_network(network, *sizes, game.device)
+    memory = Memory(game, k, network, job.settings, job.prior, curve=job.curve, progress=job.progress)
+    evaluator = RolloutEvaluator(game, k, job.accept, episodes, job.prior)
+    turns: Turns = table_turns
+    if job.local_network:
+        turns = network_turns(LocalNetwork(game.num_sl, game.num_sg, game.num_al, generator=local_weights))
+    judged, values = evaluator, memory
+    if job.objective == "own":
+        own = game.replace(r_g=torch.zeros_like(game.r_g))
+        judged, values = RolloutEvaluator(own, k, "mean", episodes, job.prior), dataclasses.replace(memory, game=own)
+    learners = (
+        NeuralGlobalLearner(memory, for_g),
+        NeuralLocalLearner(values, judged, turns, for_l, job.objective == "team"),
+    )
+    start = job.start or Pair(UniformPolicy(game.num_sg, game.num_ag), uniform_local(game))
+    return learners, evaluator, start
