@@ -127,7 +127,7 @@ def outcome_text(solution: Solution, phase_seconds: Mapping[str, float], wall_se
     phases = ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in phase_seconds.items())
     facts = {
         "alternation": f"{ended} after {len(solution.history)} proposals",
-        "value": f"{solution.value:.3f} on the surrogate of {solution.k:,} agents, mean over the initial law",
+        "value": f"{solution.value:.3f} on the surrogate of {solution.sample_size:,} agents, mean over the initial law",
         "tolerance": f"eta {solution.eta:.4g} (the paper's formula gives {solution.eta_paper:,.4g})",
         "seconds": f"{wall_seconds:.2f} ({phases})",
     }

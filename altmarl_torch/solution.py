@@ -98,10 +98,15 @@ class Solution:
             f"Solution({self.game_name!r}, k={self.k}: value {self.value:.6g} after {len(self.history)} updates, {end})"
         )
 
+    @property
+    def sample_size(self) -> int:
+        """How many agents pi_g was learned for: k, or with a memory the k' that it reads."""
+        return self.reads or self.k
+
     @cached_property
     def simplex(self) -> CountSimplex:
         """The count vectors that index `pi_g`."""
-        return CountSimplex(self.reads or self.k, len(self.pi_l), self.pi_l.device)
+        return CountSimplex(self.sample_size, len(self.pi_l), self.pi_l.device)
 
     def dispatcher(self, seed: int = 0) -> Dispatcher:
         """The deployable global agent: `reset(batch)`, then `act(s_g [batch], counts [batch, sl])`."""
@@ -116,7 +121,7 @@ class Solution:
 
     def _read(self, s_g: Tensor, frequencies: Tensor) -> Tensor:
         """pi_g at a distribution `[b, sl]`: a network reads it as it is, a table at the nearest counts."""
-        k = self.reads or self.k
+        k = self.sample_size
         return self.law(s_g, round_to_counts(frequencies, k) if self.policy is None else frequencies * k)
 
     def law(self, s_g: Tensor, counts: Tensor) -> Tensor:
