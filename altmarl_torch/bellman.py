@@ -33,7 +33,7 @@ from altmarl_torch.game import Game
 from altmarl_torch.kernels import Kernel, SampledCountKernel, make_kernels
 from altmarl_torch.pair_moves import MANY_COUNTS, PairPlan
 from altmarl_torch.parallel import one_thread, run
-from altmarl_torch.posterior import PosteriorKernel, Prior, ResamplingKernel
+from altmarl_torch.posterior import PosteriorKernel, Prior
 from altmarl_torch.simplex import CountSimplex, list_tuples, tuples_to_counts
 
 __all__ = [
@@ -66,8 +66,7 @@ class Surrogate:
     r_l_pi: Tensor  # [sl, sg] an agent's expected reward (Eq. 6)
     kernels: tuple[Kernel, ...]  # law of the next counts under each s_g
     local_reward: Tensor  # [sg, N] sum_z mean_z r_l_pi(z, s_g), the mean that of `frequencies`
-    resampling: tuple[ResamplingKernel, ...] | None = None  # of the posterior correction (`posterior`); None: R = 1
-    prior: Prior | None = None
+    prior: Prior | None = None  # of the posterior correction (`posterior`); None: the k agents are the population
 
     @classmethod
     def build(cls, game: Game, pi_l: Tensor, plan: PairPlan, prior: Prior | None = None) -> "Surrogate":
@@ -76,17 +75,22 @@ class Surrogate:
 
     @classmethod
     def from_tables(
-        cls, game: Game, P_l_pi: Tensor, r_l_pi: Tensor, plan: PairPlan, prior: Prior | None = None
+        cls,
+        game: Game,
+        P_l_pi: Tensor,
+        r_l_pi: Tensor,
+        plan: PairPlan,
+        prior: Prior | None = None,
+        moves: tuple[Kernel, ...] | None = None,
     ) -> "Surrogate":
-        """Form the surrogate from the induced tables of Eq. 5 and 6."""
-        moves = make_kernels(P_l_pi, plan)
+        """Form the surrogate from the induced tables of Eq. 5 and 6, with `make_kernels` for its moves by default."""
+        moves = make_kernels(P_l_pi, plan) if moves is None else moves
         if prior is None:
             local_reward = einsum(plan.simplex.frequencies, r_l_pi, "h l, l g -> g h")
             return cls(game, plan, P_l_pi, r_l_pi, moves, local_reward)
-        resampling = tuple(ResamplingKernel(plan.simplex, alpha, prior.n) for alpha in prior.alpha)
-        kernels = tuple(map(PosteriorKernel, resampling, moves))
+        kernels = tuple(map(PosteriorKernel, prior.kernels(plan.simplex), moves))
         local_reward = einsum(prior.mean(plan.simplex.counts, plan.simplex.k), r_l_pi, "g h l, l g -> g h")
-        return cls(game, plan, P_l_pi, r_l_pi, kernels, local_reward, resampling, prior)
+        return cls(game, plan, P_l_pi, r_l_pi, kernels, local_reward, prior)
 
     def occupation(self, law: Tensor) -> Tensor:
         """How many of all agents are in z while s_g, for a law `[sg, N]`, as shares: `[sl, sg]`, in its type."""
@@ -96,7 +100,7 @@ class Surrogate:
 
     def movers(self, sg: int, law: Tensor) -> Tensor:
         """The law of the counts that move, `[N, ...]`, where those that are seen under sg have the given law."""
-        return law if self.resampling is None else self.resampling[sg].push(law)
+        return law if self.prior is None else self.prior.kernels(self.simplex)[sg].push(law)
 
     @property
     def simplex(self) -> CountSimplex:

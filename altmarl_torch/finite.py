@@ -39,7 +39,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Protocol, runtime_checkable
 
-from einops import einsum, rearrange
+from einops import rearrange
 from torch import Tensor
 
 from altmarl_torch.bellman import Surrogate, policy_backup
@@ -186,9 +186,8 @@ def exact_surrogate(game: Game, pi_l: Tensor, plan: PairPlan) -> Surrogate:
         KernelError: some s_g has no exact kernel.
     """
     P_l_pi, r_l_pi = game.induced(pi_l)
-    kernels = tuple(CountKernel(P_l_pi[:, sg], plan.simplex.k, plan=plan) for sg in range(game.num_sg))
-    local_reward = einsum(plan.simplex.frequencies, r_l_pi, "h l, l g -> g h")
-    return Surrogate(game, plan, P_l_pi, r_l_pi, kernels, local_reward)
+    moves = tuple(CountKernel(P_l_pi[:, sg], plan.simplex.k, plan=plan) for sg in range(game.num_sg))
+    return Surrogate.from_tables(game, P_l_pi, r_l_pi, plan, moves=moves)
 
 
 def paired_difference(

@@ -99,11 +99,12 @@ def learn_posterior(job: Job, alpha: ArrayLike | Tensor | None) -> Solution:
     try:
         if not found[-1].interrupted:
             _add_candidates(responding, found, fits=alpha is None)
-        best = max(found, key=lambda solution: _return(job, solution)) if len(found) > 1 else found[0]
+        returns = {solution: _return(job, solution) for solution in found}
+        best = max(found, key=lambda solution: returns[solution])
         last = best if found[-1].interrupted else _alternated(job, best)
     except KeyboardInterrupt:
         return dataclasses.replace(found[0], interrupted=True)
-    chosen = max(best, last, key=lambda solution: _return(job, solution)) if last is not best else best
+    chosen = last if last is not best and _return(job, last) > returns[best] else best
     _tell(job, chosen.history)
     seconds = _total([many.phase_seconds, last.phase_seconds, *(solution.phase_seconds for solution in found)])
     interrupted = found[-1].interrupted or last.interrupted

@@ -45,7 +45,6 @@ __all__ = ["Job", "Solver", "learn"]
 
 Solver = Literal["tabular", "neural"]
 
-
 Players = tuple[tuple[Learner[Any], Learner[Any]], Evaluator[Any], Pair[Any]]
 """Both learners, the global one first, their evaluator, and the pair that they start from."""
 
@@ -104,9 +103,7 @@ def _tabulated(policy: BatchPolicy, job: Job) -> Tensor | None:
     return None if table is None else table.double()
 
 
-def _tabular_players(
-    job: Job,
-) -> Players:
+def _tabular_players(job: Job) -> Players:
     """Learners, evaluator and start on tables over the counts of k agents."""
     game, progress = job.game, job.progress
     plan = PairPlan(CountSimplex(job.k, game.num_sl, game.device))
@@ -124,9 +121,7 @@ def _tabular_players(
     )
 
 
-def _neural_players(
-    job: Job,
-) -> Players:
+def _neural_players(job: Job) -> Players:
     """Learners, evaluator and start on networks.
 
     Under the own objective the local learner has a memory of its own: its values are of other rewards.

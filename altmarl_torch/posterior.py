@@ -42,7 +42,7 @@ References: Karlin and McGregor, *Linear growth models with many types and multi
 Diaconis, Khare and Saloff-Coste, *Gibbs sampling, exponential families and orthogonal polynomials* (2008).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -80,6 +80,7 @@ class Prior:
 
     alpha: Tensor
     n: int
+    _kernels: dict[int, tuple["ResamplingKernel", ...]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         alpha = as_table("alpha", self.alpha, "sg sl", ArgumentError)
@@ -93,6 +94,14 @@ class Prior:
         h = counts.to(torch.float64)
         after = rearrange(self.alpha, "g l -> g 1 l") + h
         return (h + (self.n - k) * after / after.sum(-1, keepdim=True)) / self.n
+
+    def kernels(self, simplex: CountSimplex) -> tuple["ResamplingKernel", ...]:
+        """R under each s_g, for counts of `simplex`: made once, since every pi_l needs the same."""
+        if simplex.k not in self._kernels:
+            distinct, which = torch.unique(self.alpha, dim=0, return_inverse=True)
+            made = [ResamplingKernel(simplex, row, self.n) for row in distinct]
+            self._kernels[simplex.k] = tuple(made[index] for index in which.tolist())
+        return self._kernels[simplex.k]
 
     def resample(self, s_g: Tensor, counts: Tensor, k: int, generator: torch.Generator) -> Tensor:
         """Another k of the n agents, given s_g `[b]` and the counts `[b, sl]` of k: `[b, sl]`, of the same type."""

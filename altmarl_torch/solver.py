@@ -12,19 +12,13 @@ from typing import Literal, get_args
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from altmarl_torch.alternation import (
-    Acceptance,
-    PhaseProgress,
-    Rules,
-    Update,
-    automatic_eta,
-)
-from altmarl_torch.errors import ArgumentError, SizeError
+from altmarl_torch.alternation import Acceptance, PhaseProgress, Rules, Update, automatic_eta
+from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation import Objective
 from altmarl_torch.game import Game
 from altmarl_torch.neural.fitting import Settings
 from altmarl_torch.neural.learners import Curve
-from altmarl_torch.neural.surrogate import LARGEST_K
+from altmarl_torch.neural.surrogate import check_count
 from altmarl_torch.observing import learn_posterior, memory_size, remember
 from altmarl_torch.parallel import one_thread
 from altmarl_torch.players import Job, Solver, learn
@@ -157,8 +151,8 @@ def check_observation(solver: Solver, observation: Observation, m: int | None) -
 
 def check_size(solver: Solver, k: int) -> None:
     """Raise a SizeError where networks cannot count to k."""
-    if solver == "neural" and k > LARGEST_K:
-        raise SizeError(f"k = {k:,}: networks see counts in float32, exact up to {LARGEST_K:,}; use a smaller k")
+    if solver == "neural":
+        check_count(k)
 
 
 def check_l_learner(solver: Solver, l_learner: LLearner) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from count_networks import Own, same
+from edge_games import DEGENERATE
 from neural_oracles import cut_short, exact_mean, seeded, small_batches
 from torch import nn
 
@@ -396,18 +397,7 @@ def test_progress_and_curves_are_told(hasty):
         assert all(math.isfinite(number) for number in numbers.values())
 
 
-@pytest.mark.parametrize(
-    "game",
-    [
-        random_game(num_sg=1, num_sl=1, num_ag=1, num_al=1, seed=0),
-        random_game(num_sg=2, num_sl=1, num_ag=3, num_al=2, seed=1),
-        random_game(gamma=0.0, seed=2),
-        random_game(gamma=0.999999, seed=3),
-        random_game(seed=4).replace(r_g=torch.zeros(3, 3), r_l=torch.zeros(3, 3, 2)),
-        random_game(seed=5, n=1),
-    ],
-    ids=["one-of-each", "one-local-state", "gamma-0", "gamma-near-1", "no-rewards", "one-agent"],
-)
+@pytest.mark.parametrize("game", DEGENERATE.values(), ids=DEGENERATE)
 def test_degenerate_games_are_solved(hasty, game):
     solution = neural(game, 1)
     assert abs(solution.value) <= game.v_max * 1.001 + 1e-9

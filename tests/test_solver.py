@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+from edge_games import DEGENERATE
 from oracles import global_best_response, joint_value, uniform_mean
 
 import altmarl_torch as am
@@ -247,18 +248,7 @@ def test_the_thread_count_is_left_as_it_was():
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize(
-    "game",
-    [
-        random_game(num_sg=1, num_sl=1, num_ag=1, num_al=1, seed=0),
-        random_game(num_sg=2, num_sl=1, num_ag=3, num_al=2, seed=1),
-        random_game(gamma=0.0, seed=2),
-        random_game(gamma=0.999999, seed=3),
-        random_game(seed=4).replace(r_g=torch.zeros(3, 3), r_l=torch.zeros(3, 3, 2)),
-        random_game(seed=5, n=1),
-    ],
-    ids=["one-of-each", "one-local-state", "gamma-0", "gamma-near-1", "no-rewards", "one-agent"],
-)
+@pytest.mark.parametrize("game", DEGENERATE.values(), ids=DEGENERATE)
 def test_degenerate_games_are_solved(game):
     solution = am.solve(game, 1)
     assert solution.converged

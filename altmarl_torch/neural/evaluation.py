@@ -98,12 +98,12 @@ class RolloutEvaluator:
             reward, s_g, counts = surrogate.step(s_g, counts, a_g, moves, global_moves)
             returns += self.game.gamma**t * reward
             means.append(reward.double().mean())
-        last, before = _last_halves(torch.stack(means))
+        last, before = _last_quarters(torch.stack(means))
         tail = self.game.gamma**self.horizon / (1 - self.game.gamma)
         return returns + tail * last, tail * (last - before)
 
 
-def _last_halves(means: Tensor) -> tuple[Tensor, Tensor]:
+def _last_quarters(means: Tensor) -> tuple[Tensor, Tensor]:
     """The mean of the last quarter of the steps, and of the quarter before."""
     quarter = max(1, len(means) // 4)
     return means[-quarter:].mean(), means[-2 * quarter :][:quarter].mean()

@@ -25,7 +25,7 @@ is annealed to zero along a cosine, for half as many steps again, which averages
 `max_steps` ends a fit that still gains.
 
 **Where.** The pairs are those that the current policy meets in the k-agent game, some actions taken at random, mixed
-with counts from all over the simplex under every global state (`draw_pairs`); they are drawn anew from time to time.
+with counts from all over the simplex under every global state (`_draw_pairs`); they are drawn anew from time to time.
 """
 
 import copy
@@ -163,9 +163,10 @@ def _seeded(generator: torch.Generator) -> Iterator[None]:
     Outside it, that state is as it was.
     """
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    with torch.random.fork_rng(devices=[generator.device] if generator.device.type == "cuda" else []):
+    devices = [generator.device] if generator.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
         torch.default_generator.manual_seed(seed)
-        if generator.device.type == "cuda":
+        if devices:
             torch.cuda.manual_seed(seed)
         yield
 

@@ -1,16 +1,16 @@
 r"""L-LEARN without tables: the derivative of the value in pi_l, sampled.
 
-The mathematics is that of the model-based learner over tables. Single one agent out, in state z, with companions h -
-e_z that move by P_l_pi. With V the value of the pair on the k-agent game and h'' where the companions go, its action a
-gains over pi_l
+The mathematics is that of the model-based learner over tables. Single one agent out, in state z, with companions
+h - e_z that move by P_l_pi. With V the value of the pair on the k-agent game and h'' where the companions go, its
+action a is worth
 
-    A(z, a | s_g, h) = sum_a' (1{a' = a} - pi_l(a' | z, s_g)) ( r_l(z, s_g, a') + gamma k sum_y P_l(y | z, s_g, a') E
-    V(s_g', h'' + e_y) ),
+    q(z, a | s_g, h) = r_l(z, s_g, a) + gamma k sum_y P_l(y | z, s_g, a) E V(s_g', h'' + e_y),
 
-in units of the whole population's reward. Its mean over the discounted occupancy of (s_g, h), the agent drawn at random
-among the k, is the policy gradient. Here occupancy and companions are *drawn*, and V is a network's (`fitting.fit`
-under the fixed pi_g). One draw of h'' serves all landing places y, so the differences between actions, O(1/k) of V, do
-not drown in the noise of V; and every mean carries a standard error, so that pi_l turns only where the gain is sure.
+and gains A = q(z, a | s_g, h) - sum_a' pi_l(a' | z, s_g) q(z, a' | s_g, h) over pi_l, in units of the whole
+population's reward. Its mean over the discounted occupancy of (s_g, h), the agent drawn at random among the k, is the
+policy gradient. Here occupancy and companions are *drawn*, and V is a network's (`fitting.fit` under the fixed pi_g).
+One draw of h'' serves all landing places y, so the differences between actions, O(1/k) of V, do not drown in the noise
+of V; and every mean carries a standard error, so that pi_l turns only where the gain is sure.
 
 **The search.** Turn pi_l to the best action in every (z, s_g) whose gain is positive by two standard errors; where
 paired episodes do not confirm a higher value, try the half of the turns that promise most, and so on. Refit V, and
@@ -133,8 +133,8 @@ def _landing_values(
 def _visits(surrogate: BatchSurrogate, policy: BatchPolicy, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Pairs (s_g, h) from the discounted occupancy: `[VISITS]` and `[VISITS, sl]`.
 
-    The age of a pair is geometric; it is cut at the age that all but e^-3 of the occupancy is younger than, so that
-    one set of short episodes serves all draws.
+    The age of a pair is geometric; it is cut at the age that all but e^-3 of the occupancy is younger than, and at
+    1,000 steps, so that one set of short episodes serves all draws.
     """
     gamma, device = surrogate.game.gamma, surrogate.game.device
     longest = min(1000, max(1, round(3 / (1 - gamma))))

@@ -113,7 +113,6 @@ class NeuralGlobalLearner:
             "g_learn/residual": found.residual,
             "g_learn/noise": found.noise,
             "g_learn/greedy_changes": found.greedy_changes,
-            "g_learn/offset": found.offset,
         }
         return Proposal(proposed, None, None, found.steps, details)
 

@@ -33,10 +33,10 @@ from altmarl_torch.population import CountMover, split, split_shares
 from altmarl_torch.posterior import Prior
 from altmarl_torch.simplex import CountSimplex
 
-__all__ = ["LARGEST_K", "BatchSurrogate", "Values", "centred", "table_values"]
+__all__ = ["BatchSurrogate", "Values", "centred", "check_count", "table_values"]
 
-LARGEST_K = 2**24
-LARGEST_VALUE = 1e15
+LARGEST_K, LARGEST_VALUE = 2**24, 1e15
+"""How far float32 counts one by one; values whose squares it holds with room to spare."""
 
 Values = Callable[[Tensor], Tensor]
 """V(., h) for every global state: counts `[b, sl]` to `[b, sg]`."""
@@ -71,8 +71,7 @@ class BatchSurrogate:
     @classmethod
     def build(cls, game: Game, pi_l: Tensor, k: int, prior: Prior | None = None) -> "BatchSurrogate":
         """Form the surrogate of k agents under `pi_l [sl, sg, al]`; SizeError where float32 cannot count to k."""
-        if k > LARGEST_K:
-            raise SizeError(f"k = {k:,}: networks see counts in float32, exact up to {LARGEST_K:,}; use a smaller k")
+        check_count(k)
         P_l_pi, r_l_pi = game.induced(pi_l)
         mover = CountMover(rearrange(P_l_pi, "l g L -> g l L"), k)
         r_l_pi = rearrange(r_l_pi, "l g -> g l").float().contiguous()
@@ -135,6 +134,12 @@ class BatchSurrogate:
         """Counts of k independent agents, Multinomial(k, mu) for each row of mu `[b, sl]`."""
         everyone = torch.full((len(mu), 1), float(self.k), dtype=torch.float64, device=mu.device)
         return split(everyone, split_shares(mu).unsqueeze(1), generator).float()
+
+
+def check_count(k: int) -> None:
+    """Raise a SizeError where float32 cannot count to k."""
+    if k > LARGEST_K:
+        raise SizeError(f"k = {k:,}: networks see counts in float32, exact up to {LARGEST_K:,}; use a smaller k")
 
 
 def centred(game: Game) -> tuple[Game, float]:
