@@ -37,7 +37,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-__all__ = ["CountMover", "count_labels", "distinct_labels", "split", "split_shares"]
+__all__ = ["CountMover", "count_labels", "deal", "distinct_labels", "split", "split_shares"]
 
 
 def split_shares(law: Tensor) -> Tensor:
@@ -56,13 +56,18 @@ def split(counts: Tensor, shares: Tensor, generator: torch.Generator) -> Tensor:
     ``shares`` come from :func:`split_shares` of the laws P[u, .]. The last destination takes whoever is left, so the
     total is kept to the last agent.
     """
+    return deal(counts, shares, generator).sum(-2)
+
+
+def deal(counts: Tensor, shares: Tensor, generator: torch.Generator) -> Tensor:
+    """Deal counts [...] over d destinations by shares [..., d]: Multinomial(counts, .), as [..., d]."""
     left, arrived = counts, []
     for j in range(shares.shape[-1] - 1):
         # torch counts geometric waiting times; a uniform draw of exactly 1 waits for nothing and can overshoot by one
         moved = torch.binomial(left, shares[..., j].contiguous(), generator=generator).minimum(left)
-        arrived.append(moved.sum(-1))
+        arrived.append(moved)
         left = left - moved
-    return torch.stack([*arrived, left.sum(-1)], dim=-1)
+    return torch.stack([*arrived, left], dim=-1)
 
 
 ONE_BY_ONE, AT_ONCE = 256, 2**22

@@ -155,6 +155,20 @@ class TestHandWorked:
             assert getattr(theory, name)(game, 2, delta=0.05) == pytest.approx(expected)
         assert theory.samples_corollary_e5(game, 2) == pytest.approx(2 * 125 * 32 * ln(2) ** 2 * far)
 
+    def test_algorithm_5(self):
+        """S = 24, A = 2, H = 20, C = 4 at epsilon = .5, delta = .1, worked out in steps."""
+        found = theory.algorithm_5(24, 2, 20, 4, epsilon=0.5, delta=0.1)
+        assert found.w_min == pytest.approx(0.5 / 1920)
+        assert found.updates == pytest.approx(48 * math.log2(480 * 1920 / 0.5))
+        assert found.delta_1 == pytest.approx(0.1 / (8 * found.updates))
+        first = 512 * math.log2(math.log2(20)) ** 2 * 4 * 400 / 0.25
+        second = math.log(8 * 400 * 576 / 0.5) ** 2 * math.log(6 * 48 * 4 * math.log2(4 * 576 * 400 / 0.5) ** 2 / 0.1)
+        assert found.m == pytest.approx(first * second)
+        assert (found.first_update, found.most_visits) == pytest.approx((found.m * found.w_min, 480 * found.m))
+        assert theory.algorithm_5(24, 2, 1, 4, epsilon=0.5, delta=0.1).m > 0  # log2 log2 H is not taken below 1
+        with pytest.raises(am.ArgumentError, match="epsilon must be a number in"):
+            theory.algorithm_5(24, 2, 20, 4, epsilon=1.5, delta=0.1)
+
     def test_theorem_c3(self):
         found = theory.theorem_c3(24, 2, 20, epsilon=0.5, delta=0.1)
         assert found == pytest.approx((400 * 48 * 4 * ln(10), 8000 * 48 * 4 * ln(10), 20 * 48**2 * ln(2)), abs=1)
@@ -233,7 +247,15 @@ class TestShape:
     def test_nothing_overflows(self, name):
         large = random_game(num_sl=20, n=2000)
         given = {"m": 30, "rho": 0.1, "epsilon": 0.1, "delta": 0.1, "eta": 1.0, "alpha": 0.1, "mixing_steps": 9}
-        given |= {"game": large, "k": 1000, "steps": 100, "num_states": 10**30, "num_actions": 2, "sweeps": 9}
+        given |= {
+            "game": large,
+            "k": 1000,
+            "steps": 100,
+            "num_states": 10**30,
+            "num_actions": 2,
+            "successors": 4,
+            "sweeps": 9,
+        }
         formula = getattr(theory, name)
         found = formula(**{word: given[word] for word in inspect.signature(formula).parameters if word in given})
         flat = torch.utils._pytree.tree_leaves(found)

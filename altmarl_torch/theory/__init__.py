@@ -4,6 +4,7 @@
     gaps         eta and the gaps: how far from a best response
     noise        Lipschitz constants, deviations of samples, the Bellman noise and its draws
     sizes        tables and chains
+    ucfh         the constants of the learner behind L-LEARN
     complexity   samples and running times, most of them orders without constants
 
 Statements that differ only in their constants stay apart (`docs/differences-from-the-paper.md`, row 14). A name is the
@@ -81,14 +82,22 @@ from altmarl_torch.theory.sizes import (
     states_algorithm_8,
     states_algorithm_8_reachable,
     states_algorithm_9,
+    states_algorithm_9_literal,
+    states_algorithm_9_reduced,
     states_theorem_c4_counts,
     states_theorem_c4_tuples,
+    transitions_algorithm_8_reachable,
+    transitions_algorithm_9_literal,
+    transitions_algorithm_9_reduced,
 )
+from altmarl_torch.theory.ucfh import Algorithm5, algorithm_5
 
 __all__ = [
+    "Algorithm5",
     "ByForm",
     "LemmaB36",
     "TheoremC3",
+    "algorithm_5",
     "approximation_corollary_e6",
     "approximation_theorem_b27",
     "confidence_theorem_b26",
@@ -134,6 +143,8 @@ __all__ = [
     "states_algorithm_8",
     "states_algorithm_8_reachable",
     "states_algorithm_9",
+    "states_algorithm_9_literal",
+    "states_algorithm_9_reduced",
     "states_theorem_c4_counts",
     "states_theorem_c4_tuples",
     "steps_lemma_d16",
@@ -141,6 +152,9 @@ __all__ = [
     "steps_theorem_4_8",
     "sweeps_algorithm_3",
     "theorem_c3",
+    "transitions_algorithm_8_reachable",
+    "transitions_algorithm_9_literal",
+    "transitions_algorithm_9_reduced",
     "truncation_lemma_c1",
     "value_bound_lemma_b4",
     "xi_lemma_f4",

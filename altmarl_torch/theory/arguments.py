@@ -24,6 +24,7 @@ __all__ = [
     "as_count",
     "as_positive",
     "as_probability",
+    "as_share",
     "effective_log",
     "horizon",
     "scaled",
@@ -40,6 +41,11 @@ def as_count(name: str, value: int) -> int:
 def as_probability(name: str, value: float) -> float:
     """A number in (0, 1)."""
     return as_number(name, value, "(0, 1)", lambda x: 0 < x < 1, ArgumentError)
+
+
+def as_share(name: str, value: float) -> float:
+    """A number in (0, 1]."""
+    return as_number(name, value, "(0, 1]", lambda x: 0 < x <= 1, ArgumentError)
 
 
 def as_positive(name: str, value: float) -> float:
