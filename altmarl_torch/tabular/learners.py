@@ -4,7 +4,7 @@ Thin adapters: the mathematics is in `g_learn`, `l_learn` and `evaluation`; here
 and the values of one turn warm the next.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,10 +15,15 @@ from altmarl_torch.bellman import Surrogate, SurrogateCache
 from altmarl_torch.evaluation import JointValue, Objective, joint_value
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.simplex import CountSimplex, lift, scale_up
+from altmarl_torch.tabular.chain_l_learn import ChainSettings, chain_l_learn
 from altmarl_torch.tabular.g_learn import g_learn
 from altmarl_torch.tabular.l_learn import l_learn
+from altmarl_torch.tabular.ucfh import Bounds
 
-__all__ = ["TabularEvaluator", "TabularGlobalLearner", "TabularLocalLearner"]
+__all__ = ["ChainLocalLearner", "TabularEvaluator", "TabularGlobalLearner", "TabularLocalLearner"]
+
+Curve = Callable[[int, Mapping[str, float]], None]
+"""Told (episodes, numbers by tag) while UCFH learns."""
 
 
 def _watch(progress: PhaseProgress | None, phase: str) -> Callable[[int, float], None] | None:
@@ -93,6 +98,58 @@ class TabularLocalLearner:
         }
         joint = found.joint if team else None  # under its own reward, the value says nothing of the team's
         return Proposal(Pair(pair.pi_g, found.pi_l), value.values, joint, found.sweeps, details)
+
+
+@dataclass
+class ChainLocalLearner:
+    """Proposes by L-LEARN as specified (Algorithm 2): UCFH on a chained MDP."""
+
+    surrogates: SurrogateCache
+    objective: Objective
+    settings: ChainSettings
+    generator: torch.Generator
+    progress: PhaseProgress | None = None
+    curve: Curve | None = None
+    player: Player = "local"
+    phase: str = "l_learn"
+
+    def __post_init__(self) -> None:
+        self._episodes = 0  # of all turns before this one
+
+    def propose(self, pair: Pair[Tensor], value: JointValue) -> Proposal[Tensor]:
+        """The best response to `pair.pi_g`, from nothing but episodes and the exact values of candidates."""
+        found = chain_l_learn(
+            self.surrogates.game,
+            pair.pi_g,
+            self.surrogates.plan.simplex.k,
+            objective=self.objective,
+            settings=self.settings,
+            pi_l=pair.pi_l,
+            seed=self.generator,
+            surrogates=self.surrogates,
+            progress=self._watch,
+        )
+        self._episodes += found.learned.episodes
+        details: dict[str, float | int | str] = {
+            "l_learn/episodes": found.learned.episodes,
+            "l_learn/plans": found.learned.plans,
+            "l_learn/certified": int(found.learned.certified),
+            "l_learn/chain_form": found.chain.form,
+            "l_learn/chain_states": found.chain.num_states,
+            "l_learn/chain_value": found.chain_value,
+            "l_learn/lost_by_projection": found.lost,
+            "l_learn/objective_value": found.value,
+            "l_learn/given_up": found.given_up,
+        }
+        return Proposal(Pair(pair.pi_g, found.pi_l), None, found.joint, found.learned.plans, details)
+
+    def _watch(self, bounds: Bounds) -> None:
+        """Tell the reader how far the bounds are apart, and TensorBoard where they are."""
+        if self.progress:
+            self.progress(self.phase, bounds.episodes, bounds.upper - bounds.lower)
+        if self.curve and bounds.episodes:
+            points = {"l_learn/value_lower": bounds.lower, "l_learn/value_upper": bounds.upper}
+            self.curve(self._episodes + bounds.episodes, points)
 
 
 @dataclass
