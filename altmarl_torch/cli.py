@@ -1,4 +1,4 @@
-"""The command line: ``altmarl train | evaluate | certify | games``; ``python train.py`` is ``altmarl train``.
+"""The command line: ``altmarl train | evaluate | certify | bounds | chains | games``; ``train.py`` is its ``train``.
 
 Exit codes: 0 done, 1 something failed at run time (a file, a table too large to build), 2 an argument is wrong, 130
 ended by Ctrl-C with what was learned so far saved.  An error that this package or the file system raises on purpose is
@@ -22,8 +22,10 @@ from tqdm import tqdm
 from altmarl_torch import games
 from altmarl_torch.bounds import bounds_json, bounds_table, bounds_text
 from altmarl_torch.certificate import PARTS, certify
+from altmarl_torch.chain_report import chain_rows, chains_text
 from altmarl_torch.config import TrainConfig, add_arguments, from_arguments
 from altmarl_torch.errors import AltMarlError, ArgumentError
+from altmarl_torch.game import Game
 from altmarl_torch.report import Console, certificate_text, gaps_text, return_table, tensorboard_command
 from altmarl_torch.rollout_gaps import rollout_gaps
 from altmarl_torch.runs import RunFolder, open_run
@@ -96,21 +98,48 @@ def _parser() -> _Parser:
     )
     certify_parser.set_defaults(run=_certify)
     _add_bounds(commands)
+    _add_chains(commands)
     games_parser = commands.add_parser("games", help="list the named games", description=_games.__doc__)
     games_parser.set_defaults(run=_games)
     return parser
+
+
+def _add_game(parser: _Parser, game: str, ks: str) -> None:
+    """The game and the sample sizes of a table."""
+    parser.add_argument("--game", default=game, metavar="GAME", help="as for train (default: %(default)s)")
+    parser.add_argument(
+        "--k", type=_whole_numbers, default=ks, metavar="K,K,...", help="sample sizes (default: %(default)s)"
+    )
+    parser.add_argument("--n", type=int, metavar="N", help="how many local agents there are (default: the game's own)")
+    parser.add_argument("--gamma", type=float, metavar="GAMMA", help="discount factor (default: the game's own)")
+
+
+def _build_game(arguments: argparse.Namespace) -> Game:
+    """The game that the arguments of `_add_game` name."""
+    return TrainConfig(game=arguments.game, k=1, n=arguments.n, gamma=arguments.gamma).build_game()
+
+
+def _add_chains(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    parser = commands.add_parser(
+        "chains", help="sizes of L-LEARN's chains, UCFH's theory, and what is feasible", description=_chains.__doc__
+    )
+    _add_game(parser, "steer", "1,2,3,4,6,8")
+    for flag, default, meaning in (("epsilon", 0.05, "relative accuracy"), ("delta", 0.1, "failure probability")):
+        parser.add_argument(
+            f"--{flag}",
+            type=float,
+            default=default,
+            metavar=flag.upper(),
+            help=f"UCFH's {meaning}, in (0, 1] (default: %(default)s)",
+        )
+    parser.set_defaults(run=_chains)
 
 
 def _add_bounds(commands: "argparse._SubParsersAction[_Parser]") -> None:
     parser = commands.add_parser(
         "bounds", help="the paper's schedules, bounds and sizes for a game", description=_bounds.__doc__
     )
-    parser.add_argument("--game", default="warehouse", metavar="GAME", help="as for train (default: %(default)s)")
-    parser.add_argument(
-        "--k", type=_whole_numbers, default="1,10,20,50", metavar="K,K,...", help="the columns (default: %(default)s)"
-    )
-    parser.add_argument("--n", type=int, metavar="N", help="how many local agents there are (default: the game's own)")
-    parser.add_argument("--gamma", type=float, metavar="GAMMA", help="discount factor (default: the game's own)")
+    _add_game(parser, "warehouse", "1,10,20,50")
     parser.add_argument(
         "--m", type=int, default=30, metavar="M", help="draws per Bellman update in Lemma B.35 (default: %(default)s)"
     )
@@ -173,9 +202,16 @@ def _certify(arguments: argparse.Namespace) -> int:
 
 def _bounds(arguments: argparse.Namespace) -> int:
     """Everything that the paper's numbered statements say about a game, and where that is nothing ("vacuous")."""
-    game = TrainConfig(game=arguments.game, k=1, n=arguments.n, gamma=arguments.gamma).build_game()
+    game = _build_game(arguments)
     table = bounds_table(game, arguments.k, m=arguments.m, delta=arguments.delta)
     print(json.dumps(bounds_json(table), allow_nan=False, indent=2) if arguments.json else bounds_text(table))
+    return DONE
+
+
+def _chains(arguments: argparse.Namespace) -> int:
+    """How large the chained MDPs of L-LEARN are for a game, what UCFH asks for in theory, and what is feasible here."""
+    game = _build_game(arguments)
+    print(chains_text(game, chain_rows(game, arguments.k, epsilon=arguments.epsilon, delta=arguments.delta)))
     return DONE
 
 

@@ -29,7 +29,6 @@ from altmarl_torch.evaluation import Objective
 from altmarl_torch.game import LARGEST_N, Game
 from altmarl_torch.neural.fitting import Settings
 from altmarl_torch.rollout import require_memory
-from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.solver import (
     Eta,
     LLearner,
@@ -41,6 +40,7 @@ from altmarl_torch.solver import (
     check_size,
 )
 from altmarl_torch.tables import LARGEST_SEED, as_device, as_integer, as_number
+from altmarl_torch.tabular.chain_l_learn import ChainSettings
 
 __all__ = ["TrainConfig", "add_arguments", "from_arguments"]
 
@@ -93,14 +93,18 @@ class TrainConfig:
         default=None, metadata=_flag("discount factor per macro step, in [0, 1)", float, unset="the game's own")
     )
     solver: Solver = field(
-        default="neural",
-        metadata=_flag("networks on counts, of any size, or exact tables over them", choices=get_args(Solver)),
+        default="auto",  # type: ignore[arg-type]  # replaced by one of the two; readers always find that
+        metadata=_flag(
+            "networks on counts, of any size, or exact tables over them; auto: tables for --l-learner ucfh, networks "
+            "otherwise",
+            choices=("auto", *get_args(Solver)),
+        ),
     )
     l_learner: LLearner = field(
         default="auto",
         metadata=_flag(
-            "how the local agents' best response is found: model-based (dp, which is auto), or that with a network for "
-            "pi_l (neural solver)",
+            "how the local agents' best response is found: model-based (dp, which is auto), by UCFH on a chained MDP "
+            "(tabular solver, small games), or model-based with a network for pi_l (neural solver)",
             choices=get_args(LLearner),
         ),
     )
@@ -119,6 +123,17 @@ class TrainConfig:
     m: int | None = field(
         default=None,
         metadata=_flag("draws per Bellman update of G-LEARN", int, unset="exact expectations; networks: 1"),
+    )
+    epsilon: float | Literal["paper"] = field(
+        default=ChainSettings.epsilon,
+        metadata=_flag("UCFH's accuracy, relative, in (0, 1]; 'paper': 1/sqrt(k) in units of value", _number_or_word),
+    )
+    delta: float = field(
+        default=ChainSettings.delta, metadata=_flag("UCFH's failure probability in each response, in (0, 1]", float)
+    )
+    confidence: float = field(
+        default=ChainSettings.confidence,
+        metadata=_flag("scale of UCFH's confidence, in (0, 1]; below 1 its bounds are heuristic", float),
     )
     eta: Eta = field(
         default="auto",
@@ -165,8 +180,19 @@ class TrainConfig:
         check_eta(self.eta)
         for option in dataclasses.fields(self):
             _check_word(option, getattr(self, option.name))
+        if self.solver == "auto":  # type: ignore[comparison-overlap]
+            object.__setattr__(self, "solver", "tabular" if self.l_learner == "ucfh" else "neural")
         check_l_learner(self.solver, self.l_learner)
-        check_observation(self.solver, self.observation, self.m)
+        check_observation(self.solver, self.l_learner, self.observation, self.m)
+        self._settings()  # which checks them
+
+    def _settings(self) -> ChainSettings:
+        return ChainSettings(self.epsilon, self.delta, self.confidence)
+
+    @property
+    def chain(self) -> ChainSettings | None:
+        """How UCFH is run; None where it is not."""
+        return self._settings() if self.l_learner == "ucfh" else None
 
     def build_game(self) -> Game:
         """The game that the configuration names, with its n and gamma, on its device.
@@ -187,15 +213,9 @@ class TrainConfig:
             game = games.make(self.game, **chosen)
         game.check_k(self.k)
         if self.observation != "filter":  # which learns for a size of its own
-            self._check_size(game)
+            check_size(game, self.solver, self.k, self.chain)
         require_memory(game, self.k, self.episodes, self.horizon)
         return game.to(device)
-
-    def _check_size(self, game: Game) -> None:
-        """Refuse counts that the solver cannot list, or cannot count."""
-        check_size(self.solver, self.k)
-        if self.solver == "tabular":
-            CountSimplex(self.k, game.num_sl).require_listed()
 
     def as_dict(self) -> dict[str, str | int | float | bool | None]:
         """Fields by name, in order: the content of config.json."""

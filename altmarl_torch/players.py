@@ -39,7 +39,13 @@ from altmarl_torch.policies import uniform_global, uniform_local
 from altmarl_torch.posterior import Prior
 from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.solution import LARGEST_TABLE, Solution, tabulate_within
-from altmarl_torch.tabular.learners import TabularEvaluator, TabularGlobalLearner, TabularLocalLearner
+from altmarl_torch.tabular.chain_l_learn import ChainSettings
+from altmarl_torch.tabular.learners import (
+    ChainLocalLearner,
+    TabularEvaluator,
+    TabularGlobalLearner,
+    TabularLocalLearner,
+)
 
 __all__ = ["Job", "Solver", "learn"]
 
@@ -70,6 +76,7 @@ class Job:
     curve: Curve | None
     prior: Prior | None = None  # of the posterior correction
     start: Pair[Any] | None = None  # where the alternation begins; None: uniform policies
+    chain: ChainSettings | None = None  # of l_learner="ucfh"; None: another
     only_global: bool = False  # whether pi_l stays as it is
 
 
@@ -110,10 +117,12 @@ def _tabular_players(job: Job) -> Players:
     plan.simplex.require_listed()
     generator = torch.Generator(game.device).manual_seed(job.seed)
     surrogates = SurrogateCache(game, plan, job.prior)
-    learners = (
-        TabularGlobalLearner(surrogates, job.m, generator, progress),
-        TabularLocalLearner(surrogates, job.objective, progress),
-    )
+    local: Learner[Tensor] = TabularLocalLearner(surrogates, job.objective, progress)
+    if job.chain is not None:
+        (number,) = np.random.SeedSequence(job.seed).generate_state(1).tolist()
+        episodes = torch.Generator(game.device).manual_seed(number)
+        local = ChainLocalLearner(surrogates, job.objective, job.chain, episodes, progress, job.curve)
+    learners = TabularGlobalLearner(surrogates, job.m, generator, progress), local
     return (
         learners,
         TabularEvaluator(surrogates, progress),

@@ -22,8 +22,11 @@ from altmarl_torch.neural.surrogate import check_count
 from altmarl_torch.observing import learn_posterior, memory_size, remember
 from altmarl_torch.parallel import one_thread
 from altmarl_torch.players import Job, Solver, learn
+from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.solution import Observation, Solution
 from altmarl_torch.tables import as_device, as_integer, as_number, as_seed
+from altmarl_torch.tabular.chain_l_learn import ChainSettings
+from altmarl_torch.tabular.chained import chain_form, require_listed
 from altmarl_torch.theory import eta_algorithm_3
 
 __all__ = [
@@ -39,7 +42,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-LLearner = Literal["auto", "dp", "neural"]
+LLearner = Literal["auto", "dp", "ucfh", "neural"]
 Eta = float | Literal["auto", "paper"]
 ETA_WORDS = ("auto", "paper")
 
@@ -52,6 +55,7 @@ def solve(
     solver: Solver = "tabular",
     m: int | None = None,
     l_learner: LLearner = "auto",
+    chain: ChainSettings | None = None,
     objective: Objective = "team",
     observation: Observation = "surrogate",
     alpha: ArrayLike | Tensor | None = None,
@@ -76,8 +80,10 @@ def solve(
         m: samples of the paper's T-hat_{k,m} in each Bellman update (Table 2: 30); None for the exact expectation. The
             neural solver draws afresh in every gradient step, so that its fixed point is T-hat_k's for every m; None
             is one draw.
-        l_learner: "dp", the model-based one; "neural", the same with a network for pi_l, of the neural solver alone;
-            "auto" is "dp".
+        l_learner: "dp", the model-based one; "ucfh", that of Algorithm 2, for games whose chained MDP can be listed, of
+            the tabular solver alone; "neural", the first with a network for pi_l, of the neural solver alone; "auto" is
+            "dp".
+        chain: how "ucfh" is run; its defaults where None. (`docs/ucfh.md`)
         objective: what the local agents maximise: "team", the reward of the game, or "own", the paper's.
         observation: what the sample is taken for: "surrogate", the paper's, is the population; "posterior" is evidence
             about it; "filter" gives the dispatcher a memory, outside the paper's class Pi_g. (`docs/posterior.md`)
@@ -109,9 +115,11 @@ def solve(
     _check_choice("solver", solver, get_args(Solver))
     _check_choice("l_learner", l_learner, get_args(LLearner))
     check_l_learner(solver, l_learner)
+    if chain is not None and l_learner != "ucfh":
+        raise ArgumentError(f"chain says how l_learner='ucfh' is run; it has no place in {l_learner!r}")
     _check_choice("objective", objective, get_args(Objective))
     _check_choice("observation", observation, get_args(Observation))
-    check_observation(solver, observation, m)
+    check_observation(solver, l_learner, observation, m)
     if alpha is not None and observation != "posterior":
         raise ArgumentError(f"alpha is the prior of observation='posterior'; it has no place in {observation!r}")
     _check_choice("accept", accept, get_args(Acceptance))
@@ -120,7 +128,8 @@ def solve(
     m = m if m is None else as_integer("m", m, 1, 10**6, ArgumentError)
     rate = as_number("learning_rate", learning_rate, "(0, inf)", lambda x: 0 < x < math.inf, ArgumentError)
     learned = memory_size(game, solver) if observation == "filter" else k
-    check_size(solver, learned)
+    settings = (chain or ChainSettings()) if l_learner == "ucfh" else None
+    check_size(game, solver, learned, settings)
     job = Job(
         game=game,
         k=learned,
@@ -137,28 +146,43 @@ def solve(
         callback=callback,
         progress=progress,
         curve=curve,
+        chain=settings,
     )
     if observation == "posterior":
         return learn_posterior(job, alpha)
     return learn(job) if observation == "surrogate" else remember(learn(job), game, k)
 
 
-def check_observation(solver: Solver, observation: Observation, m: int | None) -> None:
-    """Raise an ArgumentError where the model of the sample does not go with the operator."""
+def check_observation(solver: Solver, l_learner: LLearner, observation: Observation, m: int | None) -> None:
+    """Raise an ArgumentError where the model of the sample does not go with the operator, or with the chains."""
+    if l_learner == "ucfh" and observation != "surrogate":
+        raise ArgumentError(
+            f"l_learner='ucfh' needs observation='surrogate', not {observation!r}: chains know no other"
+        )
     if (solver, observation) == ("tabular", "posterior") and m is not None:
         raise ArgumentError("observation='posterior' needs m=None with solver='tabular': its expectations are exact")
 
 
-def check_size(solver: Solver, k: int) -> None:
-    """Raise a SizeError where networks cannot count to k."""
+def check_size(game: Game, solver: Solver, k: int, chain: ChainSettings | None) -> None:
+    """Raise a SizeError where networks cannot count to k, the counts cannot be listed, or the chain cannot."""
     if solver == "neural":
         check_count(k)
+    else:
+        CountSimplex(k, game.num_sl).require_listed()
+    if chain is not None:
+        require_listed(chain_form(game, k, chain.form), game, k)
 
 
 def check_l_learner(solver: Solver, l_learner: LLearner) -> None:
     """Raise an ArgumentError where the local learner does not go with the solver."""
     if (solver, l_learner) == ("tabular", "neural"):
-        raise ArgumentError("l_learner='neural' needs solver='neural'; with solver='tabular' use 'dp' or 'auto'")
+        raise ArgumentError(
+            "l_learner='neural' needs solver='neural'; with solver='tabular' use 'dp', 'ucfh' or 'auto'"
+        )
+    if (solver, l_learner) == ("neural", "ucfh"):
+        raise ArgumentError(
+            "l_learner='ucfh' needs solver='tabular'; with solver='neural' use 'dp', 'neural' or 'auto'"
+        )
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -12,8 +12,9 @@ and a test holds the two together.  The groups:
     certificate   what a deviation gains, once, at the end      x = number of the last proposal
 
 **Learning curves** are the tags of g_learn and l_learn in :data:`CURVE_TAGS`: what a network does while it learns, many
-points per proposal, at x = gradient steps taken since the run began.  Only :meth:`Tracker.curve` writes them; a
-proposal's details of the same name go to metrics.jsonl alone, so that no tag has two x axes.
+points per proposal, at x = gradient steps taken since the run began; and what UCFH has certified, at x = episodes since
+the run began.  Only :meth:`Tracker.curve` writes them; a proposal's details of the same name go to metrics.jsonl alone,
+so that no tag has two x axes.
 
 **Hyper-parameters** go into the same event file as everything else.  ``SummaryWriter.add_hparams`` would open a second
 run in a sub-folder instead, so the three protocol messages that it consists of are written here one by one: what the
@@ -69,6 +70,14 @@ class Tag(StrEnum):
     L_LEARN_ROUNDS = "l_learn/rounds"
     L_LEARN_CHANGES_TRIED = "l_learn/changes_tried"
     L_LEARN_OBJECTIVE_VALUE = "l_learn/objective_value"
+    L_LEARN_EPISODES = "l_learn/episodes"
+    L_LEARN_PLANS = "l_learn/plans"
+    L_LEARN_CHAIN_STATES = "l_learn/chain_states"
+    L_LEARN_CHAIN_VALUE = "l_learn/chain_value"
+    L_LEARN_LOST_BY_PROJECTION = "l_learn/lost_by_projection"
+    L_LEARN_GIVEN_UP = "l_learn/given_up"
+    L_LEARN_VALUE_LOWER = "l_learn/value_lower"
+    L_LEARN_VALUE_UPPER = "l_learn/value_upper"
     L_LEARN_STEPS = "l_learn/steps"
     L_LEARN_LOSS = "l_learn/loss"
     L_LEARN_RESIDUAL = "l_learn/residual"
@@ -111,9 +120,10 @@ CURVE_TAGS = frozenset(
         *(Tag.G_LEARN_LEARNING_RATE, Tag.G_LEARN_SAMPLES_PER_SECOND),
         *(Tag.L_LEARN_LOSS, Tag.L_LEARN_RESIDUAL, Tag.L_LEARN_NOISE),
         *(Tag.L_LEARN_LEARNING_RATE, Tag.L_LEARN_SAMPLES_PER_SECOND),
+        *(Tag.L_LEARN_VALUE_LOWER, Tag.L_LEARN_VALUE_UPPER),
     )
 )
-"""The learning curves: x = gradient steps, by :meth:`Tracker.curve` alone."""
+"""The learning curves: x = gradient steps, or episodes, by :meth:`Tracker.curve` alone."""
 
 LEARNER_TAGS = frozenset(tag for tag in Tag if tag.startswith(("g_learn/", "l_learn/"))) - CURVE_TAGS
 """The details of a proposal that are drawn, x = number of the proposal; metrics.jsonl has all of them."""
@@ -169,7 +179,7 @@ class Tracker:
         """Points of the learning curves: a number for each of some tags of :data:`CURVE_TAGS`.
 
         Args:
-            step: gradient steps taken since the run began, over all proposals of both players.
+            step: gradient steps taken since the run began, over all proposals of both players; or UCFH's episodes.
             metrics: values by tag, for instance ``{"g_learn/loss": 0.1}``.
 
         Raises:

@@ -29,15 +29,18 @@ ORDER = [
     # operators, values, bounds
     "fixed_point", "bellman", "evaluation",
     "theory.arguments", "theory.schedules", "theory.gaps", "theory.sizes", "theory.noise", "theory.complexity",
-    "theory", "bounds",
+    "theory.ucfh", "theory", "bounds",
     # n agents, and one that deviates
     "finite", "potential",
     # how far a pair is from an equilibrium; before any learner, so that it can import none
     "deviations", "certificate", "rollout_gaps",
     # learners
     "tabular.g_learn", "tabular.l_learn",
+    "tabular.episodic", "tabular.visits", "tabular.chain_forms", "tabular.chain_literal", "tabular.chained",
+    "tabular.chain_simulator", "tabular.deciding", "tabular.confidence", "tabular.units", "tabular.ucfh",
+    "tabular.projection", "tabular.chain_l_learn",
     # the loop and what it returns
-    "alternation", "tabular.learners", "tabular",
+    "alternation", "tabular.learners", "tabular", "chain_report",
     "neural.networks", "neural.surrogate", "neural.policies", "neural.storage", "neural.fitting", "neural.evaluation",
     "neural.l_learn", "neural.learners", "neural",
     "solution", "players", "observing", "solver",
