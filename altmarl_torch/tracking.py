@@ -72,6 +72,7 @@ class Tag(StrEnum):
     L_LEARN_OBJECTIVE_VALUE = "l_learn/objective_value"
     L_LEARN_EPISODES = "l_learn/episodes"
     L_LEARN_PLANS = "l_learn/plans"
+    L_LEARN_CERTIFIED = "l_learn/certified"
     L_LEARN_CHAIN_STATES = "l_learn/chain_states"
     L_LEARN_CHAIN_VALUE = "l_learn/chain_value"
     L_LEARN_LOST_BY_PROJECTION = "l_learn/lost_by_projection"

@@ -94,9 +94,9 @@ def test_a_configuration_survives_the_round_trip_through_its_record():
         ("eta", "loose", "eta must be a number in .* one of auto, paper, not 'loose'"),
         ("eta", -0.1, "eta must be a number"),
         ("eta", float("inf"), "eta must be a number"),
-        ("solver", "magic", "solver must be one of tabular, neural; not 'magic'"),
+        ("solver", "magic", "solver must be one of auto, tabular, neural; not 'magic'"),
         ("accept", "any", "accept must be one of mean, all-states; not 'any'"),
-        ("l_learner", "magic", "l_learner must be one of auto, dp, neural; not 'magic'"),
+        ("l_learner", "magic", "l_learner must be one of auto, dp, ucfh, neural; not 'magic'"),
         ("learning_rate", 0, r"learning_rate must be a number in \(0, inf\), not 0"),
         ("learning_rate", float("nan"), r"learning_rate must be a number in \(0, inf\)"),
         ("learning_rate", float("inf"), r"learning_rate must be a number in \(0, inf\)"),
@@ -110,6 +110,15 @@ def test_a_configuration_survives_the_round_trip_through_its_record():
 def test_what_is_out_of_range_is_refused_with_the_range(field, value, message):
     with pytest.raises(ArgumentError, match=message):
         TrainConfig(**{field: value})
+
+
+def test_the_solver_is_chosen_by_the_local_learner():
+    assert parse("--l-learner", "ucfh").solver == "tabular"
+    assert parse("--l-learner", "ucfh", "--solver", "tabular").chain.epsilon == 0.05
+    assert parse("--l-learner", "dp").solver == "neural"
+    assert parse("--l-learner", "dp").chain is None
+    with pytest.raises(ArgumentError, match="l_learner='ucfh' needs solver='tabular'"):
+        parse("--l-learner", "ucfh", "--solver", "neural")
 
 
 def test_a_local_network_needs_the_neural_solver():

@@ -113,7 +113,7 @@ def test_every_option_ends_above_the_start(options):
         ({"k": 2, "steps": 0}, "steps must be"),
         ({"k": 2, "m": 0}, "m must be"),
         ({"k": 2, "solver": "magic"}, "solver must be one of 'tabular'"),
-        ({"k": 2, "l_learner": "magic"}, "l_learner must be one of 'auto', 'dp', 'neural'"),
+        ({"k": 2, "l_learner": "magic"}, "l_learner must be one of 'auto', 'dp', 'ucfh', 'neural'"),
         ({"k": 2, "solver": "tabular", "l_learner": "neural"}, "l_learner='neural' needs solver='neural'"),
         ({"k": 2, "learning_rate": 0.0}, r"learning_rate must be a number in \(0, inf\)"),
         ({"k": 2, "learning_rate": float("nan")}, "learning_rate must be"),

@@ -19,8 +19,14 @@ from altmarl_torch.training import train
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "tensorboard-tags.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| `([a-z_/]+)` \| (.+) \|$", DOCUMENT, flags=re.MULTILINE))
-# what a run without networks has nothing to say on
-NEURAL = CURVE_TAGS | {Tag.G_LEARN_STEPS, Tag.G_LEARN_GREEDY_CHANGES, Tag.L_LEARN_STEPS}
+# what a run with one learner says, and one with another has nothing to say on
+BOUNDS = {Tag.L_LEARN_VALUE_LOWER, Tag.L_LEARN_VALUE_UPPER}
+UCFH = BOUNDS | {
+    *(Tag.L_LEARN_EPISODES, Tag.L_LEARN_PLANS, Tag.L_LEARN_CERTIFIED, Tag.L_LEARN_CHAIN_STATES),
+    *(Tag.L_LEARN_CHAIN_VALUE, Tag.L_LEARN_LOST_BY_PROJECTION, Tag.L_LEARN_GIVEN_UP),
+}
+MODEL_BASED = {Tag.L_LEARN_ROUNDS, Tag.L_LEARN_CHANGES_TRIED}
+NEURAL = (CURVE_TAGS - BOUNDS) | {Tag.G_LEARN_STEPS, Tag.G_LEARN_GREEDY_CHANGES, Tag.L_LEARN_STEPS}
 PLUGIN = {"_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info"}
 
 
@@ -59,8 +65,20 @@ def test_tags_are_group_slash_snake_case():
 
 
 def test_a_run_writes_every_tag_and_no_other(events):
-    assert tags(events) == set(Tag) - NEURAL
+    assert tags(events) == set(Tag) - NEURAL - UCFH
     assert set(events.Tags()["images"]) == set(IMAGES)
+
+
+def test_a_run_with_ucfh_writes_its_bounds_at_the_episodes(tmp_path):
+    config = TrainConfig(
+        game="steer", k=2, l_learner="ucfh", confidence=0.1, episodes=20, horizon=10, runs_dir=str(tmp_path)
+    )
+    found = train(config, Console(quiet=True))
+    events = read(found.folder)
+    assert tags(events) == set(Tag) - NEURAL - MODEL_BASED
+    assert number_tags(found) == learner_tags() - NEURAL - MODEL_BASED - BOUNDS
+    episodes = sum(update.details.get("l_learn/episodes", 0) for update in found.solution.history)
+    assert points(events, "l_learn/value_lower")[-1][0] == episodes
 
 
 def test_curves_are_the_history(events, run):
@@ -71,19 +89,26 @@ def test_curves_are_the_history(events, run):
     assert events.Scalars("eval/return_mean")[0].value == pytest.approx(run.summary["return_mean"], rel=1e-6)
 
 
+def learner_tags():
+    return {tag for tag in Tag if tag.startswith(("g_learn/", "l_learn/"))}
+
+
+def number_tags(run):
+    lines = read_metrics(run.folder)
+    return {key for line in lines for key, value in line["details"].items() if not isinstance(value, str)}
+
+
 def test_every_number_of_a_learner_has_a_tag(run):
-    details = {key for line in read_metrics(run.folder) for key, value in line["details"].items()
-               if not isinstance(value, str)}  # fmt: skip
-    assert details == {tag for tag in Tag if tag.startswith(("g_learn/", "l_learn/"))} - NEURAL
+    assert number_tags(run) == learner_tags() - NEURAL - UCFH
 
 
 def test_a_tag_of_a_learner_is_a_curve_or_a_detail():
-    assert {tag for tag in Tag if tag.startswith(("g_learn/", "l_learn/"))} == LEARNER_TAGS | CURVE_TAGS
+    assert learner_tags() == LEARNER_TAGS | CURVE_TAGS
     assert not LEARNER_TAGS & CURVE_TAGS
     assert {tag for tag in CURVE_TAGS if tag.startswith("g_learn/")} == {
         f"g_learn/{name}" for name in ("loss", "residual", "noise", "learning_rate", "samples_per_second")
     }
-    assert {tag for tag in CURVE_TAGS if tag.startswith("l_learn/")} == {
+    assert {tag for tag in CURVE_TAGS - BOUNDS if tag.startswith("l_learn/")} == {
         f"l_learn/{name}" for name in ("loss", "residual", "noise", "learning_rate", "samples_per_second")
     }
 
