@@ -327,6 +327,11 @@ def _sizes() -> list[_Spec]:
         theory.states_algorithm_8_reachable,
         theory.states_theorem_c4_tuples,
         theory.states_algorithm_9,
+        theory.states_algorithm_9_literal,
+        theory.states_algorithm_9_reduced,
+        theory.transitions_algorithm_8_reachable,
+        theory.transitions_algorithm_9_literal,
+        theory.transitions_algorithm_9_reduced,
         theory.states_theorem_c4_counts,
     )
     return [_Spec("sizes", size.__name__, size) for size in sizes]

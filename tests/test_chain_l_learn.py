@@ -5,26 +5,16 @@ import itertools
 import pytest
 import torch
 from chain_oracles import by_mode
+from test_l_learn import INSTANCES
 
 import altmarl_torch as am
 from altmarl_torch.bellman import Surrogate
 from altmarl_torch.evaluation import joint_value
-from altmarl_torch.games import hash_game, random_game, steer, ware, warehouse
+from altmarl_torch.games import random_game, steer, ware, warehouse
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.policies import deterministic_local, uniform_global, uniform_local
 from altmarl_torch.tabular import ChainSettings, chain_l_learn, l_learn
 
-# The notes' section 4: game, k, J* and its pi_l, T*
-KNOWN = [
-    (steer(), 1, 7.011822, [[1, 1], [0, 0]], 4.217949),
-    (steer(), 2, 6.408505, [[1, 1], [0, 0]], 3.858974),
-    (steer(), 3, 7.264898, [[1, 1], [0, 0]], 3.858974),
-    (hash_game(), 2, 5.540170, [[1, 0], [1, 1]], 3.548563),
-    (ware(), 2, 3.341796, [[0, 0, 0], [1, 0, 1], [1, 1, 0]], 2.656613),
-]
-INSTANCES = pytest.mark.parametrize(
-    ("game", "k", "team", "rows", "own"), KNOWN, ids=[f"{game.name}-k{k}" for game, k, *_ in KNOWN]
-)
 QUICK = ChainSettings(epsilon=0.2, confidence=0.1)
 
 

@@ -141,16 +141,17 @@ def _vectors(agents: int, bins: int) -> int:
 
 
 def _literal_vectors(agents: int, num_sl: int, stage: int, moving: int) -> int:
-    """Pairs of a histogram and a scratch histogram in a stage; with moving = 1, with where its bin's agents go."""
-    total = 0
-    for moved in range(agents + 1 if stage > 1 else 1):  # companions in the bins that have been processed
-        before = _vectors(moved, stage - 1) if stage > 1 else 1
-        for here in range(agents - moved + 1):
-            if stage == num_sl and here < agents - moved:
-                continue  # in the last bin is everyone who is left
-            rest = _vectors(agents - moved - here, num_sl - stage) if stage < num_sl else 1
-            total += before * rest * _vectors(moved, num_sl) * (_vectors(here, num_sl) if moving else 1)
-    return total
+    """Pairs of a histogram and a scratch histogram in a stage; with moving = 1, with where its bin's agents go.
+
+    Those in the bins before have arrived somewhere, which leaves the rest for the bins from this one on.
+    """
+    bins = num_sl - stage + (num_sl if moving else 1)
+    if stage == 1:
+        return _vectors(agents, bins)
+    return sum(
+        _vectors(moved, stage - 1) * _vectors(moved, num_sl) * _vectors(agents - moved, bins)
+        for moved in range(agents + 1)
+    )
 
 
 def states_theorem_c4_tuples(game: Game, k: int) -> int:
