@@ -30,9 +30,11 @@ from altmarl_torch.game import LARGEST_N, Game
 from altmarl_torch.neural.fitting import Settings
 from altmarl_torch.rollout import require_memory
 from altmarl_torch.solver import (
+    MOST_STARTS,
     Eta,
     LLearner,
     Observation,
+    Select,
     Solver,
     check_eta,
     check_l_learner,
@@ -51,6 +53,7 @@ INTEGERS = (
     ("n", 1, LARGEST_N),
     ("m", 1, MOST_DRAWS),
     ("steps", 1, MOST_STEPS),
+    ("starts", 1, MOST_STARTS),
     ("episodes", 1, math.inf),
     ("horizon", 1, math.inf),
     ("seed", 0, LARGEST_SEED),
@@ -142,6 +145,18 @@ class TrainConfig:
     accept: Acceptance = field(
         default="mean",
         metadata=_flag("UPDATE compares means over the initial law, or every state", choices=get_args(Acceptance)),
+    )
+    starts: int = field(
+        default=1,
+        metadata=_flag("local policies to begin from: uniform, walk to s_g, greedy for r_l, then random ones", int),
+    )
+    select: Select = field(
+        default="value",
+        metadata=_flag(
+            "what decides: the joint value, between starts, or what n agents earn (rollout), between starts, the "
+            "observation models up to --observation, and a pair that looks at nothing",
+            choices=get_args(Select),
+        ),
     )
     steps: int = field(default=10, metadata=_flag("alternations at most; each proposes one policy per player", int))
     certify: Certify = field(

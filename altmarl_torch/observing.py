@@ -18,13 +18,14 @@ So
 
     1  the paper's alternation for k' agents                                                      -> pi_l
     2  G-LEARN with alpha_0, that of the initial law                                              -> a first pi_g
-    3  alpha_1 = the most likely Dirichlet-multinomial of the populations that this pair visits, weighted by gamma^t
-    4  G-LEARN with alpha_t = alpha_0^(1-t) alpha_1^t for t = 1/3, 2/3, 1 (t = 0 is the first)
-    5  play each pair on n agents, on common episodes; the highest mean return wins
-    6  the corrected alternation of both players from there; its pair is taken if n agents earn more with it.
+    3  alpha(s_g) = the most likely Dirichlet-multinomial of the populations that the best pair so far visits under s_g,
+       weighted by gamma^t; G-LEARN with c alpha for c = 1/4, 1, 4, then for c half and twice the best of these
+    4  play each pair on n agents, on common episodes; the highest mean return is the best pair; 3 and 4 once more
+    5  the corrected alternation of both players from there; its pair is taken if n agents earn more with it.
 
-Where alpha is given, 3 and 4 are left out. Values of runs with different alpha are values of different models: they are
-not compared with each other.
+Where alpha is given, 3 and 4 are left out. Beyond `LARGEST_MEMORY` counts the prior is chosen for the largest sample
+within, and G-LEARN runs once for k: much is seen there, and the prior says little; 5 is left out. Values of runs with
+different alpha are values of different models: they are not compared with each other.
 
 **"filter"**: the dispatcher has a memory (`altmarl_torch.belief`). The pair is learned, by the paper's operators, for
 as many agents as is cheap, whatever k is, and pi_g is read at the belief's mean. This dispatcher is not in the paper's
@@ -44,16 +45,23 @@ from altmarl_torch.alternation import Pair, Update
 from altmarl_torch.belief import Belief
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.game import Game
-from altmarl_torch.neural.policies import UniformPolicy
 from altmarl_torch.players import Job, Solver, learn
-from altmarl_torch.policies import uniform_global
 from altmarl_torch.posterior import LARGEST_ALPHA, SMALLEST_ALPHA, Prior, fit_alpha
 from altmarl_torch.rollout import LARGEST_ROLLOUT, rollout, visits
 from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.solution import Solution
+from altmarl_torch.starts import first_pair, learn_from_starts, tell
 from altmarl_torch.tables import as_float64, as_number
 
-__all__ = ["learn_posterior", "make_prior", "memory_size", "remember"]
+__all__ = [
+    "episodes_of",
+    "horizon_of",
+    "learn_posterior",
+    "make_prior",
+    "memory_size",
+    "remember",
+    "total_seconds",
+]
 
 STRENGTH = 1e3
 """Strength of alpha_0 where the initial law's is higher: agents that start independently need not stay so."""
@@ -61,9 +69,14 @@ STRENGTH = 1e3
 FLOOR = 1e-2
 """A state that nobody starts in has this part of an equal share in alpha_0: somebody may get there."""
 
-BETWEEN = (1 / 3, 2 / 3, 1.0)
-VISITS, EPISODES, HORIZON, TAIL = 100, 2_000, 100, 1e-3
-"""Episodes of step 2 and of step 4, and their length: fewer steps where gamma^t falls below TAIL."""
+ROUNDS, SCALES, FINER = 2, (0.25, 1.0, 4.0), (0.5, 2.0)
+"""Times that the prior is fitted, and multiples of it that are tried: at first, and of the best of these."""
+
+FEW_VISITS = 100
+"""Global states that are visited less often are fitted together with all others."""
+
+VISITS, EPISODES, HORIZON, TAIL = 200, 2_000, 100, 1e-3
+"""Episodes of step 3 and of step 4, and their length: fewer steps where gamma^t falls below TAIL."""
 
 LARGEST_MEMORY, NEURAL_MEMORY = 12_000, 100
 """Memory reads a policy for the largest k' with a table of so many counts; a network is learned for k' = 100."""
@@ -95,46 +108,105 @@ def learn_posterior(job: Job, alpha: ArrayLike | Tensor | None) -> Solution:
     """
     prior = make_prior(job.game, _initial_alpha(job.game) if alpha is None else alpha)
     many, responding = _followed(job)
-    found = [_learn_with(responding, prior)]
+    search = _Search(responding if alpha is not None else _within_memory(responding))
     try:
-        if not found[-1].interrupted:
-            _add_candidates(responding, found, fits=alpha is None)
-        returns = {solution: _return(job, solution) for solution in found}
-        best = max(found, key=lambda solution: returns[solution])
-        last = best if found[-1].interrupted else _alternated(job, best)
+        search.try_out(prior)
+        if alpha is None:
+            search.fit_and_scale()
     except KeyboardInterrupt:
-        return dataclasses.replace(found[0], interrupted=True)
-    chosen = last if last is not best and _return(job, last) > returns[best] else best
-    _tell(job, chosen.history)
-    seconds = _total([many.phase_seconds, last.phase_seconds, *(solution.phase_seconds for solution in found)])
-    interrupted = found[-1].interrupted or last.interrupted
-    return dataclasses.replace(chosen, phase_seconds=seconds, interrupted=interrupted)
+        search.interrupted = True
+    best = search.best
+    if best is None or (search.interrupted and best.k != job.k):
+        raise KeyboardInterrupt  # there is no pair for k agents yet
+    if not search.interrupted:
+        best = _finish(job, responding, search, best)
+    tell(job, best.history)
+    seconds = total_seconds([many.phase_seconds, *search.seconds])
+    return dataclasses.replace(best, phase_seconds=seconds, interrupted=search.interrupted)
+
+
+def _finish(job: Job, responding: Job, search: "_Search", best: Solution) -> Solution:
+    """What follows the search: its prior for k agents where it was made for fewer; else step 5, where that is cheap."""
+    assert best.alpha is not None
+    if best.k != job.k:
+        found = _learn_with(dataclasses.replace(responding, steps=1), Prior(best.alpha, job.game.n))
+    elif job.k > memory_size(job.game, job.solver):
+        return best
+    else:
+        found = _alternated(job, best)
+    search.seconds.append(found.phase_seconds)
+    search.interrupted = found.interrupted
+    return found if best.k != job.k or search.return_of(found) > search.returns[best] else best
+
+
+def _within_memory(job: Job) -> Job:
+    """The same job, for fewer agents where the table would be too large to solve time and again."""
+    size = memory_size(job.game, job.solver)
+    if job.k <= size:
+        return job
+    assert job.start is not None
+    return dataclasses.replace(job, k=size, start=first_pair(job, job.start.pi_l, size))
 
 
 def _followed(job: Job) -> tuple[Solution, Job]:
     """Step 1: the pair for k' agents, and the job of responding to its pi_l. (Of the runs, the last is watched.)"""
-    game, size = job.game, max(job.k, memory_size(job.game, job.solver))
+    size = max(job.k, memory_size(job.game, job.solver))
     quiet = dataclasses.replace(job, callback=None, curve=None)
-    many = learn(dataclasses.replace(quiet, k=size))
+    many = learn_from_starts(dataclasses.replace(quiet, k=size))[0].solution
     if many.interrupted:
         raise KeyboardInterrupt  # there is no pair for k agents yet
-    start: Pair[Any] = Pair(UniformPolicy(game.num_sg, game.num_ag), many.pi_l)
-    if job.solver == "tabular":
-        start = Pair(uniform_global(game, CountSimplex(job.k, game.num_sl, game.device)), many.pi_l)
+    start = first_pair(job, many.pi_l, job.k)
     return many, dataclasses.replace(quiet, start=start, only_global=True, steps=min(job.steps, 2))
 
 
-def _add_candidates(job: Job, found: list[Solution], *, fits: bool) -> None:
-    """Steps 3 and 4: more pairs like the first that was found, until one is interrupted."""
-    network = getattr(found[0].policy, "network", job.network)  # its values are a good first guess
-    for alpha in _candidates(job, found[0]) if fits else ():
-        found.append(_learn_with(dataclasses.replace(job, network=network), Prior(alpha, job.game.n)))
-        if found[-1].interrupted:
-            break
+class _Search:
+    """Pairs for one pi_l under different priors, compared by what n agents earn."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.returns, self.interrupted = job, dict[Solution, float](), False
+        self.seconds: list[dict[str, float]] = []
+
+    @property
+    def best(self) -> Solution | None:
+        """The pair with the highest return so far."""
+        return max(self.returns, key=self.returns.__getitem__, default=None)
+
+    def try_out(self, prior: Prior) -> float:
+        """G-LEARN with a prior; what its pair earns."""
+        network = getattr(getattr(self.best, "policy", None), "network", self.job.network)  # a good first guess
+        found = _learn_with(dataclasses.replace(self.job, network=network), prior)
+        if found.interrupted:
+            raise KeyboardInterrupt
+        self.seconds.append(found.phase_seconds)
+        self.returns[found] = self.return_of(found)
+        return self.returns[found]
+
+    def return_of(self, solution: Solution) -> float:
+        """Mean return of n agents, on the episodes that all candidates share."""
+        job = self.job
+        horizon, episodes = horizon_of(job.game), episodes_of(job, EPISODES)
+        return rollout(job.game, solution, episodes=episodes, horizon=horizon, seed=job.seed + 1).mean
+
+    def fit_and_scale(self) -> None:
+        """Steps 3 and 4, as often as that finds a better pair."""
+        for _ in range(ROUNDS):
+            before = self.best
+            assert before is not None
+            fitted = _fitted(self.job, before)
+            earned = {scale: self._try_scaled(fitted, scale) for scale in SCALES}
+            middle = max(SCALES, key=earned.__getitem__)
+            if self.job.solver == "tabular":
+                for scale in FINER:
+                    self._try_scaled(fitted, middle * scale)
+            if self.best is before:
+                break
+
+    def _try_scaled(self, alpha: Tensor, scale: float) -> float:
+        return self.try_out(Prior((scale * alpha).clamp(SMALLEST_ALPHA, LARGEST_ALPHA), self.job.game.n))
 
 
 def _alternated(job: Job, best: Solution) -> Solution:
-    """Step 6: both players, from the best pair."""
+    """Step 5: both players, from the best pair."""
     assert best.alpha is not None
     start: Pair[Any] = Pair(best.pi_g if best.policy is None else best.policy, best.pi_l)
     network = getattr(best.policy, "network", job.network)
@@ -144,27 +216,19 @@ def _alternated(job: Job, best: Solution) -> Solution:
     return dataclasses.replace(found, history=(*best.history, *added))
 
 
-def _tell(job: Job, history: Sequence[Update]) -> None:
-    """Report the updates of the run that was chosen, now that it is known which."""
-    for update in history if job.callback else ():
-        job.callback(update)  # type: ignore[misc]  # asked one line above
-
-
-def _candidates(job: Job, first: Solution) -> list[Tensor]:
-    """alpha_t for t > 0, `[sg, sl]` each."""
-    game, horizon = job.game, _horizon(job.game)
-    _, counts = visits(game, first, episodes=_episodes(job, VISITS), horizon=horizon, seed=job.seed)
+def _fitted(job: Job, solution: Solution) -> Tensor:
+    """Step 3: the likeliest prior of the populations that a pair visits, under each global state, `[sg, sl]`."""
+    game, horizon = job.game, horizon_of(job.game)
+    s_g, counts = visits(game, solution, episodes=episodes_of(job, VISITS), horizon=horizon, seed=job.seed)
     weights = game.gamma ** torch.arange(horizon, dtype=torch.float64, device=game.device)
-    fitted = fit_alpha(counts.flatten(0, 1), weights.repeat_interleave(counts.shape[1]))
-    assert first.alpha is not None
-    start, end = first.alpha.log(), fitted.log()
-    return [((1 - t) * start + t * end).exp().clamp(SMALLEST_ALPHA, LARGEST_ALPHA) for t in BETWEEN]
-
-
-def _return(job: Job, solution: Solution) -> float:
-    """Mean return of n agents, on the episodes that all candidates share."""
-    horizon, episodes = _horizon(job.game), _episodes(job, EPISODES)
-    return rollout(job.game, solution, episodes=episodes, horizon=horizon, seed=job.seed + 1).mean
+    each, states, populations = weights.repeat_interleave(counts.shape[1]), s_g.flatten(), counts.flatten(0, 1)
+    rows = []
+    for sg in range(game.num_sg):
+        here = states == sg
+        if int(here.sum()) < FEW_VISITS or float(each[here].sum()) == 0:
+            here = torch.ones_like(here)
+        rows.append(fit_alpha(populations[here], each[here]))
+    return torch.stack(rows)
 
 
 def _learn_with(job: Job, prior: Prior) -> Solution:
@@ -182,13 +246,13 @@ def _spread(game: Game, strength: float) -> Tensor:
     return (strength * game.initial.local_mean.clamp_min(FLOOR / game.num_sl)).clamp(SMALLEST_ALPHA, LARGEST_ALPHA)
 
 
-def _horizon(game: Game) -> int:
+def horizon_of(game: Game) -> int:
     """Steps until gamma^t < TAIL, in 2..HORIZON."""
     steps = 2 if game.gamma == 0 else math.ceil(math.log(TAIL) / math.log(game.gamma))
     return max(2, min(HORIZON, steps))
 
 
-def _episodes(job: Job, wanted: int) -> int:
+def episodes_of(job: Job, wanted: int) -> int:
     """As many episodes as are wanted, or as half of what a rollout may keep has room for."""
     kept = min(job.k, job.game.n - job.k) + job.game.num_sl + 1
     return max(2, min(wanted, LARGEST_ROLLOUT // 2 // kept))
@@ -198,7 +262,7 @@ def _renumbered(history: Sequence[Update], steps: int) -> list[Update]:
     return [dataclasses.replace(update, step=update.step + steps) for update in history]
 
 
-def _total(seconds: Sequence[dict[str, float]]) -> dict[str, float]:
+def total_seconds(seconds: Sequence[dict[str, float]]) -> dict[str, float]:
     """The sum by phase."""
     phases = dict.fromkeys(phase for part in seconds for phase in part)
     return {phase: sum(part.get(phase, 0.0) for part in seconds) for phase in phases}

@@ -76,6 +76,7 @@ class Job:
     curve: Curve | None
     prior: Prior | None = None  # of the posterior correction
     start: Pair[Any] | None = None  # where the alternation begins; None: uniform policies
+    starts: int = 1  # how many local policies to begin from, where there is no `start`
     chain: ChainSettings | None = None  # of l_learner="ucfh"; None: another
     only_global: bool = False  # whether pi_l stays as it is
 

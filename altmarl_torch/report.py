@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from altmarl_torch.alternation import Decision, Update
 from altmarl_torch.certificate import Certificate
+from altmarl_torch.choices import Selection
 from altmarl_torch.config import TrainConfig
 from altmarl_torch.game import Game
 from altmarl_torch.rollout import Rollouts
@@ -139,6 +140,22 @@ def interrupted_text(solution: Solution, folder: Path) -> str:
     phase = "learning" if solution.interrupted else "measuring"
     command = shlex.join(["altmarl", "evaluate", str(folder)])
     return f"interrupted while {phase}: the pair was not measured; `{command}` does that"
+
+
+def selection_text(selection: Selection) -> str:
+    """The candidates, the best first, and the winner's margin with its interval."""
+    width = max(len(choice.name) for choice in selection.choices)
+    by = "return of n agents" if selection.by == "rollout" else "joint value"
+    lines = [f"selected by {by}", f"  {'candidate':<{width}}  {'value':>10}  {'return':>10}  {'std. error':>10}"]
+    for choice in selection.choices:
+        numbers = ("-" if number is None else f"{number:.3f}" for number in (choice.return_mean, choice.return_sem))
+        returns = "  ".join(f"{number:>10}" for number in numbers)
+        lines.append(f"  {choice.name:<{width}}  {choice.value:>10.3f}  {returns}")
+    if selection.margin is not None:
+        margin = selection.margin
+        interval = f"{margin.low:.3f} .. {margin.high:.3f}"
+        lines.append(f"  margin over the next best, on fresh episodes: {margin.mean:.3f} (95 % interval {interval})")
+    return "\n".join(lines)
 
 
 def certificate_text(certificate: Certificate) -> str:

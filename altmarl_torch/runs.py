@@ -5,6 +5,7 @@
         game.npz               the game itself (tables, n, gamma, initial law): nothing has to be guessed later
         metrics.jsonl          what happened: one line per proposal, appended as it is decided
         policy.npz             what was learned: pi_l, counts, pi_g
+        selection.json         what it was chosen from (where there was a choice)
         certificate.json       how far that is from an equilibrium (where it was certified)
         summary.json           what it is worth: returns, value, tolerances, seconds, versions
         occupation.png, value_history.png, events.out.tfevents.*
@@ -39,6 +40,7 @@ import torch
 from altmarl_torch import __version__
 from altmarl_torch.alternation import Update
 from altmarl_torch.certificate import Certificate
+from altmarl_torch.choices import Selection
 from altmarl_torch.config import TrainConfig
 from altmarl_torch.errors import AltMarlError, FileFormatError
 from altmarl_torch.game import Game
@@ -47,7 +49,7 @@ from altmarl_torch.solution import Solution
 __all__ = ["Run", "RunFolder", "create_run", "open_run", "read_metrics", "versions"]
 
 CONFIG, GAME, METRICS, POLICY, SUMMARY = "config.json", "game.npz", "metrics.jsonl", "policy.npz", "summary.json"
-CERTIFICATE = "certificate.json"
+CERTIFICATE, SELECTION = "certificate.json", "selection.json"
 
 SUMMARY_KEYS = (
     *("game", "k", "n", "solver", "seed", "episodes", "horizon"),
@@ -74,6 +76,10 @@ class RunFolder:
     def write_certificate(self, certificate: Certificate) -> None:
         """Write certificate.json, atomically."""
         _write_json(self.path / CERTIFICATE, certificate.as_dict())
+
+    def write_selection(self, selection: Selection) -> None:
+        """Write selection.json, atomically."""
+        _write_json(self.path / SELECTION, selection.as_dict())
 
     def save_policy(self, solution: Solution) -> None:
         """Write policy.npz."""

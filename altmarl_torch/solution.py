@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from altmarl_torch.alternation import Decision, Update
 from altmarl_torch.belief import Belief, BeliefDispatcher
+from altmarl_torch.choices import Selection
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.heuristics import RuleDispatcher
 from altmarl_torch.neural.policies import BatchPolicy, tabulate
@@ -71,6 +72,7 @@ class Solution:
         belief: how the dispatcher's memory begins and moves ("filter"); None where it has none.
         reads: with a memory, the size of the sample for which pi_g was learned: pi_g is a table over its counts, and is
             read at the belief.
+        selection: what the pair was chosen from, of several starts or by `select="rollout"`; not kept in files.
     """
 
     k: int
@@ -91,6 +93,7 @@ class Solution:
     alpha: Tensor | None = None
     belief: Belief | None = None
     reads: int | None = None
+    selection: Selection | None = None
 
     def __repr__(self) -> str:
         end = "converged" if self.converged else "interrupted" if self.interrupted else "not converged"

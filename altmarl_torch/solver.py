@@ -3,6 +3,7 @@
 It checks what it is given, picks the learners, and hands them to the one alternation loop.
 """
 
+import dataclasses
 import logging
 import math
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from altmarl_torch.alternation import Acceptance, PhaseProgress, Rules, Update, automatic_eta
+from altmarl_torch.choices import Select
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation import Objective
 from altmarl_torch.game import Game
@@ -21,7 +23,8 @@ from altmarl_torch.neural.learners import Curve
 from altmarl_torch.neural.surrogate import check_count
 from altmarl_torch.observing import learn_posterior, memory_size, remember
 from altmarl_torch.parallel import one_thread
-from altmarl_torch.players import Job, Solver, learn
+from altmarl_torch.players import Job, Solver
+from altmarl_torch.selection import select_by_rollout, select_by_value
 from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.solution import Observation, Solution
 from altmarl_torch.tables import as_device, as_integer, as_number, as_seed
@@ -30,8 +33,10 @@ from altmarl_torch.tabular.chained import chain_form, require_listed
 from altmarl_torch.theory import eta_algorithm_3
 
 __all__ = [
+    "MOST_STARTS",
     "LLearner",
     "Observation",
+    "Select",
     "Solver",
     "check_eta",
     "check_l_learner",
@@ -45,6 +50,7 @@ logger = logging.getLogger(__name__)
 LLearner = Literal["auto", "dp", "ucfh", "neural"]
 Eta = float | Literal["auto", "paper"]
 ETA_WORDS = ("auto", "paper")
+MOST_STARTS = 1_000
 
 
 @one_thread()
@@ -61,6 +67,8 @@ def solve(
     alpha: ArrayLike | Tensor | None = None,
     eta: Eta = "auto",
     accept: Acceptance = "mean",
+    starts: int = 1,
+    select: Select = "value",
     steps: int = 10,
     seed: int = 0,
     device: str = "cpu",
@@ -91,6 +99,10 @@ def solve(
             leaves the choice to the n-agent system.
         eta: UPDATE's tolerance in units of value, or "auto", or "paper".
         accept: UPDATE's rule, "mean" or "all-states".
+        starts: how many local policies to begin from: uniform, walk to s_g, greedy for r_l, then random ones. The pair
+            with the best joint value wins.
+        select: "value", or "rollout": whatever earns most on n agents, of all starts, of the observation models up to
+            `observation`, and of a pair that looks at nothing. (`docs/posterior.md`)
         steps: at most so many proposals of each player.
         seed: of every random number; the exact solver draws none.
         device: where the tables and networks lie: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:0", ...
@@ -123,13 +135,15 @@ def solve(
     if alpha is not None and observation != "posterior":
         raise ArgumentError(f"alpha is the prior of observation='posterior'; it has no place in {observation!r}")
     _check_choice("accept", accept, get_args(Acceptance))
+    _check_choice("select", select, get_args(Select))
     check_eta(eta)
     game, seed = game.to(as_device(device)), as_seed(seed)
     m = m if m is None else as_integer("m", m, 1, 10**6, ArgumentError)
     rate = as_number("learning_rate", learning_rate, "(0, inf)", lambda x: 0 < x < math.inf, ArgumentError)
     learned = memory_size(game, solver) if observation == "filter" else k
     settings = (chain or ChainSettings()) if l_learner == "ucfh" else None
-    check_size(game, solver, learned, settings)
+    for size in {learned, k} if select == "rollout" else {learned}:
+        check_size(game, solver, size, settings)
     job = Job(
         game=game,
         k=learned,
@@ -146,11 +160,17 @@ def solve(
         callback=callback,
         progress=progress,
         curve=curve,
+        starts=as_integer("starts", starts, 1, MOST_STARTS, ArgumentError),
         chain=settings,
     )
+    if select == "rollout":
+        return select_by_rollout(
+            lambda size: dataclasses.replace(job, k=size, rules=_rules(game, size, eta, accept)), k, observation, alpha
+        )
     if observation == "posterior":
         return learn_posterior(job, alpha)
-    return learn(job) if observation == "surrogate" else remember(learn(job), game, k)
+    found = select_by_value(job)
+    return found if observation == "surrogate" else remember(found, game, k)
 
 
 def check_observation(solver: Solver, l_learner: LLearner, observation: Observation, m: int | None) -> None:

@@ -45,6 +45,7 @@ from altmarl_torch.report import (
     interrupted_text,
     outcome_text,
     return_table,
+    selection_text,
     update_line,
 )
 from altmarl_torch.rollout import Rollouts, rollout
@@ -122,6 +123,9 @@ def _run(config: TrainConfig, game: Game, folder: RunFolder, console: Console, s
         solution = _learn(config, game, folder, tracker, console)
         with _uninterrupted():
             folder.save_policy(solution)
+        if solution.selection is not None:
+            folder.write_selection(solution.selection)
+            console.result("\n" + selection_text(solution.selection))
         certificate, measured = None, None
         try:
             if not solution.interrupted:
@@ -186,6 +190,8 @@ def _learn(config: TrainConfig, game: Game, folder: RunFolder, tracker: Tracker,
         objective=config.objective,
         eta=config.eta,
         accept=config.accept,
+        starts=config.starts,
+        select=config.select,
         steps=config.steps,
         seed=config.seed,
         device=config.device,

@@ -43,7 +43,7 @@ ORDER = [
     "alternation", "tabular.learners", "tabular", "chain_report",
     "neural.networks", "neural.surrogate", "neural.policies", "neural.storage", "neural.fitting", "neural.evaluation",
     "neural.l_learn", "neural.learners", "neural",
-    "solution", "players", "observing", "solver",
+    "choices", "solution", "players", "starts", "observing", "selection", "solver",
     # the sampled operator measured against the exact one
     "noise",
     # the library's door, and the command line behind it
