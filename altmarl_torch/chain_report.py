@@ -8,9 +8,10 @@ order, without constants). Nothing is listed: sizes are formulas, exact where ev
 objective: rewards in [0, 1] then add up to (1 - gamma^H)/(1 - gamma), and the constants are those of epsilon times
 that, or of 1 if that is less (`tabular.ucfh`).
 
-**Feasible** is what one core does in a while. Exact dynamic programming takes some 10 ns for each transition and round.
-A plan of UCFH takes some 150 ns, and about a hundred plans certify 5 %, however many episodes they need: these are
-dealt together. So its own m in the billions costs no more, as long as counts are exact (2^53).
+**Feasible** is what one core does in a while. Exact dynamic programming takes some 10 ns for each transition and round,
+and 50 us for each micro step. A plan of UCFH takes some 150 ns and 300 us, and about a hundred plans certify 5 %,
+however many episodes they need: these are dealt together. So its own m in the billions costs no more, as long as counts
+are exact (2^53).
 """
 
 from collections.abc import Sequence
@@ -20,14 +21,15 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.game import Game
 from altmarl_torch.tables import as_integer
 from altmarl_torch.tabular.chain_forms import MeanFieldForm, TupleForm
-from altmarl_torch.tabular.chained import MOST_TRANSITIONS, about, chain_form
+from altmarl_torch.tabular.chained import MOST_ROUNDS, MOST_TRANSITIONS, about, chain_form
 from altmarl_torch.theory import Algorithm5, algorithm_5, count_vectors, horizon_algorithm_2, theorem_c3
 from altmarl_torch.theory.arguments import as_share
 
 __all__ = ["ChainRow", "chain_rows", "chains_text"]
 
 LARGEST_K, LARGEST_SIZE = 10_000, 10**100
-SECONDS_OF_A_TRANSITION, SECONDS_IN_A_PLAN, PLANS = 1e-8, 1.5e-7, 100
+SECONDS_OF_A_TRANSITION, SECONDS_OF_A_STEP = 1e-8, 5e-5
+SECONDS_IN_A_PLAN, SECONDS_OF_A_STEP_IN_A_PLAN, PLANS = 1.5e-7, 3e-4, 100
 PATIENCE = 3600.0
 """UCFH is called feasible where it should take less than an hour."""
 
@@ -70,7 +72,8 @@ def _row(game: Game, k: int, kind: type[TupleForm] | type[MeanFieldForm], epsilo
     imaginable = states < LARGEST_SIZE
     scaled = min(1.0, epsilon * (1 - game.gamma**rounds) / (1 - game.gamma))
     listed = transitions <= MOST_TRANSITIONS
-    seconds = rounds * transitions * SECONDS_IN_A_PLAN * PLANS if listed else PATIENCE
+    plan = rounds * transitions * SECONDS_IN_A_PLAN + steps * SECONDS_OF_A_STEP_IN_A_PLAN if listed else PATIENCE
+    planned = rounds <= MOST_ROUNDS and PLANS * plan < PATIENCE
     return ChainRow(
         k=k,
         form=kind.name,
@@ -81,8 +84,8 @@ def _row(game: Game, k: int, kind: type[TupleForm] | type[MeanFieldForm], epsilo
         transitions=transitions,
         constants=algorithm_5(*sizes, successors, epsilon=scaled, delta=delta) if imaginable else None,
         episodes=theorem_c3(*sizes, epsilon=scaled, delta=min(delta, 1 - 1e-12)).episodes if imaginable else None,
-        dp_seconds=rounds * transitions * SECONDS_OF_A_TRANSITION if listed else None,
-        ucfh_seconds=seconds if seconds < PATIENCE else None,
+        dp_seconds=rounds * transitions * SECONDS_OF_A_TRANSITION + steps * SECONDS_OF_A_STEP if listed else None,
+        ucfh_seconds=PLANS * plan if planned else None,
     )
 
 

@@ -78,8 +78,9 @@ FEW_VISITS = 100
 VISITS, EPISODES, HORIZON, TAIL = 200, 2_000, 100, 1e-3
 """Episodes of step 3 and of step 4, and their length: fewer steps where gamma^t falls below TAIL."""
 
-LARGEST_MEMORY, NEURAL_MEMORY = 12_000, 100
-"""Memory reads a policy for the largest k' with a table of so many counts; a network is learned for k' = 100."""
+LARGEST_MEMORY, LARGEST_WORK, NEURAL_MEMORY = 12_000, 300_000, 100
+"""Memory reads a policy for the largest k' with a table of so many counts, or of so many counts times |S_g| |S_l| (five
+zones: 20, ten: 5); a network is learned for k' = 100."""
 
 
 def make_prior(game: Game, alpha: ArrayLike | Tensor) -> Prior:
@@ -272,7 +273,8 @@ def memory_size(game: Game, solver: Solver) -> int:
     """k', the size of the sample for which the policy behind a memory is learned."""
     if solver == "neural":
         return min(game.n, NEURAL_MEMORY)
-    return CountSimplex(min(game.n, LARGEST_MEMORY), game.num_sl).coarser(LARGEST_MEMORY).k
+    counts = max(1, min(LARGEST_MEMORY, LARGEST_WORK // (game.num_sg * game.num_sl)))
+    return CountSimplex(min(game.n, counts), game.num_sl).coarser(counts).k
 
 
 def remember(solution: Solution, game: Game, k: int) -> Solution:

@@ -29,7 +29,7 @@ from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.solution import Observation, Solution
 from altmarl_torch.tables import as_device, as_integer, as_number, as_seed
 from altmarl_torch.tabular.chain_l_learn import ChainSettings
-from altmarl_torch.tabular.chained import chain_form, require_listed
+from altmarl_torch.tabular.chained import chain_form, require_planned
 from altmarl_torch.theory import eta_algorithm_3
 
 __all__ = [
@@ -127,6 +127,8 @@ def solve(
     _check_choice("solver", solver, get_args(Solver))
     _check_choice("l_learner", l_learner, get_args(LLearner))
     check_l_learner(solver, l_learner)
+    if chain is not None and not isinstance(chain, ChainSettings):
+        raise ArgumentError(f"chain must be tabular.ChainSettings, not {type(chain).__name__}")
     if chain is not None and l_learner != "ucfh":
         raise ArgumentError(f"chain says how l_learner='ucfh' is run; it has no place in {l_learner!r}")
     _check_choice("objective", objective, get_args(Objective))
@@ -190,7 +192,7 @@ def check_size(game: Game, solver: Solver, k: int, chain: ChainSettings | None) 
     else:
         CountSimplex(k, game.num_sl).require_listed()
     if chain is not None:
-        require_listed(chain_form(game, k, chain.form), game, k)
+        require_planned(chain_form(game, k, chain.form), game, k)
 
 
 def check_l_learner(solver: Solver, l_learner: LLearner) -> None:

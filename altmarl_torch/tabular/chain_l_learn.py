@@ -31,10 +31,12 @@ from altmarl_torch.game import Game
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.policies import check_pi_l, uniform_local
 from altmarl_torch.simplex import CountSimplex
-from altmarl_torch.tabular.chained import ChainedMDP, Form, chained_mdp
+from altmarl_torch.tables import as_integer
+from altmarl_torch.tabular.chained import ChainedMDP, Form, chain_form, chained_mdp, require_planned
 from altmarl_torch.tabular.projection import ascend, projections
 from altmarl_torch.tabular.ucfh import Bounds, UCFHResult, ucfh
 from altmarl_torch.tabular.units import units_of
+from altmarl_torch.tabular.visits import MOST_EPISODES
 from altmarl_torch.theory.arguments import as_share
 
 __all__ = ["ChainResponse", "ChainSettings", "chain_l_learn"]
@@ -65,6 +67,9 @@ class ChainSettings:
             as_share("epsilon", self.epsilon)
         for name in ("delta", "confidence"):
             as_share(name, getattr(self, name))
+        as_integer("max_episodes", self.max_episodes, 1, MOST_EPISODES, ArgumentError)
+        if not isinstance(self.ascent, bool):
+            raise ArgumentError(f"ascent must be True or False, not {self.ascent!r}")
         if self.form not in get_args(Form):
             raise ArgumentError(f"form must be one of {get_args(Form)}, not {self.form!r}")
 
@@ -112,9 +117,10 @@ def chain_l_learn(
     Raises:
         ArgumentError: an argument is out of range.
         PolicyError: a policy does not fit the game.
-        SizeError: the chain is too large to list.
+        SizeError: the chain is too large to list, or its episodes are too long to plan.
     """
     settings = settings or ChainSettings()
+    require_planned(chain_form(game, game.check_k(k), settings.form), game, k)
     chain = chained_mdp(game, pi_g, k, settings.form, objective, initial=game.initial)
     learned = ucfh(
         chain,

@@ -26,7 +26,7 @@ from altmarl_torch.population import deal, split_shares
 from altmarl_torch.simplex import CountSimplex, tuples_to_counts
 from altmarl_torch.tables import as_integer, as_seed
 from altmarl_torch.tabular.chain_forms import NOTHING_PENDING, TupleForm
-from altmarl_torch.tabular.chained import Form, chain_form, pi_g_on_counts
+from altmarl_torch.tabular.chained import Form, chain_form, pi_g_on_counts, pi_g_on_tuples
 from altmarl_torch.tabular.episodic import check_horizon
 from altmarl_torch.theory import horizon_algorithm_2
 
@@ -68,7 +68,8 @@ class ChainSimulator:
         self.rounds = horizon_algorithm_2(game, k) if horizon is None else check_horizon(horizon)
         self.num_stages = k if self.is_tuple else game.num_sl + 1
         self._generator = torch.Generator(game.device).manual_seed(as_seed(seed))
-        pi_g = pi_g_on_counts(game, pi_g, k)
+        self._by_order = self.is_tuple and pi_g.ndim == 3 and pi_g.shape[1] == game.num_sl**k
+        pi_g = (pi_g_on_tuples if self._by_order else pi_g_on_counts)(game, pi_g, k)
         self._dispatch, self._earn = cumulative(pi_g @ game.P_g), (pi_g * game.r_g[:, None]).sum(-1)
         self._move, self._shares = cumulative(game.P_l), split_shares(game.P_l)
         initial = (initial or InitialLaw.uniform(game.num_sg, game.num_sl)).to(game.device)
@@ -96,7 +97,7 @@ class ChainSimulator:
     def acting(self) -> Tensor:
         """The local state of whoever acts, `[episodes]`."""
         if self.is_tuple:
-            return self.replicas[:, self.stage]
+            return self.replicas[:, self.stage].clone()
         return self.tagged if self.stage == 0 else torch.full_like(self.tagged, self.stage - 1)
 
     def step(self, actions: Tensor) -> Tensor:
@@ -107,7 +108,8 @@ class ChainSimulator:
         """
         if self.done:
             raise ArgumentError(f"the episodes are over after {self.rounds} macro steps")
-        if actions.shape != self.sg.shape or int(actions.min()) < 0 or int(actions.max()) >= self.game.num_al:
+        whole = actions.dtype in (torch.int64, torch.int32) and actions.shape == self.sg.shape
+        if not whole or int(actions.min()) < 0 or int(actions.max()) >= self.game.num_al:
             raise ArgumentError(f"actions must be [{len(self.sg)}] integers in 0..{self.game.num_al - 1}")
         reward = self._reward(actions)
         if self.stage == 0:
@@ -127,7 +129,10 @@ class ChainSimulator:
         return total
 
     def _seen(self) -> Tensor:
-        """Rank of the counts that pi_g sees, in stage 0."""
+        """Rank of the counts that pi_g sees, in stage 0; or of the tuple, where their order matters to it."""
+        if self._by_order:
+            places = self.game.num_sl ** torch.arange(self.k - 1, -1, -1, device=self.sg.device)
+            return (self.replicas * places).sum(-1)
         if self.is_tuple:
             counts = tuples_to_counts(self.replicas, self.game.num_sl)
         else:

@@ -52,6 +52,7 @@ __all__ = [
     "pi_g_on_counts",
     "pi_g_on_tuples",
     "require_listed",
+    "require_planned",
 ]
 
 Form = Literal["paper", "auto", "tuple", "mean-field"]
@@ -59,6 +60,10 @@ Form = Literal["paper", "auto", "tuple", "mean-field"]
 
 MOST_TRANSITIONS = 3 * 10**7
 """Chains of more transitions are not listed: 16 bytes each, and several times that while they are made."""
+
+
+MOST_ROUNDS, MOST_POLICY_ENTRIES = 20_000, 10**8
+"""Longer episodes take minutes for each plan, and larger policies a gigabyte."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +160,19 @@ def require_listed(kind: type[TupleForm] | type[MeanFieldForm], game: Game, k: i
             f"the {kind.name} chain of k = {k} agents has {about(states)} states and {about(transitions)} transitions; "
             f"at most {MOST_TRANSITIONS:,} transitions are listed: use a smaller k, another form, ChainSimulator, or "
             "l_learner='dp'"
+        )
+
+
+def require_planned(kind: type[TupleForm] | type[MeanFieldForm], game: Game, k: int) -> None:
+    """Raise a SizeError for a chain too large to list, or, at Algorithm 2's H, too long to plan time and again."""
+    require_listed(kind, game, k)
+    rounds = horizon_algorithm_2(game, k)
+    entries = rounds * kind.size(game, k)[0]
+    if rounds > MOST_ROUNDS or entries > MOST_POLICY_ENTRIES:
+        raise SizeError(
+            f"the chain of k = {k} agents has H = {rounds:,} macro steps at gamma = {game.gamma:g}, and policies of "
+            f"{about(entries)} entries; at most {MOST_ROUNDS:,} and {MOST_POLICY_ENTRIES:,} are planned: use a smaller "
+            "gamma or k, or l_learner='dp'"
         )
 
 

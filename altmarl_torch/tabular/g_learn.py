@@ -49,6 +49,9 @@ __all__ = ["GlobalResponse", "Parameterization", "approx_value", "g_learn"]
 
 Parameterization = Literal["paper", "auto", "tuples", "counts"]
 
+MOST_TUPLES = 20_000
+"""Beyond so many k-tuples the switch rule is not followed: counts give the same policy, and are far fewer."""
+
 COARSEST = 1_000
 """Tables with at most so many counts are solved from zero."""
 
@@ -98,7 +101,7 @@ def g_learn(
         raise ArgumentError(f"parameterization must be one of {get_args(Parameterization)}, not {parameterization!r}")
     if surrogate.prior is not None:
         parameterization = "counts"  # the posterior correction is one of counts
-    tuples = parameterization == "tuples" or (parameterization == "paper" and uses_tuples(game.num_sl, k))
+    tuples = parameterization == "tuples" or (parameterization == "paper" and _prefers_tuples(game.num_sl, k))
     count = sweeps_algorithm_3(game, k) if sweeps == "paper" else sweeps
     if count is not None:
         count = as_integer("sweeps", count, 1, MAX_SWEEPS, ArgumentError)
@@ -120,6 +123,11 @@ def g_learn(
         Q = _fold(Q, folding, surrogate.simplex.size)
     pi_g = greedy(Q)
     return GlobalResponse(pi_g, Q, approx_value(pi_g, Q), found.error, found.sweeps, "tuples" if tuples else "counts")
+
+
+def _prefers_tuples(num_sl: int, k: int) -> bool:
+    """The paper's switch rule, as long as tuples are few: at |S_l| = 10 it would list 10^9 of them."""
+    return uses_tuples(num_sl, k) and num_sl**k <= MOST_TUPLES
 
 
 def approx_value(pi_g: Tensor, Q: Tensor) -> Tensor:
