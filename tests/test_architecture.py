@@ -36,8 +36,10 @@ ORDER = [
     "deviations", "certificate", "rollout_gaps",
     # learners
     "tabular.g_learn", "tabular.l_learn",
-    "tabular.episodic", "tabular.visits", "tabular.chain_forms", "tabular.chain_literal", "tabular.chained",
-    "tabular.chain_simulator", "tabular.deciding", "tabular.confidence", "tabular.units", "tabular.ucfh",
+    "tabular.episodic", "tabular.visits", "tabular.chain_forms", "tabular.chain_literal", "tabular.chain_policies",
+    "tabular.chained",
+    "tabular.chain_simulator", "tabular.deciding", "tabular.confidence", "tabular.units",
+    "tabular.exploration", "tabular.ucfh",
     "tabular.projection", "tabular.chain_l_learn",
     # the loop and what it returns
     "alternation", "tabular.learners", "tabular", "chain_report",

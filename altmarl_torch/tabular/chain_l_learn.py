@@ -33,8 +33,9 @@ from altmarl_torch.policies import check_pi_l, uniform_local
 from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.tables import as_integer
 from altmarl_torch.tabular.chained import ChainedMDP, Form, chain_form, chained_mdp, require_planned
+from altmarl_torch.tabular.exploration import Bounds
 from altmarl_torch.tabular.projection import ascend, projections
-from altmarl_torch.tabular.ucfh import Bounds, UCFHResult, ucfh
+from altmarl_torch.tabular.ucfh import UCFHResult, ucfh
 from altmarl_torch.tabular.units import units_of
 from altmarl_torch.tabular.visits import MOST_EPISODES
 from altmarl_torch.theory.arguments import as_share

@@ -26,7 +26,8 @@ from altmarl_torch.population import deal, split_shares
 from altmarl_torch.simplex import CountSimplex, tuples_to_counts
 from altmarl_torch.tables import as_integer, as_seed
 from altmarl_torch.tabular.chain_forms import NOTHING_PENDING, TupleForm
-from altmarl_torch.tabular.chained import Form, chain_form, pi_g_on_counts, pi_g_on_tuples
+from altmarl_torch.tabular.chain_policies import pi_g_on_counts, pi_g_on_tuples
+from altmarl_torch.tabular.chained import Form, chain_form
 from altmarl_torch.tabular.episodic import check_horizon
 from altmarl_torch.theory import horizon_algorithm_2
 

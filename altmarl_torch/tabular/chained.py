@@ -30,14 +30,13 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.bellman import uses_tuples
-from altmarl_torch.errors import ArgumentError, PolicyError, SizeError
+from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.evaluation import Objective
 from altmarl_torch.game import Game
 from altmarl_torch.initial import InitialLaw
-from altmarl_torch.policies import check_pi_g, read_policy
-from altmarl_torch.simplex import CountSimplex, list_tuples, tuples_to_counts
 from altmarl_torch.tabular.chain_forms import NOTHING_PENDING, ChainForm, MeanFieldForm, TupleForm
 from altmarl_torch.tabular.chain_literal import LiteralForm
+from altmarl_torch.tabular.chain_policies import pi_g_on_counts, pi_g_on_tuples
 from altmarl_torch.tabular.episodic import EpisodicMDP, check_horizon, distinct, powers, starts_of
 from altmarl_torch.theory import horizon_algorithm_2
 
@@ -49,8 +48,6 @@ __all__ = [
     "about",
     "chain_form",
     "chained_mdp",
-    "pi_g_on_counts",
-    "pi_g_on_tuples",
     "require_listed",
     "require_planned",
 ]
@@ -179,41 +176,6 @@ def require_planned(kind: type[TupleForm] | type[MeanFieldForm], game: Game, k: 
 def about(size: float) -> str:
     """A number of any size, to three digits."""
     return f"{size:.3g}" if size < 10**300 else f"about 10^{math.log10(size):,.0f}"
-
-
-def pi_g_on_tuples(game: Game, pi_g: Tensor, k: int) -> Tensor:
-    """A global policy over tuples, `[sg, sl^k, ag]`, from one over tuples or over counts."""
-    simplex, tuples = CountSimplex(k, game.num_sl, game.device), game.num_sl**k
-    if pi_g.ndim == 3 and pi_g.shape[1] == tuples:
-        return read_policy("pi_g", pi_g, "sg tuple ag", (game.num_sg, tuples, game.num_ag))
-    return check_pi_g(game, pi_g, simplex)[:, _ranks(simplex)]
-
-
-def pi_g_on_counts(game: Game, pi_g: Tensor, k: int) -> Tensor:
-    """A global policy over counts, `[sg, N, ag]`, from one over counts, or over tuples if their order is nothing to it.
-
-    Raises:
-        PolicyError: the shape fits neither, or two orders of the same agents have different laws.
-    """
-    simplex, tuples = CountSimplex(k, game.num_sl, game.device), game.num_sl**k
-    if pi_g.ndim != 3 or pi_g.shape[1] != tuples or tuples == simplex.size:
-        return check_pi_g(game, pi_g, simplex)
-    law, ranks = pi_g_on_tuples(game, pi_g, k), _ranks(simplex)
-    on_counts = law.new_empty(game.num_sg, simplex.size, game.num_ag)
-    on_counts[:, ranks] = law
-    if bool((on_counts[:, ranks] != law).any()):
-        raise PolicyError(
-            "pi_g depends on the order of the sampled agents, but the mean-field form (Algorithm 9) knows their counts "
-            "alone; use form='tuple'"
-        )
-    return on_counts
-
-
-def _ranks(simplex: CountSimplex) -> Tensor:
-    """`[sl^k]`, rank of the counts of each tuple."""
-    tuples = list_tuples(simplex.k, simplex.num_sl, simplex.device)
-    ranks: Tensor = simplex.rank(tuples_to_counts(tuples, simplex.num_sl))
-    return ranks
 
 
 @dataclass(frozen=True, eq=False)

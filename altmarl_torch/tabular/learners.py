@@ -16,9 +16,9 @@ from altmarl_torch.evaluation import JointValue, Objective, joint_value
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.simplex import CountSimplex, lift, scale_up
 from altmarl_torch.tabular.chain_l_learn import ChainSettings, chain_l_learn
+from altmarl_torch.tabular.exploration import Bounds
 from altmarl_torch.tabular.g_learn import g_learn
 from altmarl_torch.tabular.l_learn import l_learn
-from altmarl_torch.tabular.ucfh import Bounds
 
 __all__ = ["ChainLocalLearner", "TabularEvaluator", "TabularGlobalLearner", "TabularLocalLearner"]
 
