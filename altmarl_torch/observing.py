@@ -120,7 +120,12 @@ def learn_posterior(job: Job, alpha: ArrayLike | Tensor | None) -> Solution:
     if best is None or (search.interrupted and best.k != job.k):
         raise KeyboardInterrupt  # there is no pair for k agents yet
     if not search.interrupted:
-        best = _finish(job, responding, search, best)
+        try:
+            best = _finish(job, responding, search, best)
+        except KeyboardInterrupt:
+            if best.k != job.k:
+                raise
+            search.interrupted = True
     tell(job, best.history)
     seconds = total_seconds([many.phase_seconds, *search.seconds])
     return dataclasses.replace(best, phase_seconds=seconds, interrupted=search.interrupted)

@@ -18,7 +18,7 @@ leaves the observation model as it is asked for.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -62,24 +62,36 @@ def select_by_rollout(
         observation: the largest class that is tried.
         alpha: prior of the corrected pair; None: its own search.
     """
-    job = make_job(k)
-    quiet = dataclasses.replace(job, callback=None, curve=None)
-    found = dict[str, Solution]()
+    job, found = make_job(k), dict[str, Solution]()
     try:
-        for one in learn_from_starts(quiet):
-            found[f"surrogate, from {one.start}"] = one.solution
-        if observation != "surrogate":
-            found["posterior"] = learn_posterior(quiet, alpha)
-        if observation == "filter":
-            many = dataclasses.replace(make_job(memory_size(job.game, job.solver)), callback=None, curve=None)
-            found["filter"] = remember(learn_from_starts(many)[0].solution, job.game, k)
+        for name, solution in _candidates(make_job, k, observation, alpha):
+            found[name] = solution
+            if solution.interrupted:
+                break
+        else:
+            return _chosen(job, found)
     except KeyboardInterrupt:
         if not found:
             raise
-        return dataclasses.replace(next(iter(found.values())), interrupted=True)
-    if CountSimplex(k, job.game.num_sl).can_be_listed:
-        found |= _hold(job, k)
-    return _chosen(job, found)
+    best = next(iter(found.values()))
+    tell(job, best.history)
+    return dataclasses.replace(best, interrupted=True)
+
+
+def _candidates(
+    make_job: Callable[[int], Job], k: int, observation: Observation, alpha: ArrayLike | Tensor | None
+) -> Iterator[tuple[str, Solution]]:
+    """Everything that is compared, by name."""
+    quiet = dataclasses.replace(make_job(k), callback=None, curve=None)
+    for one in learn_from_starts(quiet):
+        yield f"surrogate, from {one.start}", one.solution
+    if observation != "surrogate":
+        yield "posterior", learn_posterior(quiet, alpha)
+    if observation == "filter":
+        many = dataclasses.replace(make_job(memory_size(quiet.game, quiet.solver)), callback=None, curve=None)
+        yield "filter", remember(learn_from_starts(many)[0].solution, quiet.game, k)
+    if CountSimplex(k, quiet.game.num_sl).can_be_listed:
+        yield from _hold(quiet, k).items()
 
 
 def _chosen(job: Job, found: dict[str, Solution]) -> Solution:
@@ -95,7 +107,6 @@ def _chosen(job: Job, found: dict[str, Solution]) -> Solution:
         best,
         selection=Selection("rollout", choices, margin),
         phase_seconds=total_seconds([solution.phase_seconds for solution in found.values()]),
-        interrupted=any(solution.interrupted for solution in found.values()),
     )
 
 

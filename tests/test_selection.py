@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import altmarl_torch as am
+from altmarl_torch import selection
 from altmarl_torch.cli import main
 from altmarl_torch.games import hash_game, random_game, steer, warehouse
 from altmarl_torch.heuristics import heuristic_pair
@@ -119,3 +120,24 @@ def test_a_run_prints_and_keeps_its_selection(tmp_path, capsys):
 def test_wrong_options_end_with_2(words, tmp_path, capsys):
     assert main(["train", "--game", "steer", "--k", "2", *words, "--runs-dir", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_ctrl_c_keeps_the_first_pair(after, monkeypatch):
+    """While the candidates are played, or while a later one is learned."""
+    calls = []
+
+    def play(job, solution):
+        calls.append(solution)
+        raise KeyboardInterrupt
+
+    def learn(job, alpha):
+        raise KeyboardInterrupt
+
+    if after == 1:
+        monkeypatch.setattr(selection, "learn_posterior", learn)
+    else:
+        monkeypatch.setattr(selection, "_play", play)
+    solution = am.solve(small(), 2, observation="posterior", select="rollout")
+    assert solution.interrupted
+    assert torch.equal(solution.pi_l, am.solve(small(), 2).pi_l)
