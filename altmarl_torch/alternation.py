@@ -39,7 +39,7 @@ The loop knows learners and evaluator only by the protocols below, and is the on
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Generic, Literal, Protocol, TypeVar
@@ -51,6 +51,7 @@ from altmarl_torch.evaluation import JointValue, gain_error
 __all__ = [
     "Acceptance",
     "Alternation",
+    "Curve",
     "Decision",
     "Evaluator",
     "Learner",
@@ -71,6 +72,9 @@ PolicyToJudge = TypeVar("PolicyToJudge")
 
 PhaseProgress = Callable[[str, int, float], None]
 """Told (phase, sweeps, error) in the long parts."""
+
+Curve = Callable[[int, Mapping[str, float]], None]
+"""Told (gradient steps, or episodes; numbers by tag) while a learner learns."""
 
 AUTO_ETA = 1e-3
 """Smallest automatic eta, relative to V_max."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from altmarl_torch.alternation import (
     Acceptance,
     Alternation,
+    Curve,
     Evaluator,
     Learner,
     Pair,
@@ -31,7 +32,7 @@ from altmarl_torch.game import Game
 from altmarl_torch.neural.evaluation import RolloutEvaluator
 from altmarl_torch.neural.fitting import Settings
 from altmarl_torch.neural.l_learn import Turns, network_turns, table_turns
-from altmarl_torch.neural.learners import Curve, Memory, NeuralGlobalLearner, NeuralLocalLearner
+from altmarl_torch.neural.learners import Memory, NeuralGlobalLearner, NeuralLocalLearner
 from altmarl_torch.neural.networks import CountNetwork, LocalNetwork, check_network
 from altmarl_torch.neural.policies import BatchPolicy, UniformPolicy
 from altmarl_torch.pair_moves import PairPlan

@@ -35,6 +35,7 @@ __all__ = [
     "counts_to_tuples",
     "lift",
     "list_tuples",
+    "rank_tuples",
     "round_to_counts",
     "scale_up",
     "tuples_to_counts",
@@ -263,6 +264,13 @@ def list_tuples(k: int, num_sl: int, device: torch.device | str = "cpu") -> Tens
         raise SizeError(f"{num_sl}^{k} = {float(num_sl) ** k:.3g} tuples are too many to list; use counts instead")
     axes: Sequence[Tensor] = [torch.arange(num_sl, device=device)] * k
     return torch.cartesian_prod(*axes).reshape(-1, k)
+
+
+def rank_tuples(simplex: CountSimplex) -> Tensor:
+    """The rank of the counts of every k-tuple, `[sl^k]`, in the order of `list_tuples`."""
+    tuples = list_tuples(simplex.k, simplex.num_sl, simplex.device)
+    ranks: Tensor = simplex.rank(tuples_to_counts(tuples, simplex.num_sl))
+    return ranks
 
 
 def tuples_to_counts(tuples: Tensor, num_sl: int) -> Tensor:

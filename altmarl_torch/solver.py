@@ -13,13 +13,12 @@ from typing import Literal, get_args
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from altmarl_torch.alternation import Acceptance, PhaseProgress, Rules, Update, automatic_eta
+from altmarl_torch.alternation import Acceptance, Curve, PhaseProgress, Rules, Update, automatic_eta
 from altmarl_torch.choices import Select
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation import Objective
 from altmarl_torch.game import Game
 from altmarl_torch.neural.fitting import Settings
-from altmarl_torch.neural.learners import Curve
 from altmarl_torch.neural.surrogate import check_count
 from altmarl_torch.observing import learn_posterior, memory_size, remember
 from altmarl_torch.parallel import one_thread

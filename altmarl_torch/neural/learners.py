@@ -6,13 +6,13 @@ G-LEARN, for the proposal itself: a greedy policy's values are the maximum it wa
 turn needs no fit of its own). Each player draws from a generator of its own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from altmarl_torch.alternation import Evaluator, Pair, PhaseProgress, Player, Proposal
+from altmarl_torch.alternation import Curve, Evaluator, Pair, PhaseProgress, Player, Proposal
 from altmarl_torch.evaluation import JointValue, gain_error
 from altmarl_torch.game import Game
 from altmarl_torch.neural.fitting import Fit, Monitor, Settings, fit
@@ -22,10 +22,7 @@ from altmarl_torch.neural.storage import pack_network
 from altmarl_torch.neural.surrogate import BatchSurrogate, centred
 from altmarl_torch.posterior import Prior
 
-__all__ = ["Curve", "Memory", "NeuralGlobalLearner", "NeuralLocalLearner"]
-
-Curve = Callable[[int, Mapping[str, float]], None]
-"""Told (gradient steps since the start, numbers by tag) while networks are trained."""
+__all__ = ["Memory", "NeuralGlobalLearner", "NeuralLocalLearner"]
 
 MAX_ROUNDS = 20
 """A cap on the improvements of pi_l in one turn; one or two are usual."""

@@ -40,7 +40,7 @@ from torch import Tensor
 
 from altmarl_torch.game import Game
 from altmarl_torch.initial import InitialLaw
-from altmarl_torch.simplex import CountSimplex, list_tuples, tuples_to_counts
+from altmarl_torch.simplex import CountSimplex, rank_tuples
 from altmarl_torch.tabular.episodic import distinct
 from altmarl_torch.theory import (
     states_algorithm_8_reachable,
@@ -136,12 +136,15 @@ class _Chain:
         joint = einsum(self.to_sg[sg, seen], self.game.P_l[sl, sg], "r G, r a L -> r a G L")
         return rearrange(joint, "r a G L -> r a (G L)")
 
-    def pairs(self, device: torch.device) -> tuple[Tensor, Tensor]:
+    def every(self, *sizes: int) -> tuple[Tensor, ...]:
+        """Every combination of indices below the sizes, the last running fastest: one column each."""
+        ranges = (torch.arange(size, device=self.game.device) for size in sizes)
+        return torch.cartesian_prod(*ranges).unbind(-1)
+
+    @property
+    def pairs(self) -> tuple[Tensor, ...]:
         """s_g' and s_l' in the order of `first_moves`: `[sg' sl']` each."""
-        both = torch.cartesian_prod(
-            torch.arange(self.game.num_sg, device=device), torch.arange(self.game.num_sl, device=device)
-        )
-        return both[:, 0], both[:, 1]
+        return self.every(self.game.num_sg, self.game.num_sl)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,10 +170,9 @@ class TupleForm(_Chain):
     def start(self, law: InitialLaw) -> tuple[Tensor, Tensor]:
         """See `ChainForm`. Tuples with the same counts are alike."""
         game, simplex = self.game, self.simplex
-        ranks = simplex.rank(tuples_to_counts(list_tuples(self.k, game.num_sl, game.device), game.num_sl))
+        ranks = rank_tuples(simplex)
         tuple_law = (law.count_law(simplex.counts) / torch.bincount(ranks, minlength=simplex.size))[ranks]
-        sg, index = (torch.arange(size, device=game.device) for size in (game.num_sg, len(ranks)))
-        sg, index = torch.cartesian_prod(sg, index).unbind(-1)
+        sg, index = self.every(game.num_sg, len(ranks))
         states = torch.stack([sg, torch.full_like(sg, NOTHING_PENDING), index], -1)
         return states, law.sg[sg] * tuple_law[index]
 
@@ -188,7 +190,7 @@ class TupleForm(_Chain):
         replica, place = self._replica(stage, index), self._place(stage)
         if stage == 0:
             law = self.first_moves(sg, index, replica)
-            to_sg, to_sl = self.pairs(states.device)
+            to_sg, to_sl = self.pairs
             to_sg = to_sg.expand(len(states), -1)
         else:
             law = self.game.P_l[replica, sg]
@@ -242,16 +244,13 @@ class MeanFieldForm(_Chain):
     @cached_property
     def everyone(self) -> Tensor:
         """`[sl, h]`, rank of all k counts where the tagged agent is in s_l and its companions have counts h."""
-        _, joined = CountSimplex(self.companions, self.game.num_sl, self.game.device).add_one()
+        _, joined = self.vectors(0).add_one()
         return joined.T.contiguous()
 
     def start(self, law: InitialLaw) -> tuple[Tensor, Tensor]:
         """See `ChainForm`. One of k exchangeable agents is in s_l, beside h, with (h(s_l) + 1)/k of P(h + e_{s_l})."""
-        num_sg, num_sl, device = self.game.num_sg, self.game.num_sl, self.game.device
-        h = CountSimplex(self.companions, num_sl, device).counts
-        sg, sl, rank = torch.cartesian_prod(*(torch.arange(n, device=device) for n in (num_sg, num_sl, len(h)))).unbind(
-            -1
-        )
+        h = self.vectors(0).counts
+        sg, sl, rank = self.every(self.game.num_sg, self.game.num_sl, len(h))
         alike = (h[rank, sl] + 1).double() / self.k
         macro = law.count_law(self.simplex.counts)[self.everyone[sl, rank]] * alike
         return self._first(sg, sl, rank), law.sg[sg] * macro
@@ -276,7 +275,7 @@ class MeanFieldForm(_Chain):
         sg, _, tagged, rank = states.unbind(-1)
         if stage == 0:
             law = self.first_moves(sg, self.everyone[tagged, rank], tagged)
-            to_sg, to_sl = (choice.expand(len(states), -1) for choice in self.pairs(states.device))
+            to_sg, to_sl = (choice.expand(len(states), -1) for choice in self.pairs)
             now, held = (column.unsqueeze(-1).expand_as(to_sg) for column in (sg, rank))
             yield Branch(
                 torch.arange(len(states), device=states.device), torch.stack([now, to_sg, to_sl, held], -1), law

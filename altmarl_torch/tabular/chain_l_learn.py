@@ -87,7 +87,6 @@ class ChainResponse:
     learned: UCFHResult
     chain_value: float  # of UCFH's policy, on the chain
     lost: float  # of it, what the projected policy loses there, before any ascent; negative: it gains
-    evaluations: int  # exact evaluations of local policies
 
 
 def chain_l_learn(
@@ -137,17 +136,17 @@ def chain_l_learn(
     candidates = projections(chain, learned.policy, learned.shares, fallback)
     projected = max(candidates, key=judge.own_value)
     best = ascend(judge.own_value, projected, margin=judge.margin).pi_l if settings.ascent else projected
+    joint = judge.joint(best)
     chain_value = chain.value(learned.policy)
     return ChainResponse(
         pi_l=best,
-        value=judge.own_value(best),
-        joint=judge.joint(best),
-        given_up=judge.given_up(best),
+        value=joint.mean if objective == "team" else judge.own_value(best),
+        joint=joint,
+        given_up=0.0 if objective == "team" else judge.given_up(best, joint.mean),
         chain=chain,
         learned=learned,
         chain_value=chain_value,
         lost=chain_value - chain.value(chain.spread(projected)),
-        evaluations=judge.evaluations,
     )
 
 
@@ -170,21 +169,17 @@ class _Judge:
         self.judged = self.team
         if objective == "own":
             self.judged = SurrogateCache(game.replace(r_g=torch.zeros_like(game.r_g)), plan)
-        self.pi_g, self.evaluations = pi_g, 0
+        self.pi_g = pi_g
         self.margin = 2 * value_tolerance(self.team(uniform_local(game)))
 
     def own_value(self, pi_l: Tensor) -> float:
         """The value under the objective."""
-        self.evaluations += 1
         return joint_value(self.judged(pi_l), self.pi_g).mean
 
     def joint(self, pi_l: Tensor) -> JointValue:
         """The joint value."""
         return joint_value(self.team(pi_l), self.pi_g)
 
-    def given_up(self, pi_l: Tensor) -> float:
-        """How much joint value single changes of pi_l would add."""
-        if self.judged is self.team:
-            return 0.0
-        value = self.joint(pi_l).mean
+    def given_up(self, pi_l: Tensor, value: float) -> float:
+        """How much single changes of pi_l would add to its joint value."""
         return ascend(lambda other: self.joint(other).mean, pi_l, margin=self.margin).value - value

@@ -66,7 +66,7 @@ class LiteralForm(MeanFieldForm):
         sg, _, sl, _, rank, scratch = states.unbind(-1)
         if stage == 0:
             law = self.first_moves(sg, self.everyone[sl, rank], sl)
-            next_sg, next_sl = (choice.expand(len(states), -1) for choice in self.pairs(states.device))
+            next_sg, next_sl = (choice.expand(len(states), -1) for choice in self.pairs)
             now, tagged, held, nobody = (column.unsqueeze(-1).expand_as(next_sg) for column in (sg, sl, rank, scratch))
             following = torch.stack([now, next_sg, tagged, next_sl, held, nobody], -1)
             yield Branch(torch.arange(len(states), device=states.device), following, law)

@@ -9,7 +9,7 @@ from torch import Tensor
 from altmarl_torch.errors import PolicyError
 from altmarl_torch.game import Game
 from altmarl_torch.policies import check_pi_g, read_policy
-from altmarl_torch.simplex import CountSimplex, list_tuples, tuples_to_counts
+from altmarl_torch.simplex import CountSimplex, rank_tuples
 
 __all__ = ["pi_g_on_counts", "pi_g_on_tuples"]
 
@@ -19,7 +19,7 @@ def pi_g_on_tuples(game: Game, pi_g: Tensor, k: int) -> Tensor:
     simplex, tuples = CountSimplex(k, game.num_sl, game.device), game.num_sl**k
     if pi_g.ndim == 3 and pi_g.shape[1] == tuples:
         return read_policy("pi_g", pi_g, "sg tuple ag", (game.num_sg, tuples, game.num_ag))
-    return check_pi_g(game, pi_g, simplex)[:, _ranks(simplex)]
+    return check_pi_g(game, pi_g, simplex)[:, rank_tuples(simplex)]
 
 
 def pi_g_on_counts(game: Game, pi_g: Tensor, k: int) -> Tensor:
@@ -31,7 +31,7 @@ def pi_g_on_counts(game: Game, pi_g: Tensor, k: int) -> Tensor:
     simplex, tuples = CountSimplex(k, game.num_sl, game.device), game.num_sl**k
     if pi_g.ndim != 3 or pi_g.shape[1] != tuples or tuples == simplex.size:
         return check_pi_g(game, pi_g, simplex)
-    law, ranks = pi_g_on_tuples(game, pi_g, k), _ranks(simplex)
+    law, ranks = pi_g_on_tuples(game, pi_g, k), rank_tuples(simplex)
     on_counts = law.new_empty(game.num_sg, simplex.size, game.num_ag)
     on_counts[:, ranks] = law
     if bool((on_counts[:, ranks] != law).any()):
@@ -40,10 +40,3 @@ def pi_g_on_counts(game: Game, pi_g: Tensor, k: int) -> Tensor:
             "alone; use form='tuple'"
         )
     return on_counts
-
-
-def _ranks(simplex: CountSimplex) -> Tensor:
-    """`[sl^k]`, rank of the counts of each tuple."""
-    tuples = list_tuples(simplex.k, simplex.num_sl, simplex.device)
-    ranks: Tensor = simplex.rank(tuples_to_counts(tuples, simplex.num_sl))
-    return ranks

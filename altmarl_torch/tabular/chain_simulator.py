@@ -12,8 +12,6 @@ multinomial draws, so that an episode of Algorithm 9 costs the same for any k.
 What is left of the paper's surrogate's size is pi_g alone, a table over counts.
 """
 
-from typing import get_args
-
 import torch
 from torch import Tensor
 
@@ -27,13 +25,11 @@ from altmarl_torch.simplex import CountSimplex, tuples_to_counts
 from altmarl_torch.tables import as_integer, as_seed
 from altmarl_torch.tabular.chain_forms import NOTHING_PENDING, TupleForm
 from altmarl_torch.tabular.chain_policies import pi_g_on_counts, pi_g_on_tuples
-from altmarl_torch.tabular.chained import Form, chain_form
-from altmarl_torch.tabular.episodic import check_horizon
-from altmarl_torch.theory import horizon_algorithm_2
+from altmarl_torch.tabular.chained import Form, chain_form, read_episode
 
 __all__ = ["ChainSimulator"]
 
-MOST_EPISODES = 10**8
+LARGEST_BATCH = 10**8
 
 
 class ChainSimulator:
@@ -61,20 +57,16 @@ class ChainSimulator:
         seed: int = 0,
         initial: InitialLaw | None = None,
     ) -> None:
-        self.game, self.k, self.simplex = game, game.check_k(k), CountSimplex(k, game.num_sl, game.device)
-        if objective not in get_args(Objective):
-            raise ArgumentError(f"objective must be one of {get_args(Objective)}, not {objective!r}")
-        self.objective = objective
-        self.is_tuple = chain_form(game, k, form) is TupleForm
-        self.rounds = horizon_algorithm_2(game, k) if horizon is None else check_horizon(horizon)
+        self.rounds, initial = read_episode(game, k, objective, horizon, initial)
+        self.game, self.k, self.simplex = game, k, CountSimplex(k, game.num_sl, game.device)
+        self.objective, self.is_tuple = objective, chain_form(game, k, form) is TupleForm
         self.num_stages = k if self.is_tuple else game.num_sl + 1
         self._generator = torch.Generator(game.device).manual_seed(as_seed(seed))
         self._by_order = self.is_tuple and pi_g.ndim == 3 and pi_g.shape[1] == game.num_sl**k
         pi_g = (pi_g_on_tuples if self._by_order else pi_g_on_counts)(game, pi_g, k)
         self._dispatch, self._earn = cumulative(pi_g @ game.P_g), (pi_g * game.r_g[:, None]).sum(-1)
         self._move, self._shares = cumulative(game.P_l), split_shares(game.P_l)
-        initial = (initial or InitialLaw.uniform(game.num_sg, game.num_sl)).to(game.device)
-        self._begin(initial, as_integer("episodes", episodes, 1, MOST_EPISODES, ArgumentError))
+        self._begin(initial, as_integer("episodes", episodes, 1, LARGEST_BATCH, ArgumentError))
 
     def _begin(self, initial: InitialLaw, episodes: int) -> None:
         """Draw the first macro states."""

@@ -34,7 +34,7 @@ from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.evaluation import Objective
 from altmarl_torch.game import Game
 from altmarl_torch.initial import InitialLaw
-from altmarl_torch.tabular.chain_forms import NOTHING_PENDING, ChainForm, MeanFieldForm, TupleForm
+from altmarl_torch.tabular.chain_forms import NOTHING_PENDING, Actors, ChainForm, MeanFieldForm, TupleForm
 from altmarl_torch.tabular.chain_literal import LiteralForm
 from altmarl_torch.tabular.chain_policies import pi_g_on_counts, pi_g_on_tuples
 from altmarl_torch.tabular.episodic import EpisodicMDP, check_horizon, distinct, powers, starts_of
@@ -48,6 +48,7 @@ __all__ = [
     "about",
     "chain_form",
     "chained_mdp",
+    "read_episode",
     "require_listed",
     "require_planned",
 ]
@@ -122,15 +123,22 @@ def chained_mdp(
         PolicyError: pi_g has another shape, a row that is no law, or depends on the order of the agents.
         SizeError: the chain has more than `MOST_TRANSITIONS` transitions.
     """
-    k = game.check_k(k)
-    if objective not in get_args(Objective):
-        raise ArgumentError(f"objective must be one of {get_args(Objective)}, not {objective!r}")
-    rounds = horizon_algorithm_2(game, k) if horizon is None else check_horizon(horizon)
+    rounds, start = read_episode(game, k, objective, horizon, initial)
     kind = chain_form(game, k, form, literal=literal)
     require_listed(kind, game, k)
     read = pi_g_on_tuples if kind is TupleForm else pi_g_on_counts
-    start = InitialLaw.uniform(game.num_sg, game.num_sl) if initial is None else initial
-    return _chain(kind(game, read(game, pi_g, k), k), objective, rounds, start.to(game.device))
+    return _chain(kind(game, read(game, pi_g, k), k), objective, rounds, start)
+
+
+def read_episode(
+    game: Game, k: int, objective: Objective, horizon: int | None, initial: InitialLaw | None
+) -> tuple[int, InitialLaw]:
+    """H and the law of the first macro state, for the arguments of `chained_mdp`, which are checked."""
+    game.check_k(k)
+    if objective not in get_args(Objective):
+        raise ArgumentError(f"objective must be one of {get_args(Objective)}, not {objective!r}")
+    rounds = horizon_algorithm_2(game, k) if horizon is None else check_horizon(horizon)
+    return rounds, (initial or InitialLaw.uniform(game.num_sg, game.num_sl)).to(game.device)
 
 
 def chain_form(game: Game, k: int, form: Form, *, literal: bool = False) -> type[TupleForm] | type[MeanFieldForm]:
@@ -197,6 +205,7 @@ def _chain(form: ChainForm, objective: Objective, rounds: int, initial: InitialL
         stage_start.append(stage_start[-1] + len(stage))
     states = [_decode(key, form.radices(stage)) for stage, key in enumerate(keys)]
     actors = [form.actors(stage, part) for stage, part in enumerate(states)]
+    rewards = [_rewards(form, objective, stage, states[stage], actors[stage]) for stage in range(form.num_stages)]
     start_law = law.new_zeros(stage_start[-1])
     start_law[torch.searchsorted(keys[0], _encode(first, form.radices(0)))] = law
     rows, successors, probabilities = _transitions(form.game.num_al, keys, links, stage_start)
@@ -204,7 +213,7 @@ def _chain(form: ChainForm, objective: Objective, rounds: int, initial: InitialL
         row_start=starts_of(rows, stage_start[-1] * form.game.num_al),
         successors=successors,
         probabilities=probabilities,
-        rewards=torch.cat([_rewards(form, objective, stage, part) for stage, part in enumerate(states)]),
+        rewards=torch.cat(rewards),
         discounts=powers(form.game.gamma, rounds).to(law.device),
         start_law=start_law,
         stage_start=tuple(stage_start),
@@ -255,9 +264,8 @@ def _transitions(
     return rows, successors, law
 
 
-def _rewards(form: ChainForm, objective: Objective, stage: int, states: Tensor) -> Tensor:
+def _rewards(form: ChainForm, objective: Objective, stage: int, states: Tensor, actors: Actors) -> Tensor:
     """R(s, a) in the states of a stage, `[states, actions]`."""
-    actors = form.actors(stage, states)
     own = form.game.r_l[actors.sl, actors.sg]
     if objective == "own":
         return own if stage == 0 else torch.zeros_like(own)

@@ -35,7 +35,17 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.population import split_shares
 from altmarl_torch.tables import as_finite, as_integer, as_law, as_number, as_table
 
-__all__ = ["Block", "EpisodicMDP", "check_horizon", "distinct", "induct", "powers", "starts_of"]
+__all__ = [
+    "Block",
+    "EpisodicMDP",
+    "Expectation",
+    "check_horizon",
+    "distinct",
+    "induct",
+    "powers",
+    "starts_of",
+    "under",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +55,10 @@ class Block:
     rows: Tensor  # [R] rows within the stage: (state within the stage) |A| + action
     edges: Tensor  # [R, C] where the row's successors stand in the lists
     successors: Tensor  # [R, C] states within the next stage
+
+
+Expectation = Callable[[Block, Tensor], Tensor]
+"""E V(s') for the rows of a block, `[R]`, from the values of the next stage's states."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,13 +188,15 @@ class EpisodicMDP:
 
     def optimal_value(self) -> float:
         """The value of the best policy from the start law, by exact backward induction."""
-        return float(self.start_law[self.states_of(0)] @ induct(self, self.exact, lambda t, stage, Q: Q.amax(-1)))
+        return float(
+            self.start_law[self.states_of(0)] @ induct(self, under(self.probabilities), lambda t, stage, Q: Q.amax(-1))
+        )
 
     def optimal_policy(self) -> Tensor:
         """An optimal policy, actions `[rounds, states]` int64; ties go to the smallest action."""
-        return self.greedy_policy(self.exact)[0]
+        return self.greedy_policy(under(self.probabilities))[0]
 
-    def greedy_policy(self, expect: Callable[[Block, Tensor], Tensor]) -> tuple[Tensor, float]:
+    def greedy_policy(self, expect: Expectation) -> tuple[Tensor, float]:
         """The policy that is greedy under an expectation, actions `[rounds, states]`, and its value under it."""
         policy = torch.empty(self.rounds, self.num_states, dtype=torch.int64, device=self.rewards.device)
 
@@ -191,7 +207,7 @@ class EpisodicMDP:
         first = induct(self, expect, choose)
         return policy, float(self.start_law[self.states_of(0)] @ first)
 
-    def value(self, policy: Tensor, expect: Callable[[Block, Tensor], Tensor] | None = None) -> float:
+    def value(self, policy: Tensor, expect: Expectation | None = None) -> float:
         """The value of a policy from the start law: actions `[rounds, states]`, or laws with actions on the last axis.
 
         `expect` is the exact expectation by default.
@@ -200,7 +216,7 @@ class EpisodicMDP:
             ArgumentError: the policy has another shape, or plays an action that does not exist.
         """
         follow = self.following(policy)
-        return float(self.start_law[self.states_of(0)] @ induct(self, expect or self.exact, follow))
+        return float(self.start_law[self.states_of(0)] @ induct(self, expect or under(self.probabilities), follow))
 
     def following(self, policy: Tensor) -> Callable[[int, int, Tensor], Tensor]:
         """What `induct` does with Q under a fixed policy."""
@@ -220,29 +236,30 @@ class EpisodicMDP:
             if int(policy.min()) < 0 or int(policy.max()) >= self.num_actions:
                 raise ArgumentError(f"a policy plays an action outside 0..{self.num_actions - 1}")
             return policy.long()
-        law = policy.double().expand(self.rounds, -1, -1) if policy.ndim == 2 else policy.double()
         wanted = [self.rounds, self.num_states, self.num_actions]
-        if list(law.shape) != wanted:
+        if list(policy.shape) not in (wanted, wanted[1:]):
             raise ArgumentError(
                 f"a policy of laws must be [(rounds,) states, actions] = {wanted}, not {list(policy.shape)}"
             )
-        return as_law("policy", law, "round state action", ArgumentError)
+        axes = "state action" if policy.ndim == 2 else "round state action"
+        return as_law("policy", policy.double(), axes, ArgumentError).expand(wanted)
 
-    def exact(self, block: Block, values: Tensor) -> Tensor:
-        """E V(s') by the MDP's own probabilities: `[R]` from values of the next stage's states."""
-        return (self.probabilities[block.edges] * values[block.successors]).sum(-1)
+
+def under(probabilities: Tensor) -> Expectation:
+    """E V(s') when the transitions have the given `probabilities [transitions]`."""
+    return lambda block, values: (probabilities[block.edges] * values[block.successors]).sum(-1)
 
 
 def induct(
     mdp: EpisodicMDP,
-    expect: Callable[[Block, Tensor], Tensor],
+    expect: Expectation,
     choose: Callable[[int, int, Tensor], Tensor],
 ) -> Tensor:
     """Backward induction: the values at the states of stage 0 in round 0.
 
     Args:
         mdp: the MDP.
-        expect: expect(block, values) is E V(s') for the rows of a block, `[R]`.
+        expect: E V(s') of the rows of a block.
         choose: choose(t, stage, Q) is V of the states of a stage in round t from Q `[states of the stage, actions]`.
     """
     values = mdp.rewards.new_zeros(mdp.stage_start[1])

@@ -17,7 +17,7 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.tables import as_float64, as_integer, as_number, as_whole
 from altmarl_torch.tabular.confidence import ConfidenceSets, confidence_interval
-from altmarl_torch.tabular.episodic import Block, EpisodicMDP
+from altmarl_torch.tabular.episodic import EpisodicMDP, under
 from altmarl_torch.tabular.units import units_of
 from altmarl_torch.tabular.visits import MOST_EPISODES, occupancy
 from altmarl_torch.theory import Algorithm5, algorithm_5
@@ -43,7 +43,7 @@ class Bounds:
 
 @dataclass(eq=False)
 class Explorer:
-    """The counts of UCFH, and what follows from them. Bounds are in scaled units, from the lowest rewards on."""
+    """The counts of UCFH, and what follows from them. The MDP, and with it the bounds, are brought to scaled units."""
 
     mdp: EpisodicMDP
     epsilon: float
@@ -65,7 +65,7 @@ class Explorer:
             as_share(name, getattr(self, name))
         as_number("m_scale", self.m_scale, "(0, inf)", lambda x: 0 < x < math.inf, ArgumentError)
         self.units = units_of(self.mdp)
-        self.scaled = replace(self.mdp, rewards=self.units.scaled(self.mdp))
+        self.mdp = replace(self.mdp, rewards=self.units.scaled(self.mdp))
         self.constants = self._constants()
         first = 1.0 if not self.faithful else self.m_scale * self.constants.first_update
         if self.first_update is not None:
@@ -73,6 +73,7 @@ class Explorer:
         self.first, self.most = first, self.m_scale * self.constants.most_visits
         self.log_term = self.confidence * math.log(6 / self.constants.delta_1)
         self.known, self.seen = (torch.zeros_like(self.mdp.probabilities) for _ in range(2))  # n and v, by transition
+        self._alike = (1 / self.mdp.widths.double())[self.mdp.edge_rows]  # all successors of a row alike
 
     def _constants(self) -> Algorithm5:
         mdp = self.mdp
@@ -83,27 +84,22 @@ class Explorer:
     def plan(self) -> None:
         """Confidence sets from n, and the optimistic policy (Algorithm 6)."""
         visits = self._of_rows(self.known)[self.mdp.edge_rows]
-        uniform = 1 / self.mdp.widths.double()[self.mdp.edge_rows]
-        self.shares = torch.where(visits > 0, self.known / visits.clamp_min(1), uniform)
+        self.shares = torch.where(visits > 0, self.known / visits.clamp_min(1), self._alike)
         lower, upper = confidence_interval(self.shares, visits, self.log_term)
-        alone = (self.mdp.widths == 1)[self.mdp.edge_rows]  # a single successor is certain
+        alone = self._alike == 1  # a single successor is certain
         self.sets = ConfidenceSets(lower.masked_fill(alone, 1.0), upper.masked_fill(alone, 1.0))
-        self.optimistic, upper_bound = self.scaled.greedy_policy(self.sets.best)
+        self.optimistic, upper_bound = self.mdp.greedy_policy(self.sets.best)
         self.upper = min(self.upper, upper_bound)
         self.plans += 1
 
     def certify(self) -> Bounds:
         """The certainty-equivalent policy with its worst value; the best of all so far is kept."""
-        policy, _ = self.scaled.greedy_policy(self._expected)
-        lower = self.scaled.value(policy, self.sets.worst)
+        policy, _ = self.mdp.greedy_policy(under(self.shares))
+        lower = self.mdp.value(policy, self.sets.worst)
         if lower > self.lower:
             self.lower, self.policy, self.policy_shares = lower, policy, self.shares
         self.history.append(Bounds(self.episodes, *map(self.units.value, (self.lower, self.upper))))
         return self.history[-1]
-
-    def _expected(self, block: Block, values: Tensor) -> Tensor:
-        """E V(s') by the shares."""
-        return (self.shares[block.edges] * values[block.successors]).sum(-1)
 
     @property
     def is_due(self) -> bool:
@@ -140,8 +136,7 @@ class Explorer:
         below = known < self.most
         if bool(below.all()):
             return below
-        possible = 1 / self.mdp.widths.double()[self.mdp.edge_rows]
-        law, met = occupancy(self.mdp, self.optimistic, possible), torch.zeros_like(below)
+        law, met = occupancy(self.mdp, self.optimistic, self._alike), torch.zeros_like(below)
         rows = torch.arange(self.mdp.num_states, device=met.device) * self.mdp.num_actions + self.optimistic
         met[rows[law > 0]] = True
         return below & met

@@ -41,7 +41,7 @@ from altmarl_torch.fixed_point import MAX_SWEEPS, FixedPoint, Progress, Step, so
 from altmarl_torch.game import Game
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.policies import greedy
-from altmarl_torch.simplex import CountSimplex, lift, list_tuples, tuples_to_counts
+from altmarl_torch.simplex import CountSimplex, lift, rank_tuples
 from altmarl_torch.tables import as_integer
 from altmarl_torch.theory import sweeps_algorithm_3
 
@@ -110,7 +110,7 @@ def g_learn(
         start = _coarse_values(surrogate)
     first = surrogate.start if start is None else start
     if tuples:
-        folding = surrogate.simplex.rank(tuples_to_counts(list_tuples(k, game.num_sl, game.device), game.num_sl))
+        folding = rank_tuples(surrogate.simplex)
         first = first[:, folding]
     step: Step = (lambda V: max_backup(surrogate, V)) if not tuples and m is None else (lambda V: to_q(V).amax(-1))
     found = (

@@ -4,13 +4,13 @@ Thin adapters: the mathematics is in `g_learn`, `l_learn` and `evaluation`; here
 and the values of one turn warm the next.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from altmarl_torch.alternation import Pair, PhaseProgress, Player, Proposal
+from altmarl_torch.alternation import Curve, Pair, PhaseProgress, Player, Proposal
 from altmarl_torch.bellman import Surrogate, SurrogateCache
 from altmarl_torch.evaluation import JointValue, Objective, joint_value
 from altmarl_torch.pair_moves import PairPlan
@@ -21,9 +21,6 @@ from altmarl_torch.tabular.g_learn import g_learn
 from altmarl_torch.tabular.l_learn import l_learn
 
 __all__ = ["ChainLocalLearner", "TabularEvaluator", "TabularGlobalLearner", "TabularLocalLearner"]
-
-Curve = Callable[[int, Mapping[str, float]], None]
-"""Told (episodes, numbers by tag) while UCFH learns."""
 
 
 def _watch(progress: PhaseProgress | None, phase: str) -> Callable[[int, float], None] | None:

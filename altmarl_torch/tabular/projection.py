@@ -24,7 +24,7 @@ from torch import Tensor
 
 from altmarl_torch.policies import greedy, one_hot
 from altmarl_torch.tabular.chained import ChainedMDP
-from altmarl_torch.tabular.episodic import induct
+from altmarl_torch.tabular.episodic import induct, under
 from altmarl_torch.tabular.visits import occupancy
 
 __all__ = ["Ascent", "ascend", "projections"]
@@ -39,7 +39,6 @@ class Ascent:
 
     pi_l: Tensor  # [sl, sg, al]
     value: float
-    evaluations: int
 
 
 def projections(mdp: ChainedMDP, policy: Tensor, probabilities: Tensor, pi_l: Tensor) -> list[Tensor]:
@@ -64,7 +63,7 @@ def ascend(evaluate: Callable[[Tensor], float], pi_l: Tensor, *, margin: float) 
         pi_l: a deterministic local policy, `[sl, sg, al]`.
         margin: the smallest gain that counts.
     """
-    best, value, evaluations = pi_l, evaluate(pi_l), 1
+    best, value = pi_l, evaluate(pi_l)
     for _ in range(MAX_PASSES):
         before = value
         for sl, sg, action in itertools.product(*map(range, pi_l.shape)):
@@ -72,12 +71,12 @@ def ascend(evaluate: Callable[[Tensor], float], pi_l: Tensor, *, margin: float) 
                 continue
             changed = best.clone()
             changed[sl, sg] = one_hot(torch.tensor(action, device=pi_l.device), pi_l.shape[-1])
-            found, evaluations = evaluate(changed), evaluations + 1
+            found = evaluate(changed)
             if found > value + margin:
                 best, value = changed, found
         if value == before:
             break
-    return Ascent(best, value, evaluations)
+    return Ascent(best, value)
 
 
 def _worth(mdp: ChainedMDP, policy: Tensor, probabilities: Tensor, law: Tensor) -> Tensor:
@@ -90,7 +89,7 @@ def _worth(mdp: ChainedMDP, policy: Tensor, probabilities: Tensor, law: Tensor) 
         worth[states] += law[t, states].unsqueeze(-1) * (Q - values.unsqueeze(-1))
         return values
 
-    induct(mdp, lambda block, values: (probabilities[block.edges] * values[block.successors]).sum(-1), collect)
+    induct(mdp, under(probabilities), collect)
     return worth
 
 

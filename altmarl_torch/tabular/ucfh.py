@@ -109,7 +109,7 @@ def ucfh(
     budget = as_integer("max_episodes", max_episodes, 1, MOST_EPISODES, ArgumentError)
     patience = as_number("max_seconds", max_seconds, "(0, inf]", lambda x: x > 0, ArgumentError)
     generator = _generator(seed, mdp.rewards.device)
-    draw = sample or (lambda policy, episodes: sample_visits(mdp, policy, episodes, generator))
+    draw = sample or (lambda policy, episodes: sample_visits(learner.mdp, policy, episodes, generator))
     started = time.perf_counter()
     deadline = started + patience
     with one_thread():
