@@ -47,18 +47,20 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.game import Game
 from altmarl_torch.players import Job, Solver, learn
 from altmarl_torch.posterior import LARGEST_ALPHA, SMALLEST_ALPHA, Prior, fit_alpha
-from altmarl_torch.rollout import LARGEST_ROLLOUT, rollout, visits
+from altmarl_torch.rollout import LARGEST_ROLLOUT, Rollouts, rollout, visits
 from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.solution import Solution
 from altmarl_torch.starts import first_pair, learn_from_starts, tell
 from altmarl_torch.tables import as_float64, as_number
 
 __all__ = [
-    "episodes_of",
-    "horizon_of",
+    "EPISODES",
+    "followed_size",
     "learn_posterior",
+    "length",
     "make_prior",
     "memory_size",
+    "play",
     "remember",
     "total_seconds",
 ]
@@ -102,13 +104,15 @@ def make_prior(game: Game, alpha: ArrayLike | Tensor) -> Prior:
     return Prior(table.to(game.device).expand(wanted), game.n)
 
 
-def learn_posterior(job: Job, alpha: ArrayLike | Tensor | None) -> Solution:
+def learn_posterior(job: Job, alpha: ArrayLike | Tensor | None, many: Solution | None = None) -> Solution:
     """Run a job with the posterior correction, for the given alpha or for one that the n-agent system chooses.
 
-    A KeyboardInterrupt returns the best pair so far; it is passed on where there is none.
+    `many` is the pair of step 1, where it is known (`followed_size`); its seconds are then left out. A
+    KeyboardInterrupt returns the best pair so far; it is passed on where there is none.
     """
     prior = make_prior(job.game, _initial_alpha(job.game) if alpha is None else alpha)
-    many, responding = _followed(job)
+    followed = many or _followed(job)
+    responding = _responding(job, followed)
     search = _Search(responding if alpha is not None else _within_memory(responding))
     try:
         search.try_out(prior)
@@ -127,7 +131,7 @@ def learn_posterior(job: Job, alpha: ArrayLike | Tensor | None) -> Solution:
                 raise
             search.interrupted = True
     tell(job, best.history)
-    seconds = total_seconds([many.phase_seconds, *search.seconds])
+    seconds = total_seconds([*search.seconds, *([] if many else [followed.phase_seconds])])
     return dataclasses.replace(best, phase_seconds=seconds, interrupted=search.interrupted)
 
 
@@ -142,7 +146,7 @@ def _finish(job: Job, responding: Job, search: "_Search", best: Solution) -> Sol
         found = _alternated(job, best)
     search.seconds.append(found.phase_seconds)
     search.interrupted = found.interrupted
-    return found if best.k != job.k or search.return_of(found) > search.returns[best] else best
+    return found if best.k != job.k or play(job, found).mean > search.returns[best] else best
 
 
 def _within_memory(job: Job) -> Job:
@@ -154,15 +158,25 @@ def _within_memory(job: Job) -> Job:
     return dataclasses.replace(job, k=size, start=first_pair(job, job.start.pi_l, size))
 
 
-def _followed(job: Job) -> tuple[Solution, Job]:
-    """Step 1: the pair for k' agents, and the job of responding to its pi_l. (Of the runs, the last is watched.)"""
-    size = max(job.k, memory_size(job.game, job.solver))
-    quiet = dataclasses.replace(job, callback=None, curve=None)
-    many = learn_from_starts(dataclasses.replace(quiet, k=size))[0].solution
+def followed_size(job: Job) -> int:
+    """k' of step 1."""
+    return max(job.k, memory_size(job.game, job.solver))
+
+
+def _followed(job: Job) -> Solution:
+    """Step 1: the pair for k' agents."""
+    quiet = dataclasses.replace(job, k=followed_size(job), callback=None, curve=None)
+    many = learn_from_starts(quiet)[0].solution
     if many.interrupted:
         raise KeyboardInterrupt  # there is no pair for k agents yet
-    start = first_pair(job, many.pi_l, job.k)
-    return many, dataclasses.replace(quiet, start=start, only_global=True, steps=min(job.steps, 2))
+    return many
+
+
+def _responding(job: Job, followed: Solution) -> Job:
+    """The job of responding to the pi_l of step 1. (Of the runs, the last is watched.)"""
+    quiet = dataclasses.replace(job, callback=None, curve=None)
+    start = first_pair(job, followed.pi_l, job.k)
+    return dataclasses.replace(quiet, start=start, only_global=True, steps=min(job.steps, 2))
 
 
 class _Search:
@@ -184,14 +198,8 @@ class _Search:
         if found.interrupted:
             raise KeyboardInterrupt
         self.seconds.append(found.phase_seconds)
-        self.returns[found] = self.return_of(found)
+        self.returns[found] = play(self.job, found).mean
         return self.returns[found]
-
-    def return_of(self, solution: Solution) -> float:
-        """Mean return of n agents, on the episodes that all candidates share."""
-        job = self.job
-        horizon, episodes = horizon_of(job.game), episodes_of(job, EPISODES)
-        return rollout(job.game, solution, episodes=episodes, horizon=horizon, seed=job.seed + 1).mean
 
     def fit_and_scale(self) -> None:
         """Steps 3 and 4, as often as that finds a better pair."""
@@ -224,9 +232,9 @@ def _alternated(job: Job, best: Solution) -> Solution:
 
 def _fitted(job: Job, solution: Solution) -> Tensor:
     """Step 3: the likeliest prior of the populations that a pair visits, under each global state, `[sg, sl]`."""
-    game, horizon = job.game, horizon_of(job.game)
-    s_g, counts = visits(game, solution, episodes=episodes_of(job, VISITS), horizon=horizon, seed=job.seed)
-    weights = game.gamma ** torch.arange(horizon, dtype=torch.float64, device=game.device)
+    game = job.game
+    s_g, counts = visits(game, solution, seed=job.seed, **length(job, VISITS))
+    weights = game.gamma ** torch.arange(len(s_g), dtype=torch.float64, device=game.device)
     each, states, populations = weights.repeat_interleave(counts.shape[1]), s_g.flatten(), counts.flatten(0, 1)
     rows = []
     for sg in range(game.num_sg):
@@ -252,16 +260,21 @@ def _spread(game: Game, strength: float) -> Tensor:
     return (strength * game.initial.local_mean.clamp_min(FLOOR / game.num_sl)).clamp(SMALLEST_ALPHA, LARGEST_ALPHA)
 
 
-def horizon_of(game: Game) -> int:
+def play(job: Job, solution: Solution) -> Rollouts:
+    """Episodes of n agents, the same for all candidates."""
+    return rollout(job.game, solution, seed=job.seed + 1, **length(job, EPISODES))
+
+
+def length(job: Job, episodes: int) -> dict[str, int]:
+    """How many episodes, and how long: as many as are wanted, or as half of what a rollout may keep has room for."""
+    kept = min(job.k, job.game.n - job.k) + job.game.num_sl + 1
+    return {"episodes": max(2, min(episodes, LARGEST_ROLLOUT // 2 // kept)), "horizon": _horizon(job.game)}
+
+
+def _horizon(game: Game) -> int:
     """Steps until gamma^t < TAIL, in 2..HORIZON."""
     steps = 2 if game.gamma == 0 else math.ceil(math.log(TAIL) / math.log(game.gamma))
     return max(2, min(HORIZON, steps))
-
-
-def episodes_of(job: Job, wanted: int) -> int:
-    """As many episodes as are wanted, or as half of what a rollout may keep has room for."""
-    kept = min(job.k, job.game.n - job.k) + job.game.num_sl + 1
-    return max(2, min(wanted, LARGEST_ROLLOUT // 2 // kept))
 
 
 def _renumbered(history: Sequence[Update], steps: int) -> list[Update]:

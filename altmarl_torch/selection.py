@@ -26,20 +26,25 @@ from torch import Tensor
 from altmarl_torch.bellman import Surrogate
 from altmarl_torch.choices import Choice, Selection
 from altmarl_torch.evaluation import joint_value
-from altmarl_torch.finite import Difference, paired_difference
+from altmarl_torch.finite import paired_difference
 from altmarl_torch.heuristics import RULES, WALKERS, table
-from altmarl_torch.observing import episodes_of, horizon_of, learn_posterior, memory_size, remember, total_seconds
+from altmarl_torch.observing import (
+    EPISODES,
+    followed_size,
+    learn_posterior,
+    length,
+    memory_size,
+    play,
+    remember,
+    total_seconds,
+)
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.players import Job
-from altmarl_torch.rollout import Rollouts, rollout
 from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.solution import LARGEST_TABLE, Observation, Solution
-from altmarl_torch.starts import learn_from_starts, tell
+from altmarl_torch.starts import Started, learn_from_starts, tell
 
 __all__ = ["select_by_rollout", "select_by_value"]
-
-EPISODES = 2_000
-"""Episodes that all candidates share, and fresh ones for the margin."""
 
 
 def select_by_value(job: Job) -> Solution:
@@ -63,13 +68,16 @@ def select_by_rollout(
         alpha: prior of the corrected pair; None: its own search.
     """
     job, found = make_job(k), dict[str, Solution]()
+    candidates = _Candidates(make_job, k, observation, alpha)
     try:
-        for name, solution in _candidates(make_job, k, observation, alpha):
+        for name, solution in candidates:
             found[name] = solution
             if solution.interrupted:
                 break
         else:
-            return _chosen(job, found)
+            best = dataclasses.replace(_chosen(job, found), phase_seconds=total_seconds(candidates.seconds))
+            tell(job, best.history)
+            return best
     except KeyboardInterrupt:
         if not found:
             raise
@@ -78,48 +86,53 @@ def select_by_rollout(
     return dataclasses.replace(best, interrupted=True)
 
 
-def _candidates(
-    make_job: Callable[[int], Job], k: int, observation: Observation, alpha: ArrayLike | Tensor | None
-) -> Iterator[tuple[str, Solution]]:
-    """Everything that is compared, by name."""
-    quiet = dataclasses.replace(make_job(k), callback=None, curve=None)
-    for one in learn_from_starts(quiet):
-        yield f"surrogate, from {one.start}", one.solution
-    if observation != "surrogate":
-        yield "posterior", learn_posterior(quiet, alpha)
-    if observation == "filter":
-        many = dataclasses.replace(make_job(memory_size(quiet.game, quiet.solver)), callback=None, curve=None)
-        yield "filter", remember(learn_from_starts(many)[0].solution, quiet.game, k)
-    if CountSimplex(k, quiet.game.num_sl).can_be_listed:
-        yield from _hold(quiet, k).items()
+class _Candidates:
+    """Everything that is compared, by name; the paper's alternation is run once for each size of the sample."""
+
+    def __init__(
+        self, make_job: Callable[[int], Job], k: int, observation: Observation, alpha: ArrayLike | Tensor | None
+    ) -> None:
+        self._make_job, self._k, self._observation, self._alpha = make_job, k, observation, alpha
+        self._started: dict[int, list[Started]] = {}
+        self.seconds: list[dict[str, float]] = []
+
+    def __iter__(self) -> Iterator[tuple[str, Solution]]:
+        job = self._job(self._k)
+        for one in self._learned(self._k):
+            yield f"surrogate, from {one.start}", one.solution
+        if self._observation != "surrogate":
+            followed = self._learned(followed_size(job))[0].solution
+            corrected = followed if followed.interrupted else learn_posterior(job, self._alpha, followed)
+            self.seconds.append(corrected.phase_seconds)
+            yield "posterior", corrected
+        if self._observation == "filter":
+            many = self._learned(memory_size(job.game, job.solver))[0].solution
+            yield "filter", remember(many, job.game, self._k)
+        if CountSimplex(self._k, job.game.num_sl).can_be_listed:
+            yield from _hold(job, self._k).items()
+
+    def _job(self, k: int) -> Job:
+        return dataclasses.replace(self._make_job(k), callback=None, curve=None)
+
+    def _learned(self, k: int) -> list[Started]:
+        """What the paper's alternation finds for k agents, from every start."""
+        if k not in self._started:
+            self._started[k] = learn_from_starts(self._job(k))
+            self.seconds += [one.solution.phase_seconds for one in self._started[k]]
+        return self._started[k]
 
 
 def _chosen(job: Job, found: dict[str, Solution]) -> Solution:
     """Play all, take the best, and measure by how much it is."""
-    played = {name: _play(job, solution) for name, solution in found.items()}
+    played = {name: play(job, solution) for name, solution in found.items()}
     order = sorted(found, key=lambda name: -played[name].mean)
     choices = tuple(Choice(name, found[name].value, played[name].mean, played[name].sem) for name in order)
     best = found[order[0]]
-    rival = next((name for name in order[1:] if played[name].mean != played[order[0]].mean), None)
-    margin = None if rival is None else _margin(job, best, found[rival])
-    tell(job, best.history)
-    return dataclasses.replace(
-        best,
-        selection=Selection("rollout", choices, margin),
-        phase_seconds=total_seconds([solution.phase_seconds for solution in found.values()]),
-    )
-
-
-def _play(job: Job, solution: Solution) -> Rollouts:
-    horizon = horizon_of(job.game)
-    return rollout(job.game, solution, episodes=episodes_of(job, EPISODES), horizon=horizon, seed=job.seed + 1)
-
-
-def _margin(job: Job, best: Solution, rival: Solution) -> Difference:
-    horizon = horizon_of(job.game)
-    return paired_difference(
-        job.game, best, rival, episodes=episodes_of(job, EPISODES), horizon=horizon, seed=job.seed + 2
-    )
+    rival = next((found[name] for name in order[1:] if played[name].mean != played[order[0]].mean), None)
+    margin = None
+    if rival is not None:
+        margin = paired_difference(job.game, best, rival, seed=job.seed + 2, **length(job, EPISODES))
+    return dataclasses.replace(best, selection=Selection("rollout", choices, margin))
 
 
 def _hold(job: Job, k: int) -> dict[str, Solution]:

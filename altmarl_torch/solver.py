@@ -49,6 +49,14 @@ logger = logging.getLogger(__name__)
 LLearner = Literal["auto", "dp", "ucfh", "neural"]
 Eta = float | Literal["auto", "paper"]
 ETA_WORDS = ("auto", "paper")
+WORDS = {
+    "solver": Solver,
+    "l_learner": LLearner,
+    "objective": Objective,
+    "observation": Observation,
+    "accept": Acceptance,
+    "select": Select,
+}
 MOST_STARTS = 1_000
 
 
@@ -123,20 +131,14 @@ def solve(
     """
     _check_game(game)
     k, steps = game.check_k(k), as_integer("steps", steps, 1, 10**6, ArgumentError)
-    _check_choice("solver", solver, get_args(Solver))
-    _check_choice("l_learner", l_learner, get_args(LLearner))
+    words = {"solver": solver, "l_learner": l_learner, "objective": objective, "observation": observation}
+    for name, word in (words | {"accept": accept, "select": select}).items():
+        _check_choice(name, word, get_args(WORDS[name]))
     check_l_learner(solver, l_learner)
-    if chain is not None and not isinstance(chain, ChainSettings):
-        raise ArgumentError(f"chain must be tabular.ChainSettings, not {type(chain).__name__}")
-    if chain is not None and l_learner != "ucfh":
-        raise ArgumentError(f"chain says how l_learner='ucfh' is run; it has no place in {l_learner!r}")
-    _check_choice("objective", objective, get_args(Objective))
-    _check_choice("observation", observation, get_args(Observation))
+    _check_chain(l_learner, chain)
     check_observation(solver, l_learner, observation, m)
     if alpha is not None and observation != "posterior":
         raise ArgumentError(f"alpha is the prior of observation='posterior'; it has no place in {observation!r}")
-    _check_choice("accept", accept, get_args(Acceptance))
-    _check_choice("select", select, get_args(Select))
     check_eta(eta)
     game, seed = game.to(as_device(device)), as_seed(seed)
     m = m if m is None else as_integer("m", m, 1, 10**6, ArgumentError)
@@ -204,6 +206,13 @@ def check_l_learner(solver: Solver, l_learner: LLearner) -> None:
         raise ArgumentError(
             "l_learner='ucfh' needs solver='tabular'; with solver='neural' use 'dp', 'neural' or 'auto'"
         )
+
+
+def _check_chain(l_learner: LLearner, chain: object) -> None:
+    if chain is not None and not isinstance(chain, ChainSettings):
+        raise ArgumentError(f"chain must be tabular.ChainSettings, not {type(chain).__name__}")
+    if chain is not None and l_learner != "ucfh":
+        raise ArgumentError(f"chain says how l_learner='ucfh' is run; it has no place in {l_learner!r}")
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

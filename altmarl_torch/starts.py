@@ -65,7 +65,7 @@ def first_pair(job: Job, pi_l: Tensor, k: int) -> Pair[Any]:
 def learn_from_starts(job: Job) -> list[Started]:
     """Run a job from each of its starts, the best joint value first; from a given pair, or a single start, as it is.
 
-    Of several runs the updates of the best are told at the end. An interrupted run is the last.
+    Of several runs the updates of the best are told at the end. An interrupt leaves out the starts to come.
     """
     if job.start is not None or job.starts == 1:
         return [Started("uniform", learn(job))]

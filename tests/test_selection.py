@@ -131,13 +131,13 @@ def test_ctrl_c_keeps_the_first_pair(after, monkeypatch):
         calls.append(solution)
         raise KeyboardInterrupt
 
-    def learn(job, alpha):
+    def learn(job, alpha, many):
         raise KeyboardInterrupt
 
     if after == 1:
         monkeypatch.setattr(selection, "learn_posterior", learn)
     else:
-        monkeypatch.setattr(selection, "_play", play)
+        monkeypatch.setattr(selection, "play", play)
     solution = am.solve(small(), 2, observation="posterior", select="rollout")
     assert solution.interrupted
     assert torch.equal(solution.pi_l, am.solve(small(), 2).pi_l)
