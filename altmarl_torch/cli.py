@@ -1,4 +1,5 @@
-"""The command line: ``altmarl train | evaluate | certify | bounds | chains | games``; ``train.py`` is its ``train``.
+"""The command line: ``altmarl train | evaluate | certify | sweep | plot | bounds | chains | games``; ``train.py`` is
+its ``train``.
 
 Exit codes: 0 done, 1 something failed at run time (a file, a table too large to build), 2 an argument is wrong, 130
 ended by Ctrl-C with what was learned so far saved.  An error that this package or the file system raises on purpose is
@@ -29,6 +30,7 @@ from altmarl_torch.game import Game
 from altmarl_torch.report import Console, certificate_text, gaps_text, return_table, tensorboard_command
 from altmarl_torch.rollout_gaps import rollout_gaps
 from altmarl_torch.runs import RunFolder, open_run
+from altmarl_torch.sweeps.commands import add_plot, add_sweep
 from altmarl_torch.training import measure, train
 
 __all__ = ["main"]
@@ -97,6 +99,8 @@ def _parser() -> _Parser:
         "--quick", action="store_true", help="leave out the deviation of all local agents together, which takes longest"
     )
     certify_parser.set_defaults(run=_certify)
+    add_sweep(commands)
+    add_plot(commands)
     _add_bounds(commands)
     _add_chains(commands)
     games_parser = commands.add_parser("games", help="list the named games", description=_games.__doc__)

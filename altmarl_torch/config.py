@@ -17,7 +17,7 @@ record of a run can be read on another machine.
 import argparse
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -47,6 +47,10 @@ from altmarl_torch.tabular.chain_l_learn import ChainSettings
 __all__ = ["TrainConfig", "add_arguments", "from_arguments"]
 
 Certify = Literal["auto", "always", "never"]
+Preset = Literal["paper", "code"]
+HORIZONS: dict[Preset, int] = {"paper": 100, "code": 50}
+"""Steps per episode of either experiment."""
+
 MOST_STEPS = MOST_DRAWS = 10**6
 INTEGERS = (
     ("k", 1, math.inf),
@@ -94,6 +98,14 @@ class TrainConfig:
     n: int | None = field(default=None, metadata=_flag("how many local agents there are", int, unset="the game's own"))
     gamma: float | None = field(
         default=None, metadata=_flag("discount factor per macro step, in [0, 1)", float, unset="the game's own")
+    )
+    preset: Preset = field(
+        default="paper",
+        metadata=_flag(
+            "which experiment: the paper's text (Appendix G.2), or the authors' public code (of the warehouse alone: "
+            "r_g = 1 and 50 steps)",
+            choices=get_args(Preset),
+        ),
     )
     solver: Solver = field(
         default="auto",  # type: ignore[arg-type]  # replaced by one of the two; readers always find that
@@ -169,7 +181,14 @@ class TrainConfig:
     episodes: int = field(
         default=750, metadata=_flag("episodes of the final evaluation (what they keep must fit in 800 MB)", int)
     )
-    horizon: int = field(default=100, metadata=_flag("steps per episode of the final evaluation (likewise)", int))
+    horizon: int = field(
+        default=None,  # type: ignore[assignment]  # replaced by the preset's; readers always find a number
+        metadata=_flag(
+            "steps per episode of the final evaluation (likewise)",
+            int,
+            unset=" or ".join(f"{steps} ({name})" for name, steps in HORIZONS.items()),
+        ),
+    )
     seed: int = field(default=0, metadata=_flag("seed of everything random", int))
     device: str = field(
         default="auto", metadata=_flag("where tensors live: cpu, cuda, cuda:0, ...; auto: a GPU if there is one")
@@ -184,6 +203,8 @@ class TrainConfig:
     )
 
     def __post_init__(self) -> None:
+        if self.horizon is None:
+            object.__setattr__(self, "horizon", HORIZONS.get(self.preset))
         for name, low, high in INTEGERS:
             value = getattr(self, name)
             if value is not None or name not in ("n", "m"):
@@ -218,19 +239,31 @@ class TrainConfig:
             AltMarlError: the game refuses n or gamma, or the file holds no game.
         """
         device = as_device(self.device)
-        changes = {"n": self.n, "gamma": self.gamma}
-        chosen = {name: value for name, value in changes.items() if value is not None}
-        if self.game.endswith(GAME_FILE):
-            if not Path(self.game).is_file():
-                raise ArgumentError(f"game {self.game!r}: there is no such file")
-            game = Game.load(self.game).replace(**chosen)
-        else:
-            game = games.make(self.game, **chosen)
+        game = self._named_game()
         game.check_k(self.k)
         if self.observation != "filter":  # which learns for a size of its own
             check_size(game, self.solver, self.k, self.chain)
         require_memory(game, self.k, self.episodes, self.horizon)
         return game.to(device)
+
+    def _named_game(self) -> Game:
+        """The game on the CPU, before anything is asked of it."""
+        changes = {"n": self.n, "gamma": self.gamma}
+        chosen: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+        if self.game.endswith(GAME_FILE):
+            if not Path(self.game).is_file():
+                raise ArgumentError(f"game {self.game!r}: there is no such file")
+            self._refuse_preset([])
+            return Game.load(self.game).replace(**chosen)
+        if self.preset != "paper":
+            self._refuse_preset(games.arguments(self.game))
+            chosen["preset"] = self.preset
+        return games.make(self.game, **chosen)
+
+    def _refuse_preset(self, arguments: Sequence[str]) -> None:
+        """Raise an ArgumentError where a preset is asked of a game that has none."""
+        if self.preset != "paper" and "preset" not in arguments:
+            raise ArgumentError(f"preset must be paper for game {self.game!r}; {self.preset!r} is of the warehouse")
 
     def as_dict(self) -> dict[str, str | int | float | bool | None]:
         """Fields by name, in order: the content of config.json."""
@@ -250,9 +283,16 @@ class TrainConfig:
         return cls(**values)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give ``parser`` one kebab-case flag per field of :class:`TrainConfig`, with its help and its default."""
+def add_arguments(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
+    """Give ``parser`` one kebab-case flag per field of :class:`TrainConfig`, with its help and its default.
+
+    Args:
+        parser: of a command that trains.
+        without: fields that the command has flags of its own for.
+    """
     for option in dataclasses.fields(TrainConfig):
+        if option.name in without:
+            continue
         flag, meta = "--" + option.name.replace("_", "-"), option.metadata
         if meta["parse"] is bool:
             parser.add_argument(flag, action="store_true", help=meta["help"])

@@ -1,6 +1,7 @@
 """Figures: what the population does under a pair, how the alternation got there, and what pi_g has come to.
 
-Three pictures, each made to be read without its caption:
+Three pictures of one run, each made to be read without its caption (those of many runs are drawn by
+``altmarl_torch.sweeps.figures``):
 
 * :func:`occupation_figure` is Figure 4 of the paper.  Rows are local states ("zones"), columns are steps; the darker
   a cell, the larger the fraction of the n local agents there.  The line is the dispatcher's choice a_g, the
@@ -31,13 +32,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon
 from matplotlib.patheffects import withStroke
@@ -50,7 +53,15 @@ from altmarl_torch.heuristics import Rule
 from altmarl_torch.policies import greedy_actions
 from altmarl_torch.rollout import Rollouts, Trace
 
-__all__ = ["occupation_figure", "pixels", "policy_slice_figure", "save_png", "value_history_figure"]
+__all__ = [
+    "draw_occupation",
+    "occupation_figure",
+    "pixels",
+    "policy_slice_figure",
+    "save_png",
+    "save_svg",
+    "value_history_figure",
+]
 
 BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#595959"
 PLAYERS = {"global": BLUE, "local": ORANGE}
@@ -70,20 +81,30 @@ def occupation_figure(rollouts: Rollouts) -> Figure:
     a mode, in this episode and over all of them.
     """
     figure, axes = _canvas(9.0, 3.6)
+    figure.colorbar(draw_occupation(axes, rollouts), ax=axes, label="fraction of local agents", pad=0.015)
+    axes.set(xlabel="step t", ylabel="zone (local state)", title=_occupation_title(rollouts))
+    _legend_below(axes)
+    return figure
+
+
+def draw_occupation(axes: Axes, rollouts: Rollouts, most: float | None = None) -> AxesImage:
+    """The heat map of :func:`occupation_figure` and its lines, in given axes; titles and legends are the caller's.
+
+    Args:
+        axes: where.
+        rollouts: their first episode is drawn.
+        most: the fraction that is black; by default the largest of the episode.
+    """
     trace = rollouts.trace
-    image = axes.imshow(
-        trace.occupation.cpu().numpy().T, cmap="Greys", vmin=0.0, aspect="auto", interpolation="nearest"
-    )
-    figure.colorbar(image, ax=axes, label="fraction of local agents", pad=0.015)
+    shares = trace.occupation.cpu().numpy().T
+    image = axes.imshow(shares, cmap="Greys", vmin=0.0, vmax=most, aspect="auto", interpolation="nearest")
     steps = np.arange(len(trace.mode))
     if rollouts.mode_accuracy is not None:
         axes.step(steps, trace.a_g.cpu().numpy(), where="mid", color=BLUE, lw=1.8, label="dispatcher's choice")
     axes.step(steps, trace.mode.cpu().numpy(), where="mid", color=RED, lw=1.4, ls="--", label="true mode")
-    axes.set(xlabel="step t", ylabel="zone (local state)", title=_occupation_title(rollouts))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
-    axes.set_ylim(-0.5, trace.occupation.shape[1] - 0.5)
-    _legend_below(axes)
-    return figure
+    axes.set_ylim(-0.5, len(shares) - 0.5)
+    return image
 
 
 def value_history_figure(history: Sequence[Update]) -> Figure:
@@ -151,6 +172,17 @@ def save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
     """
     canvas: Any = FigureCanvasAgg(figure)
     canvas.print_png(os.fspath(path))
+
+
+def save_svg(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write the figure as an SVG file: the same figure is the same file, without a date or names drawn at random.
+
+    Raises:
+        OSError: the folder is missing or not writable.
+    """
+    canvas: Any = FigureCanvasSVG(figure)
+    with rc_context({"svg.hashsalt": "altmarl_torch"}):
+        canvas.print_svg(os.fspath(path), metadata={"Date": None})
 
 
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:

@@ -21,17 +21,14 @@ Reading believes nothing: a missing file, a missing key or a broken line is a
 
 import dataclasses
 import itertools
-import json
-import math
 import os
 import platform
 import re
 import shutil
+import sys
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +40,21 @@ from altmarl_torch.certificate import Certificate
 from altmarl_torch.choices import Selection
 from altmarl_torch.config import TrainConfig
 from altmarl_torch.errors import AltMarlError, FileFormatError
+from altmarl_torch.files import parse_object, read_json, to_json, write_json
 from altmarl_torch.game import Game
 from altmarl_torch.solution import Solution
 
-__all__ = ["Run", "RunFolder", "create_run", "open_run", "read_metrics", "versions"]
+__all__ = [
+    "Run",
+    "RunFolder",
+    "create_run",
+    "file_word",
+    "open_run",
+    "peak_memory",
+    "read_metrics",
+    "read_summary",
+    "versions",
+]
 
 CONFIG, GAME, METRICS, POLICY, SUMMARY = "config.json", "game.npz", "metrics.jsonl", "policy.npz", "summary.json"
 CERTIFICATE, SELECTION = "certificate.json", "selection.json"
@@ -54,7 +62,7 @@ CERTIFICATE, SELECTION = "certificate.json", "selection.json"
 SUMMARY_KEYS = (
     *("game", "k", "n", "solver", "seed", "episodes", "horizon"),
     *("return_mean", "return_sem", "mode_accuracy", "heuristics", "value", "nash_gap", "eta", "eta_paper"),
-    *("updates", "converged", "interrupted", "wall_seconds", "phase_seconds", "versions"),
+    *("updates", "converged", "interrupted", "wall_seconds", "phase_seconds", "peak_memory_bytes", "versions"),
 )
 
 
@@ -71,15 +79,15 @@ class RunFolder:
     def append_update(self, update: Update) -> None:
         """Add one line to metrics.jsonl, at once on disk."""
         with (self.path / METRICS).open("a", encoding="utf-8") as file:
-            file.write(_to_json(dataclasses.asdict(update), indent=None) + "\n")
+            file.write(to_json(dataclasses.asdict(update), indent=None) + "\n")
 
     def write_certificate(self, certificate: Certificate) -> None:
         """Write certificate.json, atomically."""
-        _write_json(self.path / CERTIFICATE, certificate.as_dict())
+        write_json(self.path / CERTIFICATE, certificate.as_dict())
 
     def write_selection(self, selection: Selection) -> None:
         """Write selection.json, atomically."""
-        _write_json(self.path / SELECTION, selection.as_dict())
+        write_json(self.path / SELECTION, selection.as_dict())
 
     def save_policy(self, solution: Solution) -> None:
         """Write policy.npz."""
@@ -98,7 +106,7 @@ class RunFolder:
         Raises:
             KeyError: one is missing.
         """
-        _write_json(self.path / SUMMARY, {key: summary[key] for key in SUMMARY_KEYS})
+        write_json(self.path / SUMMARY, {key: summary[key] for key in SUMMARY_KEYS})
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,17 +126,22 @@ class Run:
     summary: dict[str, Any]
 
 
-def create_run(config: TrainConfig, game: Game) -> RunFolder:
+def create_run(config: TrainConfig, game: Game, name: str | None = None) -> RunFolder:
     """Make the folder of a new run and write down what was asked: config.json, game.npz, an empty metrics.jsonl.
+
+    Args:
+        config: what was asked.
+        game: the game that it names.
+        name: of the folder, by default made of game, solver, k, seed and time; a taken one gets a number.
 
     Raises:
         OSError: the folder cannot be made or written.
     """
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    word = re.sub(r"[^A-Za-z0-9.-]+", "-", game.name).strip(".-") or "game"
-    name = f"{word}__{config.solver}__k{config.k}__seed{config.seed}__{stamp}"
+    if name is None:
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        name = f"{file_word(game.name)}__{config.solver}__k{config.k}__seed{config.seed}__{stamp}"
     folder = _claim(Path(config.runs_dir), name)
-    _write_json(folder / CONFIG, config.as_dict())
+    write_json(folder / CONFIG, config.as_dict())
     game.save(folder / GAME)
     (folder / METRICS).touch()
     return RunFolder(folder)
@@ -146,11 +159,23 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     missing = [name for name in (CONFIG, GAME, METRICS, POLICY, SUMMARY) if not (folder / name).is_file()]
     if missing:
         raise FileFormatError(f"{folder} is not the folder of a finished run: it lacks {', '.join(missing)}")
-    summary = _read_object(folder / SUMMARY)
+    summary = read_summary(folder)
+    return Run(_read_config(folder / CONFIG), Game.load(folder / GAME), Solution.load(folder / POLICY), summary)
+
+
+def read_summary(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The summary.json of the run folder ``path``.
+
+    Raises:
+        FileFormatError: it is malformed, or lacks a key.
+        OSError: there is no such file, or it cannot be read.
+    """
+    file = Path(path) / SUMMARY
+    summary = read_json(file)
     lacking = [key for key in SUMMARY_KEYS if key not in summary]
     if lacking:
-        raise FileFormatError(f"{folder / SUMMARY} lacks {', '.join(lacking)}")
-    return Run(_read_config(folder / CONFIG), Game.load(folder / GAME), Solution.load(folder / POLICY), summary)
+        raise FileFormatError(f"{file} lacks {', '.join(lacking)}")
+    return summary
 
 
 def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -162,7 +187,22 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """
     file = Path(path) / METRICS
     lines = file.read_text(encoding="utf-8").splitlines()
-    return [_parse_object(line, f"{file}, line {number}") for number, line in enumerate(lines, start=1)]
+    return [parse_object(line, f"{file}, line {number}") for number, line in enumerate(lines, start=1)]
+
+
+def file_word(text: str) -> str:
+    """``text`` as part of a file's name: letters, digits, points and dashes."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", text).strip(".-") or "game"
+
+
+def peak_memory() -> int | None:
+    """The most memory that this process has held so far, in bytes; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def versions() -> dict[str, str]:
@@ -188,54 +228,9 @@ def _candidates(name: str) -> Iterator[str]:
         yield f"{name}-{number}"
 
 
-def _plain(value: object) -> Any:
-    """What JSON can say of ``value``: enums by value, tuples as lists, NaN and infinity as null."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _to_json(value: object, indent: int | None) -> str:
-    return json.dumps(_plain(value), indent=indent, allow_nan=False)
-
-
-def _write_json(path: Path, value: object) -> None:
-    """Write beside ``path``, then move there in one step."""
-    scratch = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        scratch.write_text(_to_json(value, indent=2) + "\n", encoding="utf-8")
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as cause:
-        raise FileFormatError(f"{path} is no UTF-8 text: {cause}") from cause
-    return _parse_object(text, str(path))
-
-
-def _parse_object(text: str, place: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as cause:
-        raise FileFormatError(f"{place} is no JSON: {cause}") from cause
-    if not isinstance(value, dict):
-        raise FileFormatError(f"{place} holds a JSON {type(value).__name__}; expected an object")
-    return value
-
-
 def _read_config(path: Path) -> TrainConfig:
     try:
-        return TrainConfig.from_dict(_read_object(path))
+        return TrainConfig.from_dict(read_json(path))
     except FileFormatError:
         raise
     except AltMarlError as cause:

@@ -10,6 +10,7 @@ and a test holds the two together.  The groups:
     time          wall seconds, per proposal and per phase      x = number of the proposal; phases: x = the last one
     eval          Algorithm 4 on n agents, once, at the end     x = number of the last proposal
     certificate   what a deviation gains, once, at the end      x = number of the last proposal
+    sweep         the figures of a sweep, in a file of its own  x = how many cells were finished
 
 **Learning curves** are the tags of g_learn and l_learn in :data:`CURVE_TAGS`: what a network does while it learns, many
 points per proposal, at x = gradient steps taken since the run began; and what UCFH has certified, at x = episodes since
@@ -24,6 +25,7 @@ experiment is and with which values the run starts, at the start; that it ended,
 import os
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -39,7 +41,7 @@ from altmarl_torch.game import Game
 from altmarl_torch.plots import pixels
 from altmarl_torch.rollout import Rollouts
 
-__all__ = ["Tag", "Tracker"]
+__all__ = ["Tag", "Tracker", "track_images"]
 
 _hparams: Any = untyped_hparams
 
@@ -106,6 +108,11 @@ class Tag(StrEnum):
     TIME_ROLLOUT = "time/rollout"
     TIME_CERTIFICATE = "time/certificate"
     TIME_TOTAL = "time/total"
+    SWEEP_RETURN = "sweep/return_against_k"
+    SWEEP_SECONDS = "sweep/seconds_against_k"
+    SWEEP_ACCURACY = "sweep/mode_accuracy_against_k"
+    SWEEP_OCCUPATION = "sweep/occupation"
+    SWEEP_ALTERNATION = "sweep/alternation"
 
     @classmethod
     def of_heuristic(cls, name: str) -> "Tag":
@@ -114,6 +121,13 @@ class Tag(StrEnum):
 
 
 IMAGES = (Tag.VALUE_HISTORY, Tag.POLICY_SLICE, Tag.OCCUPATION)
+"""What a run draws."""
+
+SWEEP_IMAGES = (Tag.SWEEP_RETURN, Tag.SWEEP_SECONDS, Tag.SWEEP_ACCURACY, Tag.SWEEP_OCCUPATION, Tag.SWEEP_ALTERNATION)
+"""What a sweep draws."""
+
+SWEEP_SUFFIX = ".figures"
+"""How the name of a sweep's own event file ends."""
 
 CURVE_TAGS = frozenset(
     (
@@ -234,3 +248,19 @@ class Tracker:
 
     def _scalar(self, tag: Tag, value: float) -> None:
         self._writer.add_scalar(str(tag), value, self._count)
+
+
+def track_images(folder: Path, figures: Mapping[Tag, Figure], step: int) -> None:
+    """Write the figures of a sweep into an event file in ``folder``, in place of those that were there.
+
+    Args:
+        folder: the sweep's; the event files of its cells, in folders of their own, are left alone.
+        figures: by tag.
+        step: how many cells they show.
+    """
+    old = list(folder.glob(f"events.out.tfevents.*{SWEEP_SUFFIX}"))
+    with SummaryWriter(log_dir=str(folder), filename_suffix=SWEEP_SUFFIX) as writer:
+        for tag, figure in figures.items():
+            writer.add_image(str(tag), pixels(figure), step, dataformats="HWC")
+    for file in old:
+        file.unlink()

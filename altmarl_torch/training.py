@@ -16,7 +16,6 @@ there is any pair to save (while the first pair is evaluated) the folder is remo
 nothing: SIGINT is ignored for the second or so that the policy, the figures and the summary take.
 """
 
-import math
 import signal
 import threading
 import time
@@ -27,15 +26,12 @@ from pathlib import Path
 from typing import Any
 
 from altmarl_torch.alternation import Update
-from altmarl_torch.bellman import max_backup
 from altmarl_torch.certificate import ENUMERATED_POLICIES, LARGEST_CHOICE, PARTS, Certificate, Part, certify
 from altmarl_torch.config import TrainConfig
 from altmarl_torch.deviations import number_of_local_policies
 from altmarl_torch.errors import KernelError, SizeError
-from altmarl_torch.finite import exact_surrogate
 from altmarl_torch.game import Game
 from altmarl_torch.heuristics import heuristic_pairs
-from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.plots import occupation_figure, policy_slice_figure, save_png, value_history_figure
 from altmarl_torch.policies import PolicyPair
 from altmarl_torch.report import (
@@ -49,7 +45,7 @@ from altmarl_torch.report import (
     update_line,
 )
 from altmarl_torch.rollout import Rollouts, rollout
-from altmarl_torch.runs import RunFolder, create_run, versions
+from altmarl_torch.runs import RunFolder, create_run, peak_memory, versions
 from altmarl_torch.solution import Solution
 from altmarl_torch.solver import solve
 from altmarl_torch.tracking import Tag, Tracker
@@ -59,11 +55,17 @@ __all__ = ["Measurement", "TrainedRun", "affordable_parts", "measure", "train"]
 SWEEPS_PER_PROBLEM = 15
 """Bellman updates that one more fixed point takes, from a start as good as the learned values."""
 
-SECONDS_PER_POLICY = 0.006
+OPERATIONS_PER_SWEEP = 2e6
+"""What a Bellman update takes at any size, as an equal number of multiplications; a core makes about 10^9 a second."""
+
+OPERATIONS_PER_STEP = 1e7
+"""One gradient step of a network, likewise."""
+
+OPERATIONS_PER_POLICY = 7e6
 """One evaluation of a local policy on a chain that is small enough to enumerate them."""
 
-PATIENCE_SECONDS = 2.0
-"""A certificate that should take no longer than this is always made."""
+PATIENCE = 4e9
+"""A certificate that should take no more operations than this is always made: a few seconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +98,13 @@ class TrainedRun:
     summary: dict[str, Any]
 
 
-def train(config: TrainConfig, console: Console) -> TrainedRun:
+def train(config: TrainConfig, console: Console, *, name: str | None = None) -> TrainedRun:
     """Solve the game of ``config``, measure the pair, and write a run folder.
+
+    Args:
+        config: what to do.
+        console: where to print.
+        name: of the run folder within ``config.runs_dir``; by default made of game, solver, k, seed and time.
 
     Raises:
         AltMarlError: the game or an option is refused, or a table would be too large.
@@ -106,7 +113,7 @@ def train(config: TrainConfig, console: Console) -> TrainedRun:
     """
     started = time.perf_counter()
     game = config.build_game()
-    folder = create_run(config, game)
+    folder = create_run(config, game, name)
     console.say(configuration_text(config, game) + "\n")
     try:
         run = _run(config, game, folder, console, started)
@@ -240,19 +247,22 @@ def _certify(
 def affordable_parts(game: Game, solution: Solution) -> tuple[Part, ...]:
     """The parts of a certificate that should cost less, together, than the training did (or than a few seconds).
 
-    Costs are counted in fixed points of the surrogate, timed by the Bellman updates of the training, or by one that is
-    made for the purpose where the training was of networks: one agent's deviation works on |S_l| times as many values,
-    for two payoffs; the shared one maximises over |A_l|^|S_l| kernels. Where policies are few they are evaluated one
-    by one instead.
+    Costs are counted in multiplications, not timed, so that equal trainings are certified alike on any machine.  The
+    unit is a fixed point of the surrogate: one agent's deviation works on |S_l| times as many values, for two payoffs;
+    the shared one maximises over |A_l|^|S_l| kernels.  Where policies are few they are evaluated one by one instead.
     """
-    spent = sum(solution.phase_seconds.values())
-    fixed_point = SWEEPS_PER_PROBLEM * _sweep_seconds(game, solution)
+    if solution.pi_g is None:
+        return ()
+    sweep = _operations_per_sweep(game, solution)
+    spent = sum(update.sweeps for update in solution.history)
+    left = max(spent * (sweep if solution.policy is None else OPERATIONS_PER_STEP), PATIENCE)
+    fixed_point = SWEEPS_PER_PROBLEM * sweep
     policies, choices = number_of_local_policies(game), game.num_al**game.num_sl
     costs: dict[Part, float] = {"global": fixed_point, "shared": choices * fixed_point}
     costs["single"] = 2 * game.num_sl * fixed_point
     if policies <= ENUMERATED_POLICIES:
-        costs |= {"shared": policies * SECONDS_PER_POLICY, "single": 2 * policies * SECONDS_PER_POLICY}
-    left, parts = max(spent, PATIENCE_SECONDS), []
+        costs |= {"shared": policies * OPERATIONS_PER_POLICY, "single": 2 * policies * OPERATIONS_PER_POLICY}
+    parts = []
     for part in PARTS:
         if costs[part] <= left and (part != "shared" or min(choices, policies) <= LARGEST_CHOICE):
             left -= costs[part]
@@ -260,21 +270,10 @@ def affordable_parts(game: Game, solution: Solution) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _sweep_seconds(game: Game, solution: Solution) -> float:
-    """Wall seconds of one Bellman update on the tables of k agents; infinite where there are none, or no exact ones."""
-    if solution.policy is None:
-        spent = sum(solution.phase_seconds.values())
-        return spent / max(1, sum(update.sweeps for update in solution.history))
-    if solution.pi_g is None:
-        return math.inf
-    try:
-        surrogate = exact_surrogate(game, solution.pi_l, PairPlan(solution.simplex))
-    except KernelError:
-        return math.inf
-    max_backup(surrogate, surrogate.start)  # makes what later ones use again
-    started = time.perf_counter()
-    max_backup(surrogate, surrogate.start)
-    return time.perf_counter() - started
+def _operations_per_sweep(game: Game, solution: Solution) -> float:
+    """Multiplications of one Bellman update: |S_l| - 1 pair moves for each of k agents, count vector, s_g and a_g."""
+    moves = solution.simplex.size * (game.num_sl - 1) * solution.sample_size
+    return OPERATIONS_PER_SWEEP + game.num_sg * game.num_ag * moves
 
 
 def _draw(folder: RunFolder, tracker: Tracker, game: Game, solution: Solution, measured: Measurement | None) -> None:
@@ -329,5 +328,6 @@ def _summary(
         "interrupted": measured is None,
         "wall_seconds": time.perf_counter() - started,
         "phase_seconds": {**solution.phase_seconds, **more_seconds},
+        "peak_memory_bytes": peak_memory(),
         "versions": versions(),
     }

@@ -371,10 +371,12 @@ class TestCertify:
     def test_only_parts_that_cost_less_than_the_training_are_made_unasked(self):
         game = games.warehouse()
         solution = solve(game, 2)
-        cheap = dataclasses.replace(solution, phase_seconds={"g_learn": 0.0})
-        dear = dataclasses.replace(solution, phase_seconds={"g_learn": 1e5})
-        assert training.affordable_parts(game, cheap) == ("global", "single", "shared")
-        assert training.affordable_parts(game, dear) == ("global",)
+        much = dataclasses.replace(solution.history[0], sweeps=10**6)
+        assert training.affordable_parts(game, solution) == ("global", "single")
+        long = dataclasses.replace(solution, history=(much,))
+        assert training.affordable_parts(game, long) == ("global", "single", "shared")
+        slow = dataclasses.replace(solution, phase_seconds={"g_learn": 1e5})
+        assert training.affordable_parts(game, slow) == training.affordable_parts(game, solution)
 
 
 class TestNeural:

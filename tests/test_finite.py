@@ -8,7 +8,7 @@ from scipy import stats
 
 import altmarl_torch as am
 from altmarl_torch.bellman import Surrogate
-from altmarl_torch.finite import Difference, population_policy, student_quantile, surrogate_promise
+from altmarl_torch.finite import Difference, population_policy, surrogate_promise
 from altmarl_torch.games import beacon, hash_game, random_game, steer, warehouse
 from altmarl_torch.games.toys import beacon_value
 from altmarl_torch.heuristics import RULES, heuristic_pair, table
@@ -112,15 +112,12 @@ def test_what_does_not_fit_is_refused():
 
 
 @pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
-def test_quantiles_are_students(level):
-    for dof, tolerance in ((4, 1e-2), (8, 1e-3), (30, 1e-5), (750, 1e-8)):
-        expected = stats.t.ppf((1 + level) / 2, dof)
-        assert student_quantile((1 + level) / 2, dof) == pytest.approx(expected, rel=tolerance)
-
-
-def test_student_quantiles_are_as_accurate_as_they_say():
-    for dof, error in ((1, 0.12), (2, 0.01), (4, 1e-3), (5, 1e-3), (20, 1e-3)):
-        assert student_quantile(0.975, dof) == pytest.approx(stats.t.ppf(0.975, dof), rel=error)
+@pytest.mark.parametrize("episodes", [2, 3, 31])
+def test_intervals_are_students(level, episodes):
+    samples = torch.arange(episodes, dtype=torch.float64) ** 2
+    expected = stats.t.interval(level, episodes - 1, samples.mean(), stats.sem(samples))
+    found = Difference.of(samples, level)
+    assert (found.low, found.high) == pytest.approx(expected)
 
 
 def test_intervals_cover_as_often_as_they_say():

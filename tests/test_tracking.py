@@ -14,7 +14,7 @@ from altmarl_torch.heuristics import RULES, heuristic_pairs
 from altmarl_torch.plots import policy_slice_figure
 from altmarl_torch.report import Console
 from altmarl_torch.runs import read_metrics
-from altmarl_torch.tracking import CURVE_TAGS, IMAGES, LEARNER_TAGS, Tag, Tracker
+from altmarl_torch.tracking import CURVE_TAGS, IMAGES, LEARNER_TAGS, SWEEP_IMAGES, Tag, Tracker
 from altmarl_torch.training import train
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "tensorboard-tags.md").read_text(encoding="utf-8")
@@ -60,12 +60,12 @@ def test_every_tag_is_documented_with_a_formula_and_no_other():
 
 
 def test_tags_are_group_slash_snake_case():
-    groups = "alternation|certificate|g_learn|l_learn|eval|theory|time"
+    groups = "alternation|certificate|g_learn|l_learn|eval|theory|time|sweep"
     assert all(re.fullmatch(rf"({groups})/[a-z]+(_[a-z]+)*", tag) for tag in Tag)
 
 
 def test_a_run_writes_every_tag_and_no_other(events):
-    assert tags(events) == set(Tag) - NEURAL - UCFH
+    assert tags(events) == set(Tag) - NEURAL - UCFH - set(SWEEP_IMAGES)
     assert set(events.Tags()["images"]) == set(IMAGES)
 
 
@@ -75,7 +75,7 @@ def test_a_run_with_ucfh_writes_its_bounds_at_the_episodes(tmp_path):
     )
     found = train(config, Console(quiet=True))
     events = read(found.folder)
-    assert tags(events) == set(Tag) - NEURAL - MODEL_BASED
+    assert tags(events) == set(Tag) - NEURAL - MODEL_BASED - set(SWEEP_IMAGES)
     assert number_tags(found) == learner_tags() - NEURAL - MODEL_BASED - BOUNDS
     episodes = sum(update.details.get("l_learn/episodes", 0) for update in found.solution.history)
     assert points(events, "l_learn/value_lower")[-1][0] == episodes

@@ -22,6 +22,7 @@ from altmarl_torch.games.toys import beacon, beacon_value, beacon_value_against_
 from altmarl_torch.games.warehouse import warehouse
 
 __all__ = [
+    "arguments",
     "beacon",
     "beacon_value",
     "beacon_value_against_waiting",
@@ -62,13 +63,21 @@ def make(name: str, **kwargs: Any) -> Game:
         ArgumentError: the name is unknown (the message lists all names and the closest), or the game has no such
         argument.
     """
+    known = arguments(name)
+    unknown = [argument for argument in kwargs if argument not in known]
+    if unknown:
+        raise ArgumentError(f"game {name!r} takes {', '.join(known)}; not {', '.join(unknown)}")
+    return _REGISTRY[name](**kwargs)
+
+
+def arguments(name: str) -> list[str]:
+    """What the named game's function takes, in order.
+
+    Raises:
+        ArgumentError: the name is unknown; the message lists all names and the closest.
+    """
     if name not in _REGISTRY:
         close = difflib.get_close_matches(str(name), _REGISTRY, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ArgumentError(f"no game is named {name!r}; the names are {', '.join(_REGISTRY)}{hint}")
-    build = _REGISTRY[name]
-    known = list(inspect.signature(build).parameters)
-    unknown = [argument for argument in kwargs if argument not in known]
-    if unknown:
-        raise ArgumentError(f"game {name!r} takes {', '.join(known)}; not {', '.join(unknown)}")
-    return build(**kwargs)
+    return list(inspect.signature(_REGISTRY[name]).parameters)
