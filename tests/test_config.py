@@ -6,6 +6,7 @@ import dataclasses
 import pytest
 import torch
 
+from altmarl_torch import games
 from altmarl_torch.config import TrainConfig, add_arguments, from_arguments
 from altmarl_torch.errors import AltMarlError, ArgumentError, SizeError
 from altmarl_torch.games import steer
@@ -119,6 +120,22 @@ def test_the_solver_is_chosen_by_the_local_learner():
     assert parse("--l-learner", "dp").chain is None
     with pytest.raises(ArgumentError, match="l_learner='ucfh' needs solver='tabular'"):
         parse("--l-learner", "ucfh", "--solver", "neural")
+
+
+def test_presets_are_a_game_and_a_horizon():
+    paper, code = parse(), parse("--preset", "code")
+    assert (paper.horizon, code.horizon, parse("--preset", "code", "--horizon", "7").horizon) == (100, 50, 7)
+    assert torch.equal(paper.build_game().r_g, games.warehouse().r_g)
+    assert torch.equal(code.build_game().r_g, torch.ones(5, 5, dtype=torch.float64))
+
+
+def test_a_preset_belongs_to_the_warehouse(tmp_path):
+    games.warehouse().save(tmp_path / "my.npz")
+    for game in ("steer", str(tmp_path / "my.npz")):
+        with pytest.raises(ArgumentError, match="preset must be paper for game"):
+            TrainConfig(game=game, k=2, preset="code").build_game()
+    with pytest.raises(ArgumentError, match="preset must be one of paper, code"):
+        TrainConfig(preset="papre")
 
 
 def test_a_local_network_needs_the_neural_solver():

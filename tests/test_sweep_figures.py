@@ -1,12 +1,14 @@
 """The figures of a sweep: what is drawn is what the cells found, and what others published has their name on it."""
 
 import dataclasses
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from altmarl_torch.cli import main
 from altmarl_torch.config import TrainConfig
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games import hash_game, warehouse
@@ -241,3 +243,26 @@ def test_what_is_not_there_is_refused_with_what_is(sweep):
         figures(sweep, seed=7)
     with pytest.raises(ArgumentError, match="no cell of k = 4, 9 and seed 0 is finished; there are k = 1, 2, 3"):
         figures(sweep, ks=[1, 4, 9])
+
+
+def test_the_command_prints_what_it_drew(sweep, capsys):
+    assert main(["plot", str(sweep.plan.folder), "--k", "1,3", "--seed", "1"]) == 0
+    printed = capsys.readouterr().out.split()
+    assert [Path(file).stem for file in printed[::2]] == NAMES
+    assert all(Path(file).stat().st_size > 1000 for file in printed)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["nowhere"], 1, "nowhere is no sweep: it has no sweep.json"),
+        (["SWEEP", "--k", "7"], 2, "no cell of k = 7 and seed 0 is finished; there are k = 1, 2, 3"),
+        (["SWEEP", "--seed", "9"], 2, "no cell of seed 9 is finished; there are seeds 0, 1"),
+        (["SWEEP", "--k", "x"], 2, "'x' is no list of whole numbers"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line(sweep, capsys, words, code, message):
+    assert main(["plot", *(word.replace("SWEEP", str(sweep.plan.folder)) for word in words)]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
