@@ -203,8 +203,10 @@ class TrainConfig:
     )
 
     def __post_init__(self) -> None:
+        for option in dataclasses.fields(self):
+            _check_word(option, getattr(self, option.name))
         if self.horizon is None:
-            object.__setattr__(self, "horizon", HORIZONS.get(self.preset))
+            object.__setattr__(self, "horizon", HORIZONS[self.preset])
         for name, low, high in INTEGERS:
             value = getattr(self, name)
             if value is not None or name not in ("n", "m"):
@@ -214,8 +216,6 @@ class TrainConfig:
         rate = self.learning_rate
         as_number("learning_rate", rate, "(0, inf)", lambda x: 0 < x < math.inf, ArgumentError)
         check_eta(self.eta)
-        for option in dataclasses.fields(self):
-            _check_word(option, getattr(self, option.name))
         if self.solver == "auto":  # type: ignore[comparison-overlap]
             object.__setattr__(self, "solver", "tabular" if self.l_learner == "ucfh" else "neural")
         check_l_learner(self.solver, self.l_learner)
