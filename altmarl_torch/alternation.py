@@ -47,6 +47,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 from torch import Tensor
 
 from altmarl_torch.evaluation import JointValue, gain_error
+from altmarl_torch.states import Arrays
 
 __all__ = [
     "Acceptance",
@@ -116,6 +117,12 @@ class Learner(Protocol[GlobalPolicy]):
     def propose(self, pair: Pair[GlobalPolicy], value: JointValue) -> Proposal[GlobalPolicy]:
         """Respond to the other player's policy in `pair`, whose joint value is given."""
 
+    def state(self, pair: Pair[GlobalPolicy]) -> Arrays:
+        """Everything that a turn leaves for later ones, beside the current pair."""
+
+    def restore(self, state: Arrays, pair: Pair[GlobalPolicy]) -> None:
+        """Go on from what `state` returned."""
+
 
 class Evaluator(Protocol[PolicyToJudge]):
     """The joint value of any pair, on the same states whoever proposed it."""
@@ -168,6 +175,7 @@ class Alternation(Generic[GlobalPolicy]):
     converged: bool = False
     interrupted: bool = False
     seconds: dict[str, float] = field(default_factory=dict)  # by phase: "g_learn", "l_learn", "evaluation"
+    content: int = 0  # players that, in succession, have nothing to gain
 
 
 def decide(proposed: JointValue, current: JointValue, eta: float, accept: Acceptance) -> Decision:
@@ -186,31 +194,38 @@ def automatic_eta(v_max: float, proposed: JointValue, current: JointValue, accep
 
 
 def alternate(
-    learners: tuple[Learner[GlobalPolicy], Learner[GlobalPolicy]],
+    learners: tuple[Learner[GlobalPolicy], ...],
     evaluator: Evaluator[GlobalPolicy],
     start: Pair[GlobalPolicy],
     rules: Rules,
     *,
     steps: int,
     callback: Callable[[Update], None] | None = None,
+    reached: Alternation[GlobalPolicy] | None = None,
+    save: Callable[[Alternation[GlobalPolicy]], None] | None = None,
 ) -> Alternation[GlobalPolicy]:
     """Run Algorithm 3 from `start`: at most `steps` proposals of each player, in the order of `learners`.
 
     `callback` is told every update. A KeyboardInterrupt ends the loop: the pair is then the last adopted one, and
-    `interrupted` is set.
+    `interrupted` is set. `reached` is where an earlier call had come, which this one continues; `save` is told where
+    this one is, before the first and after every update.
     """
-    state = Alternation(start, evaluator.evaluate(start, None))
-    content = 0  # players that, in succession, have nothing to gain
+    state = reached or Alternation(start, evaluator.evaluate(start, None))
+    turns = itertools.product(range(1, steps + 1), learners)
     try:
-        for step, learner in itertools.product(range(1, steps + 1), learners):
+        if save and not reached:
+            save(state)
+        for step, learner in itertools.islice(turns, len(state.history), None):
+            if state.converged:
+                break
             update = _take_turn(state, step, learner, evaluator, rules)
+            state.content = 0 if update.decision is Decision.ACCEPT else state.content + 1
+            printed_end = update.decision is Decision.TERMINATE
+            state.converged = printed_end if rules.accept == "all-states" else state.content == len(learners)
+            if save:
+                save(state)
             if callback:
                 callback(update)
-            content = 0 if update.decision is Decision.ACCEPT else content + 1
-            printed_end = update.decision is Decision.TERMINATE
-            if printed_end if rules.accept == "all-states" else content == len(learners):
-                state.converged = True
-                break
     except KeyboardInterrupt:
         state.interrupted = True
     return state

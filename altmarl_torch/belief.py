@@ -34,6 +34,7 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.game import Game
+from altmarl_torch.npz import as_scalar
 from altmarl_torch.policies import Sight, cumulative, draw
 from altmarl_torch.tables import as_integer, as_law, as_number, as_seed, as_table
 
@@ -81,7 +82,7 @@ class Belief:
             raise FileFormatError(f"it lacks the entries {', '.join(missing)} of a belief")
         moves, mean = _read_law(ENTRIES[0], arrays, "sg sl sl'"), _read_law(ENTRIES[1], arrays, "sl")
         span = f"(0, {STRONGEST:g}]"
-        found, n = (arrays[name].tolist() for name in ENTRIES[2:])
+        found, n = (as_scalar(name, arrays[name], FileFormatError) for name in ENTRIES[2:])
         strength = as_number(ENTRIES[2], found, span, lambda x: 0 < x <= STRONGEST, FileFormatError)
         return cls(moves, mean, strength, as_integer(ENTRIES[3], n, 1, math.inf, FileFormatError))
 
@@ -123,6 +124,7 @@ class BeliefDispatcher:
 
     def reset(self, batch: int) -> None:
         """Forget all samples: `batch` new episodes."""
+        batch = as_integer("batch", batch, 0, math.inf, ArgumentError)
         self.mean = self._belief.mean.expand(batch, -1)
         self.strength = torch.full((batch, 1), self._belief.strength, dtype=torch.float64, device=self._sight.device)
 

@@ -25,7 +25,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from einops import einsum, rearrange
@@ -39,15 +39,16 @@ from altmarl_torch.deviations import (
     every_local_policy,
     number_of_local_policies,
 )
-from altmarl_torch.errors import ArgumentError, KernelError, SizeError
+from altmarl_torch.errors import ArgumentError, KernelError, PolicyError, SizeError
 from altmarl_torch.evaluation import JointValue, joint_value, occupancy, value_tolerance
 from altmarl_torch.finite import exact_surrogate
 from altmarl_torch.fixed_point import FixedPoint, solve_fixed_point
-from altmarl_torch.game import Game
+from altmarl_torch.game import Game, check_game
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.parallel import one_thread
 from altmarl_torch.policies import check_pi_g, check_pi_l, greedy
 from altmarl_torch.simplex import CountSimplex, lift, scale_up
+from altmarl_torch.tables import as_tolerance, check_callable
 
 __all__ = ["PARTS", "Certificate", "Gap", "TabularPolicies", "certify"]
 
@@ -78,6 +79,7 @@ SMALL_TOLERANCE = 1e-11
 Progress = Callable[[str, int, float], None]
 
 
+@runtime_checkable
 class TabularPolicies(Protocol):
     """A pair whose pi_g is a table: a `Solution` or a `TabularPair`."""
 
@@ -191,14 +193,21 @@ def certify(
         progress: told (part, sweeps, error).
 
     Raises:
-        ArgumentError: an unknown part, or k outside 1..n.
+        ArgumentError: an unknown part, k outside 1..n, or a tolerance outside (0, inf].
         PolicyError: a policy does not fit the game.
         SizeError: the simplex of k agents is too large to list.
         KernelError: agents that play pi_l have no exact kernel; nothing is certified by sampling.
     """
-    unknown = set(parts) - set(PARTS)
+    check_game(game)
+    if not isinstance(solution, TabularPolicies):
+        raise PolicyError(
+            f"a {type(solution).__name__} has no table pi_g [sg, h, ag]; use a Solution, a TabularPair, or rollout_gaps"
+        )
+    unknown = [part for part in parts if part not in PARTS] if isinstance(parts, Iterable) else [parts]
     if unknown:
-        raise ArgumentError(f"parts must be among {', '.join(PARTS)}, not {', '.join(sorted(unknown))}")
+        raise ArgumentError(f"parts must be among {', '.join(PARTS)}, not {', '.join(sorted(map(str, unknown)))}")
+    check_callable("progress", progress)
+    tolerance = tolerance if tolerance is None else as_tolerance(tolerance)
     simplex = CountSimplex(game.check_k(solution.k), game.num_sl, game.device)
     if not simplex.can_be_listed or solution.pi_g is None:
         raise SizeError(f"{simplex!r}, too many to certify exactly; rollout_gaps bounds the gaps from below")
@@ -206,7 +215,7 @@ def certify(
     pi_g, pi_l = check_pi_g(game, solution.pi_g, plan.simplex), check_pi_l(game, solution.pi_l)
     surrogate = exact_surrogate(game, pi_l, plan)
     small = surrogate.local_reward.numel() * game.num_sl <= SMALL and game.v_max > 0
-    default = SMALL_TOLERANCE * game.v_max if small else value_tolerance(surrogate)
+    default = max(SMALL_TOLERANCE * game.v_max, math.ulp(0.0)) if small else value_tolerance(surrogate)
     judge = _Judge(surrogate, pi_g, pi_l, tolerance or default, progress)
     return Certificate(
         value=judge.value.mean,

@@ -31,7 +31,7 @@ from altmarl_torch.report import Console, certificate_text, gaps_text, return_ta
 from altmarl_torch.rollout_gaps import rollout_gaps
 from altmarl_torch.runs import RunFolder, open_run
 from altmarl_torch.sweeps.commands import add_plot, add_sweep
-from altmarl_torch.training import measure, train
+from altmarl_torch.training import measure, resume, train
 
 __all__ = ["main"]
 
@@ -76,6 +76,11 @@ def _parser() -> _Parser:
         "train", help="learn a pair of policies, measure it, and write a run folder", description=_train.__doc__
     )
     add_arguments(train_parser)
+    train_parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="go on with a run that was broken off; of the other options --quiet alone counts",
+    )
     train_parser.set_defaults(run=_train)
     evaluate_parser = commands.add_parser(
         "evaluate", help="simulate a finished run again", description=_evaluate.__doc__
@@ -167,12 +172,12 @@ def _whole_numbers(text: str) -> list[int]:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    """Learn, measure, write a run folder."""
+    """Learn, measure, write a run folder; or go on with one, with the options that it was begun with."""
     config = from_arguments(arguments)
     with Console(config.quiet) as console:
-        run = train(config, console)
+        run = train(config, console) if arguments.resume is None else resume(arguments.resume, console)
         console.result(f"\nrun folder   {run.folder}")
-        console.say(f"TensorBoard  {tensorboard_command(config.runs_dir)}")
+        console.say(f"TensorBoard  {tensorboard_command(str(run.folder.parent))}")
     return INTERRUPTED if run.summary["interrupted"] else DONE
 
 

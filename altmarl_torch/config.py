@@ -276,8 +276,10 @@ class TrainConfig:
         Raises:
             ArgumentError: a key is no field, or a value is outside its range.
         """
+        if not isinstance(values, Mapping):
+            raise ArgumentError(f"options must be a mapping of names to values, not {type(values).__name__}")
         known = [option.name for option in dataclasses.fields(cls)]
-        unknown = [name for name in values if name not in known]
+        unknown = [str(name) for name in values if name not in known]
         if unknown:
             raise ArgumentError(f"no option is called {', '.join(unknown)}; the options are {', '.join(known)}")
         return cls(**values)

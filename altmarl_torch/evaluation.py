@@ -16,6 +16,7 @@ holds at every state. The discounted occupancy, the adjoint of the same equation
 says how much each state counts; its error is bounded in the 1-norm by |residual|_1 / (1-gamma).
 """
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -27,9 +28,12 @@ from torch import Tensor
 from altmarl_torch.bellman import Surrogate, next_sg_law, policy_backup, push_law
 from altmarl_torch.errors import PolicyError
 from altmarl_torch.fixed_point import LARGE_TABLE, History, Progress, solve_fixed_point
-from altmarl_torch.kernels import SampledCountKernel
+from altmarl_torch.kernels import FLOATS, SampledCountKernel
+from altmarl_torch.tables import LAW_TOLERANCE, as_law, as_tolerance, check_kind
 
 __all__ = ["JointValue", "Objective", "gain_error", "joint_value", "occupancy", "value_tolerance"]
+
+logger = logging.getLogger(__name__)
 
 Objective = Literal["team", "own"]
 """What a local agent maximises: the reward of the game, r_g + mean r_l, or the paper's mean r_l alone."""
@@ -41,7 +45,7 @@ DIRECT = 400
 """Chains with at most so many states are solved directly."""
 
 OCCUPANCY_SWEEPS = 2_000
-"""A cap for tolerances below what rounding allows."""
+"""A cap for what mixes too slowly, and for tolerances below what rounding allows; reaching it is told in the log."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +95,12 @@ def joint_value(
     watches it.
 
     Raises:
-        PolicyError: pi_g has another shape.
+        ArgumentError: the surrogate is none, or the tolerance is outside (0, inf].
+        PolicyError: pi_g has another shape, or a row that is no law.
     """
-    needed = (*surrogate.local_reward.shape, surrogate.game.num_ag)
-    if tuple(pi_g.shape) != needed:
-        raise PolicyError(f"pi_g [sg, h, ag] must have the shape {list(needed)}, not {list(pi_g.shape)}")
+    check_kind("surrogate", surrogate, Surrogate)
+    tolerance = value_tolerance(surrogate) if tolerance is None else as_tolerance(tolerance)
+    pi_g = _check_pi_g(surrogate, pi_g)
     if surrogate.local_reward.numel() <= DIRECT:
         values = _solve(surrogate, pi_g)
         residual = float((policy_backup(surrogate, pi_g, values) - values).abs().max())
@@ -107,12 +112,24 @@ def joint_value(
             lambda V: policy_backup(surrogate, tables.setdefault(V.dtype, pi_g.to(V.dtype)), V),
             surrogate.start if start is None else start,
             surrogate.game.gamma,
-            tolerance or value_tolerance(surrogate),
+            tolerance,
             progress=progress,
         )
         values, error, sweeps = found.values, found.error, found.sweeps
     mean = float((surrogate.initial_law * values).sum())
     return JointValue(values, mean, error, sweeps, _standard_error(surrogate, pi_g, values))
+
+
+def _check_pi_g(surrogate: Surrogate, pi_g: Tensor) -> Tensor:
+    """`pi_g` in float32 or float64, if it is a table of laws for this surrogate; a large one is not copied."""
+    needed = (*surrogate.local_reward.shape, surrogate.game.num_ag)
+    if not isinstance(pi_g, Tensor) or tuple(pi_g.shape) != needed:
+        found = list(pi_g.shape) if isinstance(pi_g, Tensor) else type(pi_g).__name__
+        raise PolicyError(f"pi_g [sg, h, ag] must have the shape {list(needed)}, not {found}")
+    drift = (pi_g.sum(-1, dtype=torch.float64) - 1).abs().max()
+    if not (float(pi_g.min()) >= 0 and float(drift) <= LAW_TOLERANCE):
+        as_law("pi_g", pi_g.to(torch.float64), "sg h ag", PolicyError)
+    return pi_g if pi_g.dtype in FLOATS else pi_g.to(torch.float64)
 
 
 def _standard_error(surrogate: Surrogate, pi_g: Tensor, values: Tensor) -> float:
@@ -157,7 +174,8 @@ def occupancy(
     """The discounted occupancy of (s_g, h) from the initial law, `[sg, N]`; its entries sum to 1/(1-gamma).
 
     The 1-norm of its error is at most `relative_error` of that sum. `start [sg, N]`, the occupancy of a similar pair,
-    saves sweeps. Chains of many states are followed in float32.
+    saves sweeps. Chains of many states are followed in float32. A warning in the log says so where `OCCUPANCY_SWEEPS`
+    end it.
     """
     gamma, rho, history = surrogate.game.gamma, surrogate.initial_law, History()
     rho = rho.float() if rho.numel() >= LARGE_TABLE else rho
@@ -166,7 +184,11 @@ def occupancy(
     to_sg = next_sg_law(surrogate, pi_g.to(rho.dtype))
     for _ in range(OCCUPANCY_SWEEPS):
         following = rho + gamma * push_law(surrogate, to_sg, law)
-        if float((following - law).abs().sum()) <= max(relative_error, 100 * torch.finfo(rho.dtype).eps):
+        found = float((following - law).abs().sum())
+        if found <= max(relative_error, 100 * torch.finfo(rho.dtype).eps):
             break
         law = history.mix(law, following)
+    else:
+        told = "the occupancy is known within %.3g of its sum instead of %.3g after %d sweeps, the most that are made"
+        logger.warning(told, found, relative_error, OCCUPANCY_SWEEPS)
     return following.double()

@@ -2,13 +2,19 @@
 
 A file is written beside its place, forced to the disk, and moved there in one step: a reader never meets half of one,
 and a disk that is full, or a power cut, leaves the old one as it was.  JSON knows no NaN and no infinity: what is
-undefined or was not computed is ``null``.  Reading believes nothing: what is no JSON object is a
-:class:`~altmarl_torch.errors.FileFormatError` that names the file.
+undefined or was not computed is ``null``.
+
+Reading believes nothing, and what it refuses is a :class:`~altmarl_torch.errors.FileFormatError` that names the file:
+what is no regular file (a pipe would never end), is too large to be one of ours, is no UTF-8, or no JSON object as the
+standard has it, without NaN, infinity (a number beyond every float is one) and keys that are there twice.
 """
 
+import io
 import json
 import math
 import os
+import reprlib
+import stat
 import uuid
 from collections.abc import Mapping
 from enum import Enum
@@ -17,7 +23,43 @@ from typing import Any
 
 from altmarl_torch.errors import FileFormatError
 
-__all__ = ["parse_object", "read_json", "to_json", "write_json", "write_text"]
+__all__ = ["open_regular", "parse_object", "read_json", "read_text", "to_json", "write_json", "write_text"]
+
+LARGEST_TEXT = 2**26
+"""Bytes of the largest text file that is read; a log of a hundred thousand updates has as many."""
+
+LARGEST_OBJECT = 2**23
+"""Characters of the largest JSON object; as Python objects they take up to twenty times as many bytes."""
+
+
+def open_regular(path: str | os.PathLike[str], largest: int) -> io.FileIO:
+    """Open a regular file of at most ``largest`` bytes for reading, without a buffer.
+
+    Raises:
+        FileFormatError: it is a folder, a pipe or a device, or is larger.
+        OSError: there is no such file, or it cannot be read.
+    """
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise FileFormatError(f"{path} is no regular file")
+    if status.st_size > largest:
+        raise FileFormatError(f"{path} has {status.st_size:,} bytes; at most {largest:,} are read")
+    return open(path, "rb", buffering=0)
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text that a file holds.
+
+    Raises:
+        FileFormatError: it is no regular file, too large, or no UTF-8.
+        OSError: there is no such file, or it cannot be read.
+    """
+    with open_regular(path, LARGEST_TEXT) as file:
+        content = file.readall()
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as cause:
+        raise FileFormatError(f"{path} is no UTF-8 text: {cause}") from cause
 
 
 def write_text(path: Path, text: str) -> None:
@@ -55,27 +97,41 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object that a JSON file holds.
 
     Raises:
-        FileFormatError: it is no UTF-8, no JSON, or no object.
+        FileFormatError: it is no regular file, too large, no UTF-8, no JSON, or no object.
         OSError: there is no such file, or it cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as cause:
-        raise FileFormatError(f"{path} is no UTF-8 text: {cause}") from cause
-    return parse_object(text, str(path))
+    return parse_object(read_text(path), str(path))
 
 
 def parse_object(text: str, place: str) -> dict[str, Any]:
     """The object that JSON text holds; ``place`` names it in the message of a :class:`FileFormatError`."""
+    if len(text) > LARGEST_OBJECT:
+        raise FileFormatError(f"{place} has {len(text):,} characters; at most {LARGEST_OBJECT:,} are read")
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as cause:
-        raise FileFormatError(f"{place} is no JSON: {cause}") from cause
+        value = json.loads(text, parse_float=_finite, parse_constant=_finite, object_pairs_hook=_unique)
     except RecursionError:
         raise FileFormatError(f"{place} is no JSON that can be read: it is nested too deeply") from None
+    except ValueError as cause:  # no JSON, or an integer of thousands of digits
+        raise FileFormatError(f"{place} is no JSON: {cause}") from cause
     if not isinstance(value, dict):
         raise FileFormatError(f"{place} holds a JSON {type(value).__name__}; expected an object")
     return value
+
+
+def _finite(text: str) -> float:
+    """A number with a point or an exponent, or one of the words NaN and Infinity, which Python takes for numbers."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is no finite number")
+    return number
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, whose keys must differ."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"one of the keys {reprlib.repr([key for key, _ in pairs])} is there twice")
+    return found
 
 
 def _plain(value: object) -> Any:

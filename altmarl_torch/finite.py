@@ -45,7 +45,7 @@ from torch import Tensor
 from altmarl_torch.bellman import Surrogate, policy_backup
 from altmarl_torch.errors import ArgumentError, KernelError, PolicyError, SizeError
 from altmarl_torch.evaluation import joint_value
-from altmarl_torch.game import Game
+from altmarl_torch.game import LARGEST_N, Game, check_game
 from altmarl_torch.kernels import CountKernel
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.parallel import one_thread
@@ -152,7 +152,8 @@ def population_value(
         PolicyError: the pair has no tables, or they do not fit the game.
         SizeError: the counts of n agents are too many for a table, or have no exact kernel.
     """
-    n = game.n if n is None else as_integer("n", n, 1, math.inf, ArgumentError)
+    check_game(game)
+    n = game.n if n is None else as_integer("n", n, 1, LARGEST_N, ArgumentError)
     game = game.replace(n=n)
     _check_pair(game, pair)
     plan = PairPlan(CountSimplex(n, game.num_sl, game.device))
@@ -249,7 +250,8 @@ def surrogate_promise(
         PolicyError: the pair has no tables, or they do not fit the game.
         KernelError: the k agents have no exact kernel.
     """
-    game = game if n is None else game.replace(n=as_integer("n", n, 1, math.inf, ArgumentError))
+    check_game(game)
+    game = game if n is None else game.replace(n=as_integer("n", n, 1, LARGEST_N, ArgumentError))
     _check_pair(game, pair)
     measured = rollout(game, pair, episodes=episodes, horizon=horizon, seed=seed)
     surrogate = exact_surrogate(game, pair.pi_l, PairPlan(pair.simplex))

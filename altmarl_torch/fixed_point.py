@@ -16,12 +16,16 @@ nothing here.
 
 Since the bounds hold for any V, the next V need not be U. Anderson's mixing takes the combination of the last few U
 whose residual U - V is smallest modulo constants (Anderson 1965; Walker and Ni, *SIAM J. Numer. Anal.* 49, 2011): for a
-fixed policy that is GMRES. It starts afresh, from a plain sweep, if the error ever rises far above its best.
+fixed policy that is GMRES. It starts afresh, from a plain sweep, if the error ever rises far above its best. Where
+agents go round in circles, few U are not enough: whenever the error stands still, twice as many are remembered, up to a
+limit, and beyond it sweeps are plain. A plain sweep multiplies the span by at most gamma; where it no longer does,
+rounding is what is left, and the iteration ends.
 
 Large tables are first iterated in float32, centred so that no digits are lost to the mean, and finished in float64:
 twice as fast, and the bounds are still those of float64.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,23 +36,25 @@ from altmarl_torch.errors import ArgumentError
 
 __all__ = ["FixedPoint", "History", "Progress", "Step", "anderson_mix", "solve_fixed_point"]
 
+logger = logging.getLogger(__name__)
+
 Progress = Callable[[int, float], None]
 """Told (sweeps, error) after every sweep."""
 
 Step = Callable[[Tensor], Tensor]
 """V to T V, in the type of V."""
 
-MEMORY = 5
-"""Past sweeps that Anderson's mixing combines."""
+MEMORY, LONGEST_MEMORY, LARGEST_MEMORY = 5, 80, 2**25
+"""Past sweeps that Anderson's mixing combines, to begin with and at most; and how many entries they have at most."""
 
 MAX_SWEEPS = 10_000
-"""A cap for tolerances below what rounding allows."""
+"""A cap for what mixes too slowly; reaching it is told in the log."""
 
 RESTART = 10.0
 """The mixing starts afresh when the error is this many times the best so far; smaller rises are part of its way."""
 
-PATIENCE = 20
-"""Sweeps without progress after which rounding is taken to be what is left."""
+PATIENCE, PROGRESS = 20, 0.9
+"""Sweeps in which the error must fall to this part of what it was, or the iteration stands still."""
 
 LARGE_TABLE = 200_000
 """Tables with at least so many entries start in float32."""
@@ -78,7 +84,7 @@ def solve_fixed_point(
 ) -> FixedPoint:
     """Iterate T from `start` until MacQueen's error is at most `tolerance`, in units of value, or for `max_sweeps`.
 
-    `progress(sweeps, error)` is called after every sweep.
+    `progress(sweeps, error)` is called after every sweep. A warning in the log says so where `max_sweeps` ends it.
     """
     if not tolerance > 0:
         raise ArgumentError(f"tolerance must be positive, got {tolerance!r}")
@@ -87,6 +93,9 @@ def solve_fixed_point(
         coarse = _iterate(step, (start - centre).float(), gamma, tolerance / 2, max_sweeps, progress, FLOAT32_RELATIVE)
         start, sweeps, max_sweeps = coarse.values.double(), coarse.sweeps, max(max_sweeps - coarse.sweeps, 1)
     found = _iterate(step, start, gamma, tolerance, max_sweeps, progress, 0.0, sweeps)
+    if found.error > tolerance and found.sweeps - sweeps == max_sweeps:
+        told = "the fixed point is known within %.3g instead of %.3g after %d sweeps, the most that are made"
+        logger.warning(told, found.error, tolerance, found.sweeps)
     return FixedPoint(found.values, found.error, found.sweeps, found.error <= tolerance)
 
 
@@ -101,7 +110,9 @@ def _iterate(
     sweeps: int = 0,
 ) -> FixedPoint:
     """Sweep until the error is at most `tolerance`, or `relative` times the span of the values, or does not fall."""
-    scale, history, best, stuck = gamma / (1 - gamma), History(), float("inf"), 0
+    scale, history, best = gamma / (1 - gamma), History(), float("inf")
+    longest = min(LONGEST_MEMORY, LARGEST_MEMORY // values.numel())
+    stuck, mark, plain = 0, float("inf"), False  # sweeps since the error was `mark`, the last that counts as progress
     for _ in range(max_sweeps):
         updated = step(values)
         change = updated - values
@@ -110,13 +121,18 @@ def _iterate(
         if progress:
             progress(sweeps, error)
         floor = relative * float(updated.max() - updated.min())
-        stuck = 0 if error < 0.9 * best else stuck + 1
-        if error <= max(tolerance, floor) or stuck >= PATIENCE:
+        stuck += 1
+        if error < PROGRESS * mark or (plain and stuck == PATIENCE and error < (1 + gamma) / 2 * mark):
+            stuck, mark = 0, error
+        if error <= max(tolerance, floor) or (stuck >= PATIENCE and (plain or relative)):
             break
+        if stuck >= PATIENCE:
+            stuck, mark = 0, error
+            plain, history.memory = 2 * history.memory > longest, 2 * history.memory
         if error > RESTART * best:
             history.clear()
         best = min(best, error)
-        values = history.mix(values, updated)
+        values = updated if plain else history.mix(values, updated)
     return FixedPoint(updated + scale * (high + low) / 2, error, sweeps, error <= tolerance)
 
 
@@ -124,6 +140,7 @@ class History:
     """The last few sweeps, and the combination of them whose residual is smallest."""
 
     def __init__(self) -> None:
+        self.memory = MEMORY
         self.clear()
 
     def clear(self) -> None:
@@ -134,9 +151,11 @@ class History:
     def mix(self, values: Tensor, updated: Tensor) -> Tensor:
         """Add a sweep, values to updated, and return the next values to try."""
         residual = (updated - values).flatten()
-        self.updated = [*self.updated, updated][-MEMORY:]
-        self.residuals = [*self.residuals, residual - residual.mean()][-MEMORY:]
-        weights = anderson_mix(torch.stack([r @ s for r in self.residuals for s in self.residuals]))
+        self.updated = [*self.updated, updated][-self.memory :]
+        self.residuals = [*self.residuals, residual - residual.mean()][-self.memory :]
+        residuals = torch.stack(self.residuals)
+        residuals /= residuals.abs().max().clamp_min(torch.finfo(residuals.dtype).tiny)  # whose squares fit any float
+        weights = anderson_mix((residuals @ residuals.T).flatten())
         mixed = torch.zeros_like(updated)
         for weight, candidate in zip(weights.tolist(), self.updated, strict=True):
             mixed.add_(candidate, alpha=weight)

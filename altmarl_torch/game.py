@@ -46,22 +46,24 @@ import torch
 from einops import einsum
 from torch import Tensor
 
-from altmarl_torch.errors import ArgumentError, GameError, PolicyError
+from altmarl_torch.errors import ArgumentError, FileFormatError, GameError, PolicyError
 from altmarl_torch.initial import InitialLaw
-from altmarl_torch.npz import read_npz, write_npz
+from altmarl_torch.npz import as_scalar, read_npz, write_npz
 from altmarl_torch.tables import (
+    as_device,
     as_finite,
     as_integer,
     as_law,
     as_number,
     as_table,
     check_devices,
+    check_kind,
     check_sizes,
     refuse_first,
     tabulate,
 )
 
-__all__ = ["LARGEST_N", "Game", "InducedTables"]
+__all__ = ["LARGEST_N", "Game", "InducedTables", "check_game"]
 
 TABLE_AXES = {"P_g": "sg ag sg'", "P_l": "sl sg al sl'", "r_g": "sg ag", "r_l": "sl sg al"}
 FILE_FORMAT, FILE_VERSION = "altmarl-game", 1
@@ -215,11 +217,21 @@ class Game:
         return as_integer("k", k, 1, self.n, ArgumentError)
 
     def to(self, device: torch.device | str) -> "Game":
-        """Return the same game with every table on ``device``."""
+        """Return the same game with every table on ``device``; an ArgumentError lists the devices that are here."""
+        device = as_device(device)
         return self.replace(**{name: getattr(self, name).to(device) for name in TABLE_AXES})
 
     def replace(self, **changes: Any) -> "Game":
-        """Return a game with some attributes changed, checked anew: ``game.replace(n=10**9, name="large")``."""
+        """Return a game with some attributes changed, checked anew: ``game.replace(n=10**9, name="large")``.
+
+        Raises:
+            ArgumentError: a game has no such attribute.
+            GameError: as for a new game.
+        """
+        known = [attribute.name for attribute in dataclasses.fields(self)]
+        unknown = [name for name in changes if name not in known]
+        if unknown:
+            raise ArgumentError(f"a game has the attributes {', '.join(known)}; not {', '.join(unknown)}")
         return dataclasses.replace(self, **changes)
 
     @classmethod
@@ -272,13 +284,24 @@ class Game:
         Raises:
             FileNotFoundError: there is no such file.
             FileFormatError: the file is not of this format or version, is damaged, or lacks an entry.
-            GameError: the file is well formed but its tables are no game; the message names the path.
+            GameError: the file is well formed but its tables are no game; the message names the path.  This error is a
+                FileFormatError as well.
         """
         arrays: dict[str, Any] = dict(read_npz(path, FILE_FORMAT, FILE_VERSION, FILE_ENTRIES))
-        scalars = {name: arrays[name].tolist() for name in ("gamma", "n", "name", "initial_strength")}
-        strength = scalars.pop("initial_strength")
+        names = ("gamma", "n", "name", "initial_strength")
         try:
+            scalars = {name: as_scalar(name, arrays[name], GameError) for name in names}
+            strength = scalars.pop("initial_strength")
             initial = InitialLaw(arrays["initial_sg"], arrays["initial_local_mean"], strength)
             return cls(**{name: arrays[name] for name in TABLE_AXES}, initial=initial, **scalars)
         except GameError as cause:
-            raise GameError(f"{path} holds no game: {cause}") from cause
+            raise _NoGameError(f"{path} holds no game: {cause}") from cause
+
+
+class _NoGameError(GameError, FileFormatError):
+    """A file whose tables are no game: wrong as a game, and as a file."""
+
+
+def check_game(game: object) -> None:
+    """Raise an ArgumentError unless ``game`` is a :class:`Game`."""
+    check_kind("game", game, Game, "altmarl_torch.games makes named ones")

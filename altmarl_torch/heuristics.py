@@ -42,12 +42,14 @@ All ties go to the smallest index. ``walk`` solves, for every s_g, the small dec
     W(z) = 1{z = z*} + gamma max_a sum_z' P_l(z' | z, s_g, a) W(z')
 
 by policy iteration: evaluate by one linear solve, improve wherever an action is better by more than rounding, stop
-when none is. Each round improves the policy strictly, so it ends, at the optimum. In the warehouse of five zones the
+when none is. Each round improves the policy strictly, so it ends, at the optimum; rounding could keep it from ending,
+so that after `MAX_ROUNDS` it is stopped, with a warning. In the warehouse of five zones the
 answer is "the shorter way round to the prioritised zone, then stay"; next to ``hold`` it earns about 160.6 at n = 1000
 and any k. With ten zones or more the farthest robots do otherwise: they stay and wait for a leap, whose chance is
 higher for those who stay than for those who walk.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -55,12 +57,14 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.game import Game
+from altmarl_torch.game import Game, check_game
 from altmarl_torch.policies import Dispatcher, Sight, cumulative, draw, greedy, greedy_actions, one_hot, uniform_local
 from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.tables import as_seed
 
 __all__ = ["RULES", "WALKERS", "HeuristicPair", "Rule", "RuleDispatcher", "heuristic_pair", "heuristic_pairs", "table"]
+
+logger = logging.getLogger(__name__)
 
 Rule = Callable[[Tensor, Tensor], Tensor]
 """A law of a_g: from s_g [...] and counts [..., sl] to a law [..., ag], float64."""
@@ -69,6 +73,9 @@ CLEARLY_MORE = 2
 """How many times the agents at s_g mod |S_l| the sample's mode must hold before `sticky` follows it."""
 
 IMPROVEMENT = 1e-12  # times the largest value: what policy iteration takes for more than rounding
+
+MAX_ROUNDS = 1_000
+"""A cap for gamma so close to 1 that rounding is more than `IMPROVEMENT`; a handful of rounds is usual."""
 
 
 def uniform_rule(game: Game) -> Rule:
@@ -116,14 +123,17 @@ def walk_walker(game: Game) -> Tensor:
     target = torch.arange(game.num_sg, device=game.device) % game.num_sl
     reward = one_hot(target, game.num_sl)  # [sg, sl]
     actions = torch.zeros(game.num_sg, game.num_sl, dtype=torch.int64, device=game.device)
-    while True:
+    for _ in range(MAX_ROUNDS):
         Q = _time_at_target(P, reward, actions, game.gamma)  # [sg, sl, al]
         best = greedy_actions(Q)
         gain = Q.gather(-1, best.unsqueeze(-1)) - Q.gather(-1, actions.unsqueeze(-1))
         better = gain.squeeze(-1) > IMPROVEMENT * (1.0 + Q.abs().max())
         if not better.any():
-            return greedy(Q).transpose(0, 1)
+            break
         actions = torch.where(better, best, actions)
+    else:
+        logger.warning("the walker still changes after %d rounds of policy iteration, the most there are", MAX_ROUNDS)
+    return greedy(Q).transpose(0, 1)
 
 
 RULES: dict[str, Callable[[Game], Rule]] = {
@@ -187,8 +197,9 @@ def heuristic_pair(game: Game, k: int, rule: str, walker: str) -> HeuristicPair:
     Raises:
         ArgumentError: no such rule or walker (the message lists them), or k outside 1..n.
     """
+    check_game(game)
     game.check_k(k)
-    if rule not in RULES or walker not in WALKERS:
+    if rule not in list(RULES) or walker not in list(WALKERS):
         raise ArgumentError(f"no pair '{rule} + {walker}': rules are {', '.join(RULES)}; walkers {', '.join(WALKERS)}")
     return HeuristicPair(f"{rule} + {walker}", k, RULES[rule](game), WALKERS[walker](game))
 

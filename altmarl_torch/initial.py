@@ -33,12 +33,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from altmarl_torch.errors import ArgumentError, GameError
-from altmarl_torch.tables import as_float64, as_law, as_number, as_table, as_whole, check_devices
+from altmarl_torch.errors import ArgumentError, GameError, SizeError
+from altmarl_torch.tables import (
+    as_device,
+    as_float64,
+    as_integer,
+    as_law,
+    as_number,
+    as_table,
+    as_whole,
+    check_devices,
+    check_entries,
+)
 
 __all__ = ["InitialLaw"]
 
 SMALLEST_STRENGTH = 1e-200  # below, log(U) / (A m) no longer fits in a double
+LARGEST_COUNT_LAW = 10**8
+"""Logarithms of factors that a law of counts may take: 800 MB of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +84,14 @@ class InitialLaw:
 
     @classmethod
     def uniform(cls, num_sg: int, num_sl: int, strength: float = math.inf) -> "InitialLaw":
-        """The uniform law of s_g, and of each local state: the default of :class:`~altmarl_torch.game.Game`."""
+        """The uniform law of s_g, and of each local state: the default of :class:`~altmarl_torch.game.Game`.
+
+        Raises:
+            GameError: a number of states is no integer of at least 1, or the strength is outside its range.
+            SizeError: a table would have more than 2^25 entries.
+        """
+        for name, size in (("num_sg", num_sg), ("num_sl", num_sl)):
+            check_entries("initial", as_integer(name, size, 1, math.inf, GameError))
         sg, sl = (torch.full((size,), 1 / size, dtype=torch.float64) for size in (num_sg, num_sl))
         return cls(sg, sl, strength)
 
@@ -82,7 +101,8 @@ class InitialLaw:
         return self.sg.device
 
     def to(self, device: torch.device | str) -> "InitialLaw":
-        """Return the same law with its tables on ``device``."""
+        """Return the same law with its tables on ``device``; an ArgumentError lists the devices that are here."""
+        device = as_device(device)
         return InitialLaw(self.sg.to(device), self.local_mean.to(device), self.strength)
 
     def count_law(self, counts: object) -> Tensor:
@@ -93,6 +113,7 @@ class InitialLaw:
 
         Raises:
             ArgumentError: the rows have another length than ``local_mean``, hold no counts, or differ in their sum.
+            SizeError: k |S_l| is more than 10^8.
         """
         shape, rows, k = self._read_counts(counts)
         w = 1 / (1 + 1 / self.strength)
@@ -110,7 +131,14 @@ class InitialLaw:
             raise ArgumentError(
                 f"counts have shape {list(table.shape)}; expected [..., {num_sl}] with at least one row"
             )
-        rows = as_whole("counts", table.reshape(-1, num_sl), "row sl", ArgumentError)
+        table_rows = table.reshape(-1, num_sl)
+        rows = as_whole("counts", table_rows, "row sl", ArgumentError)
+        largest = float(table_rows.sum(-1).max())
+        if largest * num_sl > LARGEST_COUNT_LAW:
+            raise SizeError(
+                f"the law of the counts of {largest:.3g} agents over {num_sl} local states takes more than "
+                f"{LARGEST_COUNT_LAW:,} logarithms; use fewer agents"
+            )
         sums = rows.sum(-1)
         if bool((sums != sums[0]).any()):
             raise ArgumentError(
@@ -123,6 +151,7 @@ class InitialLaw:
 
         ``generator`` must live on :attr:`device`; it is advanced.  At strength inf nothing is drawn.
         """
+        episodes = as_integer("episodes", episodes, 1, math.inf, ArgumentError)
         if math.isinf(self.strength):
             return self.local_mean.repeat(episodes, 1)
         a = (self.strength * self.local_mean).repeat(episodes, 1)
@@ -133,4 +162,5 @@ class InitialLaw:
 
     def sample_sg(self, episodes: int, generator: torch.Generator) -> Tensor:
         """Draw s_g(0) for each episode: ``[episodes]``, int64.  ``generator`` must live on :attr:`device`."""
+        episodes = as_integer("episodes", episodes, 1, math.inf, ArgumentError)
         return torch.multinomial(self.sg, episodes, replacement=True, generator=generator)

@@ -11,7 +11,7 @@ There are three ways to do it, from exact for few counts to sampled for many:
 ``dense``
     The N x N matrix, built by adding one agent at a time: with any u that h occupies,
     K_k(h, h') = sum over y of P[u, y] K_{k-1}(h - e_u, h' - e_y). Only sums of products of probabilities, hence exact
-    to rounding for every P. For small N.
+    to rounding for every P. For small N. Of two states, row by row: Binomial(h_0, P[0, 0]) + Binomial(h_1, P[1, 0]).
 ``pair moves``
     P factored into moves between two states (`pair_moves`): exact, and the cost grows like N k S instead of N^2. Used
     where its bound on the rounding error is below `TOLERANCE`; otherwise a dense matrix is tried up to
@@ -23,11 +23,14 @@ There are three ways to do it, from exact for few counts to sampled for many:
 All of them compute in the type of the values: float64, or float32 where speed matters more than the last digits.
 """
 
+import functools
 import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, KernelError
@@ -35,7 +38,7 @@ from altmarl_torch.pair_moves import PairMoves, PairPlan, apply_moves, binomial_
 from altmarl_torch.parallel import one_thread
 from altmarl_torch.population import split, split_shares
 from altmarl_torch.simplex import CountSimplex
-from altmarl_torch.tables import as_integer, as_law, as_table
+from altmarl_torch.tables import as_integer, as_law, as_table, check_kind
 
 __all__ = ["CountKernel", "Kernel", "SampledCountKernel", "make_kernels"]
 
@@ -96,6 +99,8 @@ class CountKernel:
 
     def __init__(self, P: Tensor, k: int, *, plan: PairPlan | None = None, keep: bool = True) -> None:
         P = check_matrix(P)
+        if plan is not None:
+            check_kind("plan", plan, PairPlan)
         self.plan = plan or PairPlan(CountSimplex(k, len(P), P.device))
         self.simplex = self.plan.simplex
         if (self.simplex.k, self.simplex.num_sl) != (k, len(P)):
@@ -187,6 +192,7 @@ class SampledCountKernel:
     def __init__(self, P: Tensor, k: int, m: int, generator: torch.Generator, *, plan: PairPlan | None = None) -> None:
         P = check_matrix(P)
         m = as_integer("m", m, 1, LARGEST_M, ArgumentError)
+        check_kind("generator", generator, torch.Generator)
         self.simplex = plan.simplex if plan else CountSimplex(k, len(P), P.device)
         counts, shares = self.simplex.counts.to(torch.float64), split_shares(P).expand(self.simplex.size, -1, -1)
         drawn = [self.simplex.rank(split(counts, shares, generator).to(torch.int64)) for _ in range(m)]
@@ -214,7 +220,10 @@ class SampledCountKernel:
 
 
 def check_values(values: Tensor, simplex: CountSimplex) -> None:
-    """Refuse values that are not `[N, ...]` for this simplex."""
+    """Refuse values that are not real and `[N, ...]` for this simplex."""
+    if not isinstance(values, Tensor) or values.is_complex():
+        kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
+        raise ArgumentError(f"{simplex!r}: the values must be a tensor of real numbers, not {kind}")
     if values.shape[:1] != (simplex.size,):
         raise ArgumentError(f"{simplex!r}: the values have the shape {list(values.shape)}, [N, ...] is needed")
 
@@ -240,19 +249,49 @@ def _kernel(P: Tensor, plan: PairPlan, where: str) -> Kernel:
 
 def dense_kernel(P: Tensor, simplex: CountSimplex) -> Tensor:
     """The matrix of P(h' | h) by adding one agent at a time, `[N, N]`."""
+    if len(P) == 2:
+        return _two_state_kernel(P, simplex.k)
     kernel = P.new_ones(1, 1)
     if simplex.size == 1:
         return kernel
-    for j in range(1, simplex.k + 1):
-        larger = simplex if j == simplex.k else CountSimplex(j, simplex.num_sl, simplex.device)
-        smaller, without = larger.remove_one()
-        _, with_one_more = smaller.add_one()
-        occupied = larger.counts.argmax(-1)
-        others = kernel[without.gather(-1, occupied[:, None])[:, 0]]
-        kernel = P.new_zeros(larger.size, larger.size)
+    for occupied, without, with_one_more in _one_by_one(simplex.k, simplex.num_sl, simplex.device):
+        others = kernel[without]
+        kernel = P.new_zeros(len(occupied), len(occupied))
         for y in range(simplex.num_sl):
             kernel.index_add_(1, with_one_more[:, y], P[occupied, y, None] * others)
     return kernel
+
+
+@functools.lru_cache(maxsize=8)
+def _one_by_one(k: int, num_sl: int, device: torch.device) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """For j = 1..k agents: a state u that each h occupies `[N_j]`, the rank of h - e_u, and those of h' + e_y.
+
+    Every kernel on a simplex needs the same.
+    """
+    ranks = []
+    for j in range(1, k + 1):
+        larger = CountSimplex(j, num_sl, device)
+        smaller, without = larger.remove_one()
+        occupied = larger.counts.argmax(-1)
+        ranks.append((occupied, without.gather(-1, occupied[:, None])[:, 0], smaller.add_one()[1]))
+    return ranks
+
+
+def _two_state_kernel(P: Tensor, k: int) -> Tensor:
+    """The same for two states, whose counts are listed by falling h_0: the law of h_0' is that of two binomials."""
+    stay, come = (_binomials(k, float(chance)) for chance in P[:, 0])
+    rows = [np.convolve(stay[x, : x + 1], come[k - x, : k - x + 1])[::-1] for x in range(k, -1, -1)]
+    return torch.from_numpy(np.stack(rows)).to(P)
+
+
+def _binomials(k: int, chance: float) -> NDArray[np.float64]:
+    """P(Binomial(x, chance) = y) for x, y in 0..k, by adding one trial at a time."""
+    law = np.zeros((k + 1, k + 1))
+    law[0, 0] = 1.0
+    for x in range(k):
+        law[x + 1] = (1 - chance) * law[x]
+        law[x + 1, 1:] += chance * law[x, :-1]
+    return law
 
 
 def check_matrix(P: Tensor | Sequence[Sequence[float]]) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.finite import exact_surrogate
-from altmarl_torch.game import Game
+from altmarl_torch.game import Game, check_game
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.parallel import one_thread
 from altmarl_torch.simplex import CountSimplex
@@ -65,6 +65,7 @@ def bellman_noise(game: Game, pi_l: Tensor, k: int, m: int, *, seed: int = 0, dr
         SizeError: the simplex of k agents is too large to list.
         KernelError: the k agents have no exact kernel to compare with.
     """
+    check_game(game)
     k, m = game.check_k(k), as_integer("m", m, 1, 10**6, ArgumentError)
     draws = as_integer("draws", draws, 1, 10**6, ArgumentError)
     generator = torch.Generator(game.device).manual_seed(as_integer("seed", seed, 0, 2**63 - 1, ArgumentError))

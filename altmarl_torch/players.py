@@ -5,8 +5,10 @@ lets the one loop run (`alternation`), and packs what comes out as a `Solution`.
 from a generator of its own.
 """
 
+import copy
 import dataclasses
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,11 +29,13 @@ from altmarl_torch.alternation import (
     alternate,
 )
 from altmarl_torch.bellman import SurrogateCache
+from altmarl_torch.checkpoints import Keeper, Points, Stage, pack, unpack
+from altmarl_torch.errors import FileFormatError
 from altmarl_torch.evaluation import Objective
 from altmarl_torch.game import Game
 from altmarl_torch.neural.evaluation import RolloutEvaluator
 from altmarl_torch.neural.fitting import Settings
-from altmarl_torch.neural.l_learn import Turns, network_turns, table_turns
+from altmarl_torch.neural.l_learn import NetworkTurns, Turns, table_turns
 from altmarl_torch.neural.learners import Memory, NeuralGlobalLearner, NeuralLocalLearner
 from altmarl_torch.neural.networks import CountNetwork, LocalNetwork, check_network
 from altmarl_torch.neural.policies import BatchPolicy, UniformPolicy
@@ -40,6 +44,7 @@ from altmarl_torch.policies import uniform_global, uniform_local
 from altmarl_torch.posterior import Prior
 from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.solution import LARGEST_TABLE, Solution, tabulate_within
+from altmarl_torch.states import Desk
 from altmarl_torch.tabular.chain_l_learn import ChainSettings
 from altmarl_torch.tabular.learners import (
     ChainLocalLearner,
@@ -52,8 +57,10 @@ __all__ = ["Job", "Solver", "learn"]
 
 Solver = Literal["tabular", "neural"]
 
-Players = tuple[tuple[Learner[Any], Learner[Any]], Evaluator[Any], Pair[Any]]
-"""Both learners, the global one first, their evaluator, and the pair that they start from."""
+Players = tuple[tuple[Learner[Any], ...], Evaluator[Any], Pair[Any]]
+"""The learners, the global one first, their evaluator, and the pair that they start from."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,13 +87,67 @@ class Job:
     starts: int = 1  # how many local policies to begin from, where there is no `start`
     chain: ChainSettings | None = None  # of l_learner="ucfh"; None: another
     only_global: bool = False  # whether pi_l stays as it is
+    keeper: Keeper | None = None  # of checkpoints
+    desk: Desk | None = None  # where long computations lay their work
 
 
 def learn(job: Job) -> Solution:
-    """Run the alternation of a job."""
-    learners, evaluator, start = _tabular_players(job) if job.solver == "tabular" else _neural_players(job)
-    turns: Any = learners[:1] if job.only_global else learners
-    result: Alternation[Any] = alternate(turns, evaluator, start, job.rules, steps=job.steps, callback=job.callback)
+    """Run the alternation of a job, or go on where a checkpoint has left it."""
+    stage = job.keeper.stage() if job.keeper else None
+    if stage is None:
+        return _solution(job, alternate(*_players(job), job.rules, steps=job.steps, callback=job.callback))
+    over = stage.read(copy.deepcopy(job.network), job.game.device)
+    if over is not None:
+        _tell_again(job, over[0].history, over[1])
+        return over[0]
+    result = _go_on(job, stage)
+    solution = _solution(job, result)
+    if not result.interrupted:
+        stage.finish(solution)
+    return solution
+
+
+def _go_on(job: Job, stage: Stage) -> Alternation[Any]:
+    """The alternation from the newest checkpoint of its stage that can be used, or from its start."""
+    players, reached = _players(job, stage), None
+    for arrays in stage.checkpoints():
+        try:
+            reached = unpack(arrays, players[0], job.k, copy.deepcopy(job.network), job.game.device)
+            break
+        except FileFormatError as cause:
+            logger.warning("a checkpoint is passed over: %s", cause)
+            players = _players(job, stage)
+    if reached is not None:
+        _tell_again(job, reached.history, stage.points)
+    rules, steps, learners = job.rules, job.steps, players[0]
+    return alternate(
+        *players,
+        rules,
+        steps=steps,
+        callback=job.callback,
+        reached=reached,
+        save=lambda state: stage.save(pack(state, learners), len(state.history)),
+    )
+
+
+def _tell_again(job: Job, history: Sequence[Update], points: Points) -> None:
+    """What the job's listeners were told before the run was broken off."""
+    for x, numbers in points if job.curve else ():
+        job.curve(x, numbers)  # type: ignore[misc]  # asked in the same line
+    for update in history if job.callback else ():
+        job.callback(update)  # type: ignore[misc]
+
+
+def _players(job: Job, stage: Stage | None = None) -> Players:
+    """The learners whose turns are taken, their evaluator, and the pair that they start from."""
+    watched = job if stage is None else dataclasses.replace(job, curve=stage.watch(job.curve), desk=stage)
+    make = _tabular_players if job.solver == "tabular" else _neural_players
+    learners, evaluator, start = make(watched)
+    return learners[:1] if job.only_global else learners, evaluator, start
+
+
+def _solution(job: Job, result: Alternation[Any]) -> Solution:
+    """What an alternation has found."""
     policy = None if job.solver == "tabular" else result.pair.pi_g
     pi_g = result.pair.pi_g if policy is None else _tabulated(policy, job)
     return Solution(
@@ -123,7 +184,7 @@ def _tabular_players(job: Job) -> Players:
     if job.chain is not None:
         (number,) = np.random.SeedSequence(job.seed).generate_state(1).tolist()
         episodes = torch.Generator(game.device).manual_seed(number)
-        local = ChainLocalLearner(surrogates, job.objective, job.chain, episodes, progress, job.curve)
+        local = ChainLocalLearner(surrogates, job.objective, job.chain, episodes, progress, job.curve, job.desk)
     learners = TabularGlobalLearner(surrogates, job.m, generator, progress), local
     return (
         learners,
@@ -143,11 +204,11 @@ def _neural_players(job: Job) -> Players:
     weights, local_weights, for_g, for_l = (torch.Generator(game.device).manual_seed(number) for number in seeds)
     network = CountNetwork(*sizes, generator=weights) if job.network is None else job.network
     check_network(network, *sizes, game.device)
-    memory = Memory(game, k, network, job.settings, job.prior, curve=job.curve, progress=job.progress)
+    memory = Memory(game, k, network, job.settings, job.prior, curve=job.curve, progress=job.progress, desk=job.desk)
     evaluator = RolloutEvaluator(game, k, job.accept, episodes, job.prior)
     turns: Turns = table_turns
     if job.local_network:
-        turns = network_turns(LocalNetwork(game.num_sl, game.num_sg, game.num_al, generator=local_weights))
+        turns = NetworkTurns(LocalNetwork(game.num_sl, game.num_sg, game.num_al, generator=local_weights))
     judged, values = evaluator, memory
     if job.objective == "own":
         own = game.replace(r_g=torch.zeros_like(game.r_g))

@@ -31,8 +31,9 @@ into different policies. Ties are therefore read with a tolerance: the greedy ac
 is within 1e-10 (1 + max|Q|) of the row's maximum.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -40,7 +41,7 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError, PolicyError
 from altmarl_torch.game import Game
 from altmarl_torch.simplex import CountSimplex
-from altmarl_torch.tables import as_law, as_seed, as_table, as_whole, refuse_first
+from altmarl_torch.tables import as_integer, as_law, as_seed, as_table, as_whole, check_kind, refuse_first
 
 __all__ = [
     "Dispatcher",
@@ -48,6 +49,7 @@ __all__ = [
     "Sight",
     "TabularDispatcher",
     "TabularPair",
+    "check_pair",
     "check_pi_g",
     "check_pi_l",
     "cumulative",
@@ -74,6 +76,7 @@ class Dispatcher(Protocol):
         """Choose a_g [batch] from s_g [batch] and the counts [batch, sl] (sum k) of the sampled agents; all int64."""
 
 
+@runtime_checkable
 class PolicyPair(Protocol):
     """A global and a local policy, as Algorithm 4 uses them."""
 
@@ -87,6 +90,15 @@ class PolicyPair(Protocol):
 
     def dispatcher(self, seed: int = 0) -> Dispatcher:
         """A new dispatcher whose draws, if any, come from its own generator seeded with ``seed``."""
+
+
+def check_pair(name: str, pair: object) -> None:
+    """Raise a PolicyError unless ``pair`` is a :class:`PolicyPair`."""
+    if not isinstance(pair, PolicyPair):
+        raise PolicyError(
+            f"{name} must have k, pi_l and dispatcher(seed), as a Solution or a TabularPair has; {type(pair).__name__} "
+            "does not"
+        )
 
 
 def cumulative(law: Tensor) -> Tensor:
@@ -137,6 +149,7 @@ def greedy(Q: Tensor) -> Tensor:
 
 def uniform_global(game: Game, simplex: CountSimplex) -> Tensor:
     """The uniform pi_g [sg, N, ag]: Algorithm 3's initial global policy."""
+    check_kind("simplex", simplex, CountSimplex)
     shape = (game.num_sg, simplex.size, game.num_ag)
     return torch.full(shape, 1.0 / game.num_ag, dtype=torch.float64, device=game.device)
 
@@ -151,11 +164,15 @@ def deterministic_local(actions: Tensor, num_al: int) -> Tensor:
     """The local policy [sl, sg, al] that plays ``actions`` [sl, sg] (integers in 0..num_al-1).
 
     Raises:
-        PolicyError: an action is outside 0..num_al-1.
+        PolicyError: an action is no integer in 0..num_al-1, or the actions are no table.
+        ArgumentError: num_al is below 1.
     """
-    if int(actions.min()) < 0 or int(actions.max()) >= num_al:
-        raise PolicyError(f"local actions must be in 0..{num_al - 1}; got {int(actions.min())}..{int(actions.max())}")
-    return one_hot(actions, num_al)
+    num_al = as_integer("num_al", num_al, 1, math.inf, ArgumentError)
+    table = as_table("actions", actions, "sl sg", PolicyError)
+    low, high = float(table.min()), float(table.max())
+    if low < 0 or high >= num_al:
+        raise PolicyError(f"local actions must be in 0..{num_al - 1}; got {low:g}..{high:g}")
+    return one_hot(as_whole("actions", table, "sl sg", PolicyError), num_al)
 
 
 def check_pi_l(game: Game, pi_l: Tensor) -> Tensor:
@@ -223,7 +240,8 @@ class TabularDispatcher:
     """
 
     def __init__(self, pi_g: Tensor, simplex: CountSimplex, seed: int = 0) -> None:
-        pi_g = read_policy("pi_g", pi_g, "sg h ag", (pi_g.shape[0], simplex.size, pi_g.shape[-1]))
+        check_kind("simplex", simplex, CountSimplex)
+        pi_g = read_policy("pi_g", pi_g, "sg h ag", (None, simplex.size, None))
         self._simplex = simplex
         self._sight = Sight(simplex.k, len(pi_g), simplex.num_sl, pi_g.device)
         self._deterministic = bool(((pi_g == 0.0) | (pi_g == 1.0)).all())
@@ -264,9 +282,10 @@ class TabularPair:
         return TabularDispatcher(self.pi_g, self.simplex, seed)
 
 
-def read_policy(name: str, values: Tensor, axes: str, shape: tuple[int, int, int]) -> Tensor:
-    """Return ``values`` as a float64 table of laws with these axes and this shape, or raise a PolicyError."""
+def read_policy(name: str, values: Tensor, axes: str, shape: tuple[int | None, int | None, int | None]) -> Tensor:
+    """Return ``values`` as a float64 table of laws with these axes and shape (None: any size), or refuse them."""
     table = as_table(name, values, axes, PolicyError)
-    if tuple(table.shape) != shape:
-        raise PolicyError(f"{name} [{', '.join(axes.split())}] must have shape {list(shape)}, not {list(table.shape)}")
+    wanted = [found if size is None else size for size, found in zip(shape, table.shape, strict=True)]
+    if list(table.shape) != wanted:
+        raise PolicyError(f"{name} [{', '.join(axes.split())}] must have shape {wanted}, not {list(table.shape)}")
     return as_law(name, table, axes, PolicyError)

@@ -38,10 +38,14 @@ So R = p(M) for any polynomial with p(mu_d) = lambda_d, and since lambda falls f
 k = 50 some 30 steps of M, each of 2 |S_l| look-ups. Its error is known, max_d |p(mu_d) - lambda_d|, as an operator on
 L2(pi). The steps are summed in Chebyshev's basis, in which they cannot grow.
 
+At a count that pi all but excludes, an error in L2(pi) says little. Where the prior is strong and k large (at k = 50,
+|alpha| = 50 nearly all in one of two states), expectations there are wrong; a warning in the log says so.
+
 References: Karlin and McGregor, *Linear growth models with many types and multidimensional Hahn polynomials* (1975);
 Diaconis, Khare and Saloff-Coste, *Gibbs sampling, exponential families and orthogonal polynomials* (2008).
 """
 
+import logging
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,7 +55,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.initial import InitialLaw
 from altmarl_torch.kernels import Kernel, check_values
 from altmarl_torch.population import count_labels, distinct_labels, split, split_shares
 from altmarl_torch.simplex import CountSimplex
@@ -59,8 +62,13 @@ from altmarl_torch.tables import as_table, refuse_first
 
 __all__ = ["PosteriorKernel", "Prior", "ResamplingKernel", "fit_alpha", "sample_eigenvalues"]
 
+logger = logging.getLogger(__name__)
+
 TOLERANCE = 1e-11
 """Error of R as an operator on L2(pi)."""
+
+PROBES, VISIBLE = 4, 1e-6
+"""Values whose expectations are looked at; one that leaves their range by more is told in the log."""
 
 LARGEST_ALPHA, SMALLEST_ALPHA = 1e9, 1e-6
 FIT_STEPS, FIT_TOLERANCE = 2_000, 1e-6
@@ -138,25 +146,43 @@ class ResamplingKernel:
         _, self._joined = smaller.add_one()
         self._leave = simplex.frequencies
         self._join = (alpha + smaller.counts) / (strength + k - 1)
-        law = InitialLaw(torch.ones(1, dtype=torch.float64), (alpha / strength).cpu(), strength)
-        self._pi = law.count_law(simplex.counts.cpu()).to(alpha.device)
+        # the transpose of M: whoever joined leaves again, with the weights of the counts that they had come from
+        self._left = (smaller.counts + 1).to(torch.float64) / max(k, 1)
+        self._had_joined = torch.where(simplex.counts > 0, alpha + simplex.counts - 1, 0.0) / (strength + k - 1)
+        self._check(strength)
+
+    def _check(self, strength: float) -> None:
+        """Say so where expectations of values in [-1, 1] are not in it: at counts that the prior all but excludes."""
+        generator = torch.Generator(self._leave.device).manual_seed(0)
+        shape = (self.simplex.size, PROBES)
+        values = torch.randint(2, shape, generator=generator, device=generator.device).to(torch.float64) * 2 - 1
+        excess = float(self.expect(values).abs().max()) - 1
+        if not excess <= VISIBLE:
+            logger.warning(
+                "fresh samples of k = %d agents under so strong a prior, |alpha| = %.3g, have expectations that "
+                "are wrong by %.2g of the values or more; use a smaller k or alpha",
+                *(self.simplex.k, strength, excess),
+            )
 
     def expect(self, values: Tensor) -> Tensor:
         """E[values(h~) | h]: `[N, ...]` to `[N, ...]`, in the type of the values."""
+        return self._apply(values, self._leave, self._join)
+
+    def push(self, law: Tensor) -> Tensor:
+        """The law of h~ when h has the given law: `[N, ...]` to `[N, ...]`; the transpose of `expect`."""
+        return self._apply(law, self._had_joined, self._left)
+
+    def _apply(self, values: Tensor, leave: Tensor, join: Tensor) -> Tensor:
+        """p(M), or of M's transpose: p and Chebyshev's recursion are the same."""
         check_values(values, self.simplex)
         flat = values.reshape(self.simplex.size, -1)
-        leave, join = self._leave.to(flat.dtype), self._join.to(flat.dtype)
+        leave, join = leave.to(flat.dtype), join.to(flat.dtype)
         total, before, last = self._weights[0] * flat, flat, flat
         for number, weight in enumerate(self._weights[1:]):
             moved = 2 * self._step(last, leave, join) - last  # M has eigenvalues in [0, 1], 2 M - 1 in [-1, 1]
             before, last = last, moved if number == 0 else 2 * moved - before
             total = total.add(last, alpha=weight)
         return total.reshape(values.shape)
-
-    def push(self, law: Tensor) -> Tensor:
-        """The law of h~ when h has the given law, `[N, ...]`: by reversibility, pi(h~) R(h~, h) = pi(h) R(h, h~)."""
-        pi = self._pi.to(law.dtype).reshape(-1, *[1] * (law.ndim - 1))
-        return pi * self.expect(law / pi)
 
     def _step(self, values: Tensor, leave: Tensor, join: Tensor) -> Tensor:
         """M: one agent joins those that one has left."""
@@ -174,15 +200,20 @@ def _weighted(values: Tensor, columns: Tensor, weights: Tensor) -> Tensor:
 
 def sample_eigenvalues(k: int, strength: float, n: int) -> NDArray[np.float64]:
     """lambda_0, ..., lambda_k: R's eigenvalue in each degree, for k of n agents and |alpha| = `strength`."""
+    i = np.arange(k, dtype=np.float64)
+    with np.errstate(divide="ignore"):  # of n - k unseen agents no more than n - k can be drawn
+        drawn = _sums(np.log(np.maximum(n - k - i, 0.0)) - np.log(strength + k + i))
+    share, factorial = _sums(np.log(k - i) - np.log(n - i)), _sums(np.log(i + 1))
     values = []
-    for degree in range(k + 1):
-        term, total, share = 1.0, 1.0, 1.0
-        for i in range(degree):
-            term *= (degree - i) / (i + 1) * (n - k - i) / (strength + k + i)
-            total += term
-            share *= (k - i) / (n - i)
-        values.append(share * total)
+    for d in range(k + 1):  # logarithms: the terms are as large as n^k, and k_(d) / n_(d) as small as n^-k
+        choices = factorial[d] - factorial[: d + 1] - factorial[d::-1]
+        values.append(np.exp(share[d] + choices + drawn[: d + 1]).sum())
     return np.array(values)
+
+
+def _sums(terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """0, and the running sums."""
+    return np.concatenate([[0.0], np.cumsum(terms)])
 
 
 def _chebyshev(points: NDArray[np.float64], wanted: NDArray[np.float64]) -> tuple[list[float], float]:
@@ -193,7 +224,9 @@ def _chebyshev(points: NDArray[np.float64], wanted: NDArray[np.float64]) -> tupl
         error = float(np.abs(basis @ weights - wanted).max())
         if error <= TOLERANCE:
             break
-    return weights.tolist(), error
+    else:
+        logger.warning("fresh samples are computed with an error of %.2g instead of %.2g", error, TOLERANCE)
+    return (weights / weights.sum()).tolist(), error  # T_d(1) = 1: rows sum to one to the last digits
 
 
 class PosteriorKernel:
@@ -215,7 +248,8 @@ def fit_alpha(counts: Tensor, weights: Tensor) -> Tensor:
     """The Dirichlet-multinomial law most likely to give populations `counts [rows, sl]`, `weights [rows]`: `[sl]`.
 
     By Minka's fixed point (2000), in which the likelihood never falls. Where the populations are all alike it would run
-    off to infinity; it is stopped after `FIT_STEPS` steps, and alpha kept within the range of `Prior`.
+    off to infinity; it is stopped after `FIT_STEPS` steps, which the log tells, and alpha kept within the range of
+    `Prior`.
     """
     n, share = counts[0].sum(), weights / weights.sum()
     mean = (share.unsqueeze(-1) * counts).sum(0) / n
@@ -228,4 +262,6 @@ def fit_alpha(counts: Tensor, weights: Tensor) -> Tensor:
         alpha = following
         if change < FIT_TOLERANCE:
             break
+    else:
+        logger.info("alpha still changes by %.2g after %d steps, the most that are made", change, FIT_STEPS)
     return alpha

@@ -40,7 +40,7 @@ from altmarl_torch.bellman import Surrogate, next_sg_law
 from altmarl_torch.errors import SizeError
 from altmarl_torch.evaluation import joint_value
 from altmarl_torch.finite import exact_surrogate
-from altmarl_torch.game import Game
+from altmarl_torch.game import Game, check_game
 from altmarl_torch.kernels import CountKernel
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.policies import check_pi_g, check_pi_l
@@ -108,6 +108,7 @@ def deviation_changes(game: Game, pi_g: Tensor, pi_l: Tensor, deviation: Tensor,
         PolicyError: a policy does not fit the game.
         SizeError: the chain on (s_g, s_l, counts of k - 1 agents) has more than `MAX_STATES` states.
     """
+    check_game(game)
     plan = PairPlan(CountSimplex(game.check_k(k), game.num_sl, game.device))
     _check_size(game, plan.companions.simplex)
     pi_g, pi_l, deviation = check_pi_g(game, pi_g, plan.simplex), check_pi_l(game, pi_l), check_pi_l(game, deviation)

@@ -30,6 +30,7 @@ __all__ = [
     "configuration_text",
     "interrupted_text",
     "outcome_text",
+    "resume_text",
     "return_table",
     "tensorboard_command",
     "update_line",
@@ -139,7 +140,12 @@ def interrupted_text(solution: Solution, folder: Path) -> str:
     """What Ctrl-C cut short, and the command that makes up for it."""
     phase = "learning" if solution.interrupted else "measuring"
     command = shlex.join(["altmarl", "evaluate", str(folder)])
-    return f"interrupted while {phase}: the pair was not measured; `{command}` does that"
+    return f"interrupted while {phase}: the pair was not measured; `{command}` does that\n{resume_text(folder)}"
+
+
+def resume_text(folder: Path) -> str:
+    """The command that goes on with a run that was broken off."""
+    return f"`{shlex.join(['altmarl', 'train', '--resume', str(folder)])}` goes on"
 
 
 def selection_text(selection: Selection) -> str:

@@ -43,9 +43,9 @@ from einops import rearrange
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, PolicyError, SizeError
-from altmarl_torch.game import LARGEST_N, Game
+from altmarl_torch.game import LARGEST_N, Game, check_game
 from altmarl_torch.parallel import one_thread
-from altmarl_torch.policies import PolicyPair, cumulative, draw
+from altmarl_torch.policies import PolicyPair, check_pair, cumulative, draw
 from altmarl_torch.population import count_labels, distinct_labels, split, split_shares
 from altmarl_torch.tables import as_integer, refuse_first
 
@@ -125,9 +125,11 @@ def rollout(
 
     Raises:
         ArgumentError: k > n, or episodes, horizon or seed out of range.
-        PolicyError: pi_l is no local policy of this game, or pi_g has other states or actions than it.
+        PolicyError: the pair is no pair, pi_l is no local policy of this game, or pi_g has other states or actions.
         SizeError: more episodes or steps than fit in memory (:func:`require_memory`).
     """
+    check_game(game)
+    check_pair("pair", pair)
     for name, value, least in (("episodes", episodes, 1), ("horizon", horizon, 1), ("seed", seed, 0)):
         as_integer(name, value, least, math.inf, ArgumentError)
     game = game if n is None else game.replace(n=as_integer("n", n, 1, LARGEST_N, ArgumentError))

@@ -16,6 +16,7 @@ is an honest one for the deviation that is named. A negative gain means that not
 known to be at least 0.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -23,16 +24,18 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.bellman import Surrogate, action_values, max_backup
+from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation import value_tolerance
 from altmarl_torch.finite import Difference, paired_difference
 from altmarl_torch.fixed_point import solve_fixed_point
-from altmarl_torch.game import Game
+from altmarl_torch.game import Game, check_game
 from altmarl_torch.heuristics import RULES, WALKERS, HeuristicPair
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.parallel import one_thread
-from altmarl_torch.policies import Dispatcher, PolicyPair, TabularDispatcher, greedy
+from altmarl_torch.policies import Dispatcher, PolicyPair, TabularDispatcher, check_pair, greedy
 from altmarl_torch.population import count_labels, distinct_labels
 from altmarl_torch.simplex import CountSimplex
+from altmarl_torch.tables import as_integer
 
 __all__ = ["ReplacedWalker", "RolloutGap", "RolloutGaps", "ThinnedPair", "best_response_to", "rollout_gaps"]
 
@@ -129,6 +132,9 @@ def rollout_gaps(
         ArgumentError: an argument is outside its range.
         PolicyError: a policy does not fit the game.
     """
+    check_game(game)
+    check_pair("pair", pair)
+    episodes = as_integer("episodes", episodes, 4, math.inf, ArgumentError)
     dispatchers: dict[str, PolicyPair] = {
         name: HeuristicPair(name, pair.k, rule(game), pair.pi_l) for name, rule in RULES.items()
     }

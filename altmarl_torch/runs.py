@@ -6,6 +6,7 @@
         metrics.jsonl          what happened: one line per proposal, appended as it is decided
         policy.npz             what was learned: pi_l, counts, pi_g
         selection.json         what it was chosen from (where there was a choice)
+        checkpoints/           how far a run has come that is not over (altmarl_torch.checkpoints)
         certificate.json       how far that is from an equilibrium (where it was certified)
         summary.json           what it is worth: returns, value, tolerances, seconds, versions
         occupation.png, value_history.png, events.out.tfevents.*
@@ -28,19 +29,21 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from altmarl_torch import __version__
 from altmarl_torch.alternation import Update
 from altmarl_torch.certificate import Certificate
 from altmarl_torch.choices import Selection
 from altmarl_torch.config import TrainConfig
-from altmarl_torch.errors import AltMarlError, FileFormatError
-from altmarl_torch.files import parse_object, read_json, to_json, write_json
+from altmarl_torch.errors import AltMarlError, ArgumentError, FileFormatError
+from altmarl_torch.files import parse_object, read_json, read_text, to_json, write_json, write_text
 from altmarl_torch.game import Game
 from altmarl_torch.solution import Solution
 
@@ -53,16 +56,27 @@ __all__ = [
     "peak_memory",
     "read_metrics",
     "read_summary",
+    "reopen",
     "versions",
 ]
 
 CONFIG, GAME, METRICS, POLICY, SUMMARY = "config.json", "game.npz", "metrics.jsonl", "policy.npz", "summary.json"
-CERTIFICATE, SELECTION = "certificate.json", "selection.json"
+CERTIFICATE, SELECTION, CHECKPOINTS, LOCK = "certificate.json", "selection.json", "checkpoints", ".lock"
+EVENTS = "events.out.tfevents.*"
 
 SUMMARY_KEYS = (
     *("game", "k", "n", "solver", "seed", "episodes", "horizon"),
     *("return_mean", "return_sem", "mode_accuracy", "heuristics", "value", "nash_gap", "eta", "eta_paper"),
-    *("updates", "converged", "interrupted", "wall_seconds", "phase_seconds", "peak_memory_bytes", "versions"),
+    *(
+        "updates",
+        "converged",
+        "interrupted",
+        "wall_seconds",
+        "phase_seconds",
+        "update_seconds",
+        "peak_memory_bytes",
+        "versions",
+    ),
 )
 
 
@@ -77,9 +91,11 @@ class RunFolder:
     path: Path
 
     def append_update(self, update: Update) -> None:
-        """Add one line to metrics.jsonl, at once on disk."""
+        """Add one line to metrics.jsonl, at once on disk; without its wall time, which no two runs share."""
+        line = dataclasses.asdict(update)
+        del line["seconds"]
         with (self.path / METRICS).open("a", encoding="utf-8") as file:
-            file.write(to_json(dataclasses.asdict(update), indent=None) + "\n")
+            file.write(to_json(line) + "\n")
 
     def write_certificate(self, certificate: Certificate) -> None:
         """Write certificate.json, atomically."""
@@ -93,12 +109,41 @@ class RunFolder:
         """Write policy.npz."""
         solution.save(self.path / POLICY)
 
+    @property
+    def checkpoints(self) -> Path:
+        """Where the run's checkpoints lie, until it is over."""
+        return self.path / CHECKPOINTS
+
     def remove_unless_learned(self) -> bool:
-        """Remove the folder if it holds no policy; returns whether it did."""
-        if (self.path / POLICY).exists():
+        """Remove the folder if it holds neither policy nor checkpoint; returns whether it did."""
+        if (self.path / POLICY).exists() or self.checkpoints.exists():
             return False
         shutil.rmtree(self.path)
         return True
+
+    def begin_again(self) -> None:
+        """Empty what a resumed run writes anew from its checkpoints: the metrics, and TensorBoard's events."""
+        write_text(self.path / METRICS, "")
+        for file in self.path.glob(EVENTS):
+            file.unlink()
+
+    def forget_checkpoints(self) -> None:
+        """Remove the checkpoints of a run that is over."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else writes this folder meanwhile.
+
+        Raises:
+            ArgumentError: somebody does.
+        """
+        try:
+            with FileLock(self.path / LOCK, timeout=0):
+                yield
+        except Timeout:
+            raise ArgumentError(f"{self.path} is being written by another process") from None
+        (self.path / LOCK).unlink(missing_ok=True)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json: exactly the keys that docs/run-folder.md lists, in that order.
@@ -147,6 +192,23 @@ def create_run(config: TrainConfig, game: Game, name: str | None = None) -> RunF
     return RunFolder(folder)
 
 
+def reopen(path: str | os.PathLike[str]) -> tuple[TrainConfig, Game, RunFolder, bool]:
+    """A run that was broken off: what was asked, its game, its folder, and whether it is finished after all.
+
+    Raises:
+        FileFormatError: there is no such folder, or what was asked cannot be read; the message names the file.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise FileFormatError(f"{folder} is no run folder: there is no such directory")
+    missing = [name for name in (CONFIG, GAME) if not (folder / name).is_file()]
+    if missing:
+        raise FileFormatError(f"{folder} cannot be resumed: it lacks {', '.join(missing)}; train anew")
+    config = dataclasses.replace(_read_config(folder / CONFIG), runs_dir=str(folder.parent))
+    over = (folder / SUMMARY).is_file() and not read_summary(folder)["interrupted"]
+    return config, Game.load(folder / GAME), RunFolder(folder), over
+
+
 def open_run(path: str | os.PathLike[str]) -> Run:
     """Read a finished run.
 
@@ -186,7 +248,7 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         OSError: there is no such file, or it cannot be read.
     """
     file = Path(path) / METRICS
-    lines = file.read_text(encoding="utf-8").splitlines()
+    lines = read_text(file).splitlines()
     return [parse_object(line, f"{file}, line {number}") for number, line in enumerate(lines, start=1)]
 
 

@@ -18,8 +18,9 @@ coordinate. Both need only binomials, hence work where the simplex is far too la
 """
 
 import math
+import numbers
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -28,7 +29,7 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, SizeError
-from altmarl_torch.tables import as_integer
+from altmarl_torch.tables import as_device, as_integer
 
 __all__ = [
     "CountSimplex",
@@ -62,13 +63,13 @@ class CountSimplex:
         device: where `counts`, ranks and neighbour tables live.
 
     Raises:
-        ArgumentError: k or num_sl is no integer of its range.
+        ArgumentError: k or num_sl is no integer of its range, or the device is not here.
     """
 
     def __init__(self, k: int, num_sl: int, device: torch.device | str = "cpu") -> None:
         self.k = as_integer("k", k, 0, INT64_MAX, ArgumentError)
         self.num_sl = as_integer("num_sl", num_sl, 1, INT64_MAX, ArgumentError)
-        self.device = torch.device(device)
+        self.device = as_device(device)
 
     @cached_property
     def size(self) -> int:
@@ -118,7 +119,9 @@ class CountSimplex:
 
     @cached_property
     def frequencies(self) -> Tensor:
-        """`counts / k`, `[N, sl]` float64: the histograms F_{s_Delta} of Definition 3.1 (k of at least 1)."""
+        """`counts / k`, `[N, sl]` float64: the histograms F_{s_Delta} of Definition 3.1. ArgumentError at k = 0."""
+        if self.k == 0:
+            raise ArgumentError(f"{self!r}: no agents have no frequencies; k must be at least 1")
         return self.counts.to(torch.float64) / self.k
 
     def rank(self, counts: Tensor) -> Any:
@@ -126,7 +129,12 @@ class CountSimplex:
 
         An int64 tensor; for a simplex of more than 2^63 - 1 vectors, a NumPy array of Python integers.
         The counts are taken to be non-negative integers with sum k; of that only the width and the type are checked.
+
+        Raises:
+            ArgumentError: the counts are no integers of this width, or a row is so far off that it has no rank.
         """
+        if not isinstance(counts, Tensor):
+            raise ArgumentError(f"{self!r}: counts must be a tensor of integers, not {type(counts).__name__}")
         if counts.shape[-1:] != (self.num_sl,) or counts.is_floating_point():
             raise ArgumentError(
                 f"{self!r}: counts must be integers [..., {self.num_sl}], not {list(counts.shape)} of {counts.dtype}"
@@ -138,19 +146,23 @@ class CountSimplex:
             return sum((big[tails_host[..., i], i] for i in columns), np.zeros(tails.shape[:-1], dtype=object))
         index = torch.zeros(tails.shape[:-1], dtype=torch.int64, device=counts.device)
         table = self._binomials.to(counts.device)
-        for i in columns:
-            index += table[tails[..., i], i]
+        try:
+            for i in columns:
+                index += table[tails[..., i], i]
+        except IndexError as cause:
+            raise ArgumentError(f"{self!r}: a row of counts does not hold {self.k} agents") from cause
         return index
 
     def unrank(self, index: Any) -> Tensor:
         """Invert `rank`: an int64 tensor (or, beyond 2^63 - 1, an array of Python integers) `[...]` to `[..., sl]`.
 
         Raises:
-            ArgumentError: an index lies outside 0..N-1.
+            ArgumentError: an index is no integer, or lies outside 0..N-1.
         """
         if self.size > INT64_MAX:
-            return self._unrank_big(np.asarray(index, dtype=object))
-        rest = torch.as_tensor(index, dtype=torch.int64, device=self.device).clone()
+            places = self._integers(index, lambda: np.asarray(index, dtype=object))
+            return self._unrank_big(places.reshape(-1)).reshape(*places.shape, self.num_sl)
+        rest = self._integers(index, lambda: torch.as_tensor(index, device=self.device)).to(torch.int64, copy=True)
         if rest.numel() and (int(rest.min()) < 0 or int(rest.max()) >= self.size):
             raise ArgumentError(f"{self!r}: an index lies outside 0..{self.size - 1}")
         tails = [torch.full_like(rest, self.k)]
@@ -161,6 +173,22 @@ class CountSimplex:
         tails.append(torch.zeros_like(rest))
         stacked = torch.stack(tails, -1)
         return stacked[..., :-1] - stacked[..., 1:]
+
+    def _integers(self, index: object, read: Callable[[], Any]) -> Any:
+        """`index` as `read` reads it, if these are integers."""
+        try:
+            found = read()
+        except (TypeError, ValueError, RuntimeError, OverflowError):
+            found = None
+        if isinstance(found, Tensor):
+            whole = found.numel() == 0 or not (
+                found.is_floating_point() or found.is_complex() or found.dtype is torch.bool
+            )
+        else:
+            whole = found is not None and all(isinstance(entry, numbers.Integral) for entry in found.flat)
+        if not whole:
+            raise ArgumentError(f"{self!r}: an index must be an integer in 0..{self.size - 1}, not {index!r}")
+        return found
 
     def _unrank_big(self, index: Any) -> Tensor:
         rest = index.copy()
@@ -179,6 +207,8 @@ class CountSimplex:
         """`[k + 1, sl - 1]` Python integers: entry (t, i) is C(t + S - 2 - i, S - 1 - i)."""
         if (self.k + 1) * (self.num_sl - 1) > LARGEST_TABLE:
             raise SizeError(f"{self!r}: ranks need {self.k + 1:,} x {self.num_sl - 1:,} binomials; use a smaller k")
+        if self.num_sl == 1:
+            return np.empty((self.k + 1, 0), dtype=object)
         last = self.num_sl - 2
         rows = [[math.comb(t + last - i, last + 1 - i) for i in range(last + 1)] for t in range(self.k + 1)]
         return np.array(rows, dtype=object).reshape(self.k + 1, last + 1)
@@ -190,7 +220,7 @@ class CountSimplex:
     def coarser(self, size: int) -> "CountSimplex":
         """The simplex of the most agents, at most k, with at most `size` count vectors (of one agent at the least)."""
         fits = (CountSimplex(k, self.num_sl, self.device) for k in range(self.k, 0, -1))
-        return next(simplex for simplex in fits if simplex.size <= size or simplex.k == 1)
+        return next((simplex for simplex in fits if simplex.size <= size or simplex.k == 1), self)
 
     def remove_one(self) -> tuple["CountSimplex", Tensor]:
         """The simplex of k - 1 agents, and where each h lands when one agent of state z leaves.

@@ -30,10 +30,10 @@ from altmarl_torch.neural.storage import pack_policy, unpack_policy
 from altmarl_torch.npz import read_npz, write_npz
 from altmarl_torch.policies import Dispatcher, Sight, TabularDispatcher, read_policy
 from altmarl_torch.posterior import Prior
-from altmarl_torch.simplex import CountSimplex, round_to_counts
+from altmarl_torch.simplex import MAX_LISTED_ENTRIES, CountSimplex, round_to_counts
 from altmarl_torch.tables import as_integer, as_number, as_table, as_whole, refuse_first
 
-__all__ = ["Observation", "Solution"]
+__all__ = ["Observation", "Solution", "read_update"]
 
 Observation = Literal["surrogate", "posterior", "filter"]
 """What the sample is taken for: the population, evidence about it, or one look of many (`observing`)."""
@@ -173,7 +173,7 @@ class Solution:
         arrays = read_npz(path, FILE_FORMAT, FILE_VERSION, ("pi_l", "record"), OPTIONAL)
         try:
             record = json.loads(str(arrays["record"]))
-            history = tuple(Update(**_fields(Update, line)) for line in record.pop("history"))
+            history = tuple(read_update(line) for line in record.pop("history"))
             pi_l = as_table("pi_l", arrays["pi_l"], "sl sg al", FileFormatError)
             k, reads = record.pop("k", None), record.pop("reads", None)
             table_k, pi_g, policy = _read_global_policy(arrays, k if reads is None else reads, len(pi_l), network)
@@ -259,14 +259,27 @@ def _read_pi_g(counts: object, pi_g: object) -> tuple[CountSimplex, Tensor]:
     rows = as_table("counts", counts, "h sl", FileFormatError)
     h, total = as_whole("counts", rows, "h sl", FileFormatError), rows.sum(-1)
     refuse_first("counts", total, "h", (total != total[0]) | (total < 1), "all sum to one k >= 1", FileFormatError)
-    simplex = CountSimplex(int(total[0]), rows.shape[-1])
+    k = as_number("k of counts", float(total[0]), "[1, 1e8]", lambda x: x <= MAX_LISTED_ENTRIES, FileFormatError)
+    simplex = CountSimplex(int(k), rows.shape[-1])
     simplex.require_listed()
+    if len(rows) != simplex.size:
+        raise FileFormatError(f"counts must list each of the {simplex!r} once; it has {len(rows):,} rows")
     ranks = simplex.rank(h)
     if not torch.equal(ranks.sort().values, torch.arange(simplex.size)):
         raise FileFormatError(f"counts must list each of the {simplex!r} once; it has {len(rows):,} rows")
     table = as_table("pi_g", pi_g, "sg h ag", FileFormatError)
     table = read_policy("pi_g", table, "sg h ag", (len(table), simplex.size, table.shape[-1]))
     return simplex, table[:, ranks.argsort()]
+
+
+def read_update(line: dict[str, Any]) -> Update:
+    """One line of a history, as JSON holds it.
+
+    Raises:
+        FileFormatError: a field has another type.
+        TypeError: one is missing, or no field.
+    """
+    return Update(**_fields(Update, line))
 
 
 def _fields(kind: type, values: dict[str, Any]) -> dict[str, Any]:

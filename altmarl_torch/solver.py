@@ -6,18 +6,21 @@ It checks what it is given, picks the learners, and hands them to the one altern
 import dataclasses
 import logging
 import math
+import os
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Literal, get_args
 
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from altmarl_torch.alternation import Acceptance, Curve, PhaseProgress, Rules, Update, automatic_eta
+from altmarl_torch.checkpoints import Keeper
 from altmarl_torch.choices import Select
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation import Objective
-from altmarl_torch.game import Game
+from altmarl_torch.game import Game, check_game
 from altmarl_torch.neural.fitting import Settings
 from altmarl_torch.neural.surrogate import check_count
 from altmarl_torch.observing import learn_posterior, memory_size, remember
@@ -26,7 +29,7 @@ from altmarl_torch.players import Job, Solver
 from altmarl_torch.selection import select_by_rollout, select_by_value
 from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.solution import Observation, Solution
-from altmarl_torch.tables import as_device, as_integer, as_number, as_seed
+from altmarl_torch.tables import as_device, as_integer, as_number, as_seed, check_callable
 from altmarl_torch.tabular.chain_l_learn import ChainSettings
 from altmarl_torch.tabular.chained import chain_form, require_planned
 from altmarl_torch.theory import eta_algorithm_3
@@ -85,6 +88,7 @@ def solve(
     callback: Callable[[Update], None] | None = None,
     progress: PhaseProgress | None = None,
     curve: Curve | None = None,
+    checkpoints: str | os.PathLike[str] | None = None,
 ) -> Solution:
     """Learn an approximate Nash equilibrium of the k-agent game by ALTERNATING-MARL (Algorithm 3).
 
@@ -120,6 +124,8 @@ def solve(
         callback: told every update.
         progress: told (phase, sweeps, error) in the long parts; for networks, gradient steps and residual.
         curve: told (gradient steps, numbers by tag) while networks are trained.
+        checkpoints: a folder; the same call with the same folder goes on where an earlier one was broken off, to the
+            same result (on the CPU, bit for bit).
 
     Returns:
         The pair with its history. A KeyboardInterrupt returns what has been learned so far, with `interrupted` set.
@@ -129,7 +135,9 @@ def solve(
         SizeError: the simplex of k agents is too large to list (tabular), or float32 does not count to k (neural).
         LearningError: a network's training diverged.
     """
-    _check_game(game)
+    check_game(game)
+    for name, function in (("callback", callback), ("progress", progress), ("curve", curve)):
+        check_callable(name, function)
     k, steps = game.check_k(k), as_integer("steps", steps, 1, 10**6, ArgumentError)
     words = {"solver": solver, "l_learner": l_learner, "objective": objective, "observation": observation}
     for name, word in (words | {"accept": accept, "select": select}).items():
@@ -165,6 +173,7 @@ def solve(
         curve=curve,
         starts=as_integer("starts", starts, 1, MOST_STARTS, ArgumentError),
         chain=settings,
+        keeper=None if checkpoints is None else Keeper(Path(checkpoints)),
     )
     if select == "rollout":
         return select_by_rollout(
@@ -218,11 +227,6 @@ def _check_chain(l_learner: LLearner, chain: object) -> None:
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ArgumentError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
-
-
-def _check_game(game: object) -> None:
-    if not isinstance(game, Game):
-        raise ArgumentError(f"game must be a Game, not {type(game).__name__}; altmarl_torch.games makes named ones")
 
 
 def check_eta(eta: object) -> None:

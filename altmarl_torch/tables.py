@@ -37,9 +37,12 @@ __all__ = [
     "as_number",
     "as_seed",
     "as_table",
+    "as_tolerance",
     "as_whole",
+    "check_callable",
     "check_devices",
     "check_entries",
+    "check_kind",
     "check_sizes",
     "place",
     "refuse_first",
@@ -100,6 +103,8 @@ def place(name: str, axes: str, indices: list[int]) -> str:
 
 def as_finite(name: str, table: Tensor, axes: str, error: ErrorType = GameError) -> Tensor:
     """Return ``table`` if it holds neither NaN nor infinity; otherwise raise ``error`` naming the first such entry."""
+    if table.is_meta:
+        raise error(f"{name} is a tensor on the meta device, which holds no numbers")
     refuse_first(name, table, axes, ~table.isfinite(), "every entry must be a finite number", error)
     return table
 
@@ -227,9 +232,28 @@ def as_number(name: str, value: object, allowed: str, fits: Callable[[float], bo
     return number
 
 
+def as_tolerance(tolerance: object) -> float:
+    """Return a numerical tolerance in (0, inf], or raise an ArgumentError."""
+    return as_number("tolerance", tolerance, "(0, inf]", lambda x: x > 0, ArgumentError)
+
+
 def as_seed(seed: object) -> int:
     """Return ``seed`` as an int that a ``torch.Generator`` takes, or raise an ArgumentError."""
     return as_integer("seed", seed, 0, LARGEST_SEED, ArgumentError)
+
+
+def check_kind(name: str, value: object, kind: type, hint: str = "") -> None:
+    """Raise an ArgumentError unless ``value`` is a ``kind``; ``hint`` says where one comes from."""
+    if not isinstance(value, kind):
+        more = f"; {hint}" if hint else ""
+        article = "an" if kind.__name__[0] in "AEIO" else "a"
+        raise ArgumentError(f"{name} must be {article} {kind.__name__}, not {type(value).__name__}{more}")
+
+
+def check_callable(name: str, value: object) -> None:
+    """Raise an ArgumentError unless ``value`` can be called, or is None."""
+    if value is not None and not callable(value):
+        raise ArgumentError(f"{name} must be a function or None, not {value!r}")
 
 
 def as_device(device: object) -> torch.device:
@@ -237,6 +261,8 @@ def as_device(device: object) -> torch.device:
 
     "auto" is the first GPU where there is one, and the CPU elsewhere.
     """
+    if str(device) == "cpu":
+        return torch.device("cpu")
     cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     present = ["cpu", *(["cuda"] if cuda else []), *cuda]
     if device == "auto":

@@ -9,18 +9,18 @@
     draw      occupation over time, and the value proposal by proposal
     sum up    summary.json
 
-**Ctrl-C** is a way to end, not an accident.  While learning, the pair learned so far is saved, and the measuring
-is skipped (``altmarl evaluate`` does it later); while certifying or measuring, the returns stay null.  Either way the
-folder is complete, its summary says ``"interrupted": true``, and the last lines printed say what is missing.  Before
-there is any pair to save (while the first pair is evaluated) the folder is removed instead.  A second Ctrl-C changes
-nothing: SIGINT is ignored for the second or so that the policy, the figures and the summary take.
+**Ctrl-C and SIGTERM** are ways to end, not accidents.  While learning, the pair learned so far is saved, and the
+measuring is skipped (``altmarl evaluate`` does it later); while certifying or measuring, the returns stay null.  Either
+way the folder is complete, its summary says ``"interrupted": true``, and the last lines printed say what is missing.
+Before there is any pair to save the folder is removed instead.  A second one ends the process at once.
+
+**Whatever ends a run**, ``kill -9`` and a power cut among them, :func:`resume` goes on from its last checkpoint
+(``altmarl_torch.checkpoints``) to the policy and the metrics that the unbroken run would have written.
 """
 
-import signal
-import threading
+import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,10 @@ from altmarl_torch.alternation import Update
 from altmarl_torch.certificate import ENUMERATED_POLICIES, LARGEST_CHOICE, PARTS, Certificate, Part, certify
 from altmarl_torch.config import TrainConfig
 from altmarl_torch.deviations import number_of_local_policies
-from altmarl_torch.errors import KernelError, SizeError
+from altmarl_torch.errors import ArgumentError, KernelError, SizeError
 from altmarl_torch.game import Game
 from altmarl_torch.heuristics import heuristic_pairs
+from altmarl_torch.interrupts import Interrupts
 from altmarl_torch.plots import occupation_figure, policy_slice_figure, save_png, value_history_figure
 from altmarl_torch.policies import PolicyPair
 from altmarl_torch.report import (
@@ -40,17 +41,19 @@ from altmarl_torch.report import (
     configuration_text,
     interrupted_text,
     outcome_text,
+    resume_text,
     return_table,
     selection_text,
     update_line,
 )
 from altmarl_torch.rollout import Rollouts, rollout
-from altmarl_torch.runs import RunFolder, create_run, peak_memory, versions
+from altmarl_torch.runs import RunFolder, create_run, peak_memory, reopen, versions
 from altmarl_torch.solution import Solution
 from altmarl_torch.solver import solve
+from altmarl_torch.tables import as_device
 from altmarl_torch.tracking import Tag, Tracker
 
-__all__ = ["Measurement", "TrainedRun", "affordable_parts", "measure", "train"]
+__all__ = ["Measurement", "TrainedRun", "affordable_parts", "measure", "resume", "train"]
 
 SWEEPS_PER_PROBLEM = 15
 """Bellman updates that one more fixed point takes, from a start as good as the learned values."""
@@ -111,40 +114,67 @@ def train(config: TrainConfig, console: Console, *, name: str | None = None) -> 
         OSError: the run folder cannot be written.
         KeyboardInterrupt: Ctrl-C came before there was a pair; no folder is left.
     """
-    started = time.perf_counter()
     game = config.build_game()
     folder = create_run(config, game, name)
+    return _run_alone(config, game, folder, console)
+
+
+def resume(path: str | os.PathLike[str], console: Console) -> TrainedRun:
+    """Go on with the run in the folder ``path``, from its last checkpoint, with the options that it was begun with.
+
+    Raises:
+        ArgumentError: the run is finished, or somebody is writing it.
+        AltMarlError: a file of it is malformed, or its device is not there.
+        OSError: the folder cannot be written.
+        KeyboardInterrupt: Ctrl-C came before there was a pair.
+    """
+    config, game, folder, over = reopen(path)
+    if over:
+        raise ArgumentError(f"{folder.path} is finished; `altmarl evaluate` simulates it again")
+    return _run_alone(config, game.to(as_device(config.device)), folder, console, again=True)
+
+
+def _run_alone(config: TrainConfig, game: Game, folder: RunFolder, console: Console, again: bool = False) -> TrainedRun:
+    """Run with the folder locked, and signals taken."""
+    started = time.perf_counter()
     console.say(configuration_text(config, game) + "\n")
-    try:
-        run = _run(config, game, folder, console, started)
-    except KeyboardInterrupt:
-        if folder.remove_unless_learned():
-            console.result(f"\ninterrupted before there was a pair to save; {folder.path} is removed")
-        raise
-    return run
+    with folder.alone(), Interrupts() as interrupts:
+        if again:
+            folder.begin_again()
+        try:
+            return _run(config, game, folder, console, interrupts, started)
+        except KeyboardInterrupt:
+            if folder.remove_unless_learned():
+                console.result(f"\ninterrupted before there was a pair to save; {folder.path} is removed")
+            else:
+                console.result(f"\ninterrupted before there was a pair to save; {resume_text(folder.path)}")
+            raise
 
 
-def _run(config: TrainConfig, game: Game, folder: RunFolder, console: Console, started: float) -> TrainedRun:
+def _run(
+    config: TrainConfig, game: Game, folder: RunFolder, console: Console, interrupts: Interrupts, started: float
+) -> TrainedRun:
     """Learn, save, certify, measure, draw, sum up, and print the results."""
     with Tracker(folder.path, config, game) as tracker:
         solution = _learn(config, game, folder, tracker, console)
-        with _uninterrupted():
-            folder.save_policy(solution)
+        certificate, measured = None, None
+        folder.save_policy(solution)
         if solution.selection is not None:
             folder.write_selection(solution.selection)
             console.result("\n" + selection_text(solution.selection))
-        certificate, measured = None, None
         try:
             if not solution.interrupted:
                 certificate = _certify(config, game, solution, folder, tracker, console)
                 measured = measure(game, solution, episodes=config.episodes, horizon=config.horizon, seed=config.seed)
         except KeyboardInterrupt:
             pass  # what has been found so far is kept; the summary says that the run was interrupted
-        with _uninterrupted():
+        with interrupts.held():
             _draw(folder, tracker, game, solution, measured)
             summary = _summary(config, game, solution, certificate, measured, started)
             folder.write_summary(summary)
             tracker.seconds(summary["phase_seconds"] | {"total": summary["wall_seconds"]})
+    if measured is not None:
+        folder.forget_checkpoints()
     console.result("\n" + outcome_text(solution, summary["phase_seconds"], summary["wall_seconds"]))
     if certificate is not None:
         console.result("\n" + certificate_text(certificate))
@@ -153,19 +183,6 @@ def _run(config: TrainConfig, game: Game, folder: RunFolder, console: Console, s
     else:
         console.result("\n" + interrupted_text(solution, folder.path))
     return TrainedRun(folder.path, solution, summary)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ignore SIGINT meanwhile, and leave its handler as it was; only the main thread can, and only it is told."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
 
 
 def measure(
@@ -208,6 +225,7 @@ def _learn(config: TrainConfig, game: Game, folder: RunFolder, tracker: Tracker,
         callback=_recorder(folder, tracker, console),
         progress=console.progress,
         curve=tracker.curve,
+        checkpoints=folder.checkpoints,
     )
 
 
@@ -328,6 +346,7 @@ def _summary(
         "interrupted": measured is None,
         "wall_seconds": time.perf_counter() - started,
         "phase_seconds": {**solution.phase_seconds, **more_seconds},
+        "update_seconds": [update.seconds for update in solution.history],
         "peak_memory_bytes": peak_memory(),
         "versions": versions(),
     }

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "altmarl_torch"
 
 ORDER = [
     # errors, files, tables, threads
-    "errors", "files", "npz", "tables", "parallel",
+    "errors", "files", "tables", "npz", "states", "parallel", "interrupts",
     # the game
     "initial", "game", "games.warehouse", "games.toys", "games.random", "games",
     # counts and the law of the next counts
@@ -45,7 +45,7 @@ ORDER = [
     "alternation", "tabular.learners", "tabular", "chain_report",
     "neural.networks", "neural.surrogate", "neural.policies", "neural.storage", "neural.fitting", "neural.evaluation",
     "neural.l_learn", "neural.learners", "neural",
-    "choices", "solution", "players", "starts", "observing", "selection", "solver",
+    "choices", "solution", "checkpoints", "players", "starts", "observing", "selection", "solver",
     # the sampled operator measured against the exact one
     "noise",
     # the library's door, and the command line behind it

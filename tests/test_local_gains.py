@@ -10,7 +10,7 @@ from torch import Tensor
 from altmarl_torch.bellman import next_sg_law, push_law
 from altmarl_torch.evaluation import joint_value, occupancy
 from altmarl_torch.games import hash_game, random_game, steer
-from altmarl_torch.neural.l_learn import Gains, local_gains, network_turns, network_values, sure_turns, table_turns
+from altmarl_torch.neural.l_learn import Gains, NetworkTurns, local_gains, network_values, sure_turns, table_turns
 from altmarl_torch.neural.networks import CountNetwork, LocalNetwork
 from altmarl_torch.neural.policies import NetworkPolicy, tabulate
 from altmarl_torch.neural.surrogate import BatchSurrogate, table_values
@@ -211,13 +211,13 @@ def test_at_most_four_proposals_are_made():
 
 
 @pytest.mark.parametrize(("num_sl", "num_sg", "num_al"), [(4, 3, 3), (20, 20, 2), (1, 1, 2)])
-def test_a_local_network_turns_to_the_best_actions(num_sl, num_sg, num_al):
+def test_a_local_NetworkTurns_to_the_best_actions(num_sl, num_sg, num_al):
     """Whatever they promise, and wherever the agents are: in rare states as well."""
     mean = torch.randn(num_sl, num_sg, num_al, generator=seeded(0), dtype=torch.float64).abs() * 10
     share = random_law(num_sl * num_sg, seed=1).reshape(num_sl, num_sg) ** 4
     gains = made_gains(mean, share, error=1e-9)
     pi_l = torch.full((num_sl, num_sg, num_al), 1 / num_al, dtype=torch.float64)
-    turns = network_turns(LocalNetwork(num_sl, num_sg, num_al, generator=seeded(1)))
+    turns = NetworkTurns(LocalNetwork(num_sl, num_sg, num_al, generator=seeded(1)))
     proposal = next(iter(turns(pi_l, gains)))
     assert proposal.dtype == torch.float64
     assert torch.equal(proposal, deterministic_local(mean.argmax(-1), num_al))
@@ -226,11 +226,11 @@ def test_a_local_network_turns_to_the_best_actions(num_sl, num_sg, num_al):
 def test_a_local_network_proposes_as_the_table_does():
     """All turns, then half of them, ...: each taught to the same network."""
     pi_l, gains = deterministic_local(MEAN.argmin(-1), 2), made_gains(MEAN, SHARE)
-    proposals = list(network_turns(LocalNetwork(2, 2, 2, generator=seeded(1)))(pi_l, gains))
+    proposals = list(NetworkTurns(LocalNetwork(2, 2, 2, generator=seeded(1)))(pi_l, gains))
     expected = list(sure_turns(pi_l, gains))
     assert len(proposals) == len(expected) == 3
     assert all(torch.equal(one, two) for one, two in zip(proposals, expected, strict=True))
-    assert list(network_turns(LocalNetwork(2, 2, 2))(pi_l, made_gains(MEAN, SHARE, error=math.inf))) == []
+    assert list(NetworkTurns(LocalNetwork(2, 2, 2))(pi_l, made_gains(MEAN, SHARE, error=math.inf))) == []
 
 
 def test_a_local_network_is_not_misled_by_what_it_has_not_met():
@@ -238,7 +238,7 @@ def test_a_local_network_is_not_misled_by_what_it_has_not_met():
     mean[0, 0], error[0, 0] = torch.tensor([1e9, -1e9]), math.inf
     share = SHARE.clone()
     share[0, 0] = 0
-    proposal = next(iter(network_turns(LocalNetwork(2, 2, 2))(pi_l, Gains(mean, error, share))))
+    proposal = next(iter(NetworkTurns(LocalNetwork(2, 2, 2))(pi_l, Gains(mean, error, share))))
     best = deterministic_local(MEAN.argmax(-1), 2)
     assert torch.equal(proposal[1], best[1])
     assert torch.equal(proposal[0, 1], best[0, 1])
@@ -247,7 +247,7 @@ def test_a_local_network_is_not_misled_by_what_it_has_not_met():
 
 def test_turning_draws_nothing_from_the_global_state():
     before = torch.get_rng_state()
-    list(network_turns(LocalNetwork(2, 2, 2))(torch.full((2, 2, 2), 0.5, dtype=torch.float64), made_gains(MEAN, SHARE)))
+    list(NetworkTurns(LocalNetwork(2, 2, 2))(torch.full((2, 2, 2), 0.5, dtype=torch.float64), made_gains(MEAN, SHARE)))
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -17,7 +17,7 @@ from altmarl_torch.errors import ArgumentError, FileFormatError, GameError
 from altmarl_torch.game import Game
 from altmarl_torch.games.random import random_game
 from altmarl_torch.initial import InitialLaw
-from altmarl_torch.npz import write_npz
+from altmarl_torch.npz import read_npz, write_npz
 
 GAME = random_game(num_sg=2, num_ag=3, num_sl=4, num_al=5, seed=7)
 
@@ -97,7 +97,7 @@ def test_a_missing_file_is_just_that(tmp_path: Path) -> None:
         ({"initial_strength": None}, "lacks the entries initial_strength"),
         (
             {"r_g": np.array([[None] * 3] * 2)},
-            "is no readable .npz archive: ValueError: Object arrays cannot be loaded",
+            "is no readable .npz archive: entry r_g: it holds Python objects or records; expected numbers or text$",
         ),
     ],
 )
@@ -150,6 +150,34 @@ def test_what_only_pickle_could_store_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="the entries weights hold Python objects; expected numbers or text"):
         write_npz(tmp_path / "x.npz", "some-format", 1, {"weights": [None], "step": 3})
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["", "/etc/x", "a/../b", "..", "a//b", "a\\b", "a\0b"])
+def test_a_name_that_would_not_be_read_is_not_written(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ArgumentError, match="is no name of an entry"):
+        write_npz(tmp_path / "x.npz", "some-format", 1, {name: 1})
+    assert os.listdir(tmp_path) == []
+
+
+def test_every_kind_of_array_comes_back(tmp_path: Path) -> None:
+    entries = {
+        "empty": np.zeros(0),
+        "part/none": np.zeros((0, 5), dtype=np.float32),
+        "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "text": np.array("größer \U0001f600"),
+        "texts": np.asfortranarray(np.array([["a", "bc"], ["", "d"]])),
+        "complex": np.array([1j]),
+        "flag": np.array(True),
+        "swapped": np.arange(3, dtype=">i4"),
+        "a b.c": np.array(3, dtype=np.int8),
+    }
+    write_npz(tmp_path / "x", "some-format", 1, entries)
+    found = read_npz(tmp_path / "x", "some-format", 1, list(entries))
+    assert list(found) == list(entries)
+    for name, array in entries.items():
+        assert found[name].dtype == array.dtype
+        assert found[name].flags.writeable
+        assert np.array_equal(found[name], array)
 
 
 def test_every_truncation_and_any_damage_is_an_error_of_the_family(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def arguments(name: str) -> list[str]:
     Raises:
         ArgumentError: the name is unknown; the message lists all names and the closest.
     """
-    if name not in _REGISTRY:
+    if not isinstance(name, str) or name not in _REGISTRY:
         close = difflib.get_close_matches(str(name), _REGISTRY, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ArgumentError(f"no game is named {name!r}; the names are {', '.join(_REGISTRY)}{hint}")

@@ -45,7 +45,7 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError, GameError
 from altmarl_torch.game import Game
 from altmarl_torch.games.warehouse import BASE_LOGIT, STEPS, local_reward, targets, zone_laws
-from altmarl_torch.tables import as_integer, as_number, check_entries
+from altmarl_torch.tables import as_integer, as_number, as_table, check_entries, refuse_first
 
 __all__ = ["beacon", "beacon_value", "beacon_value_against_waiting", "hash_game", "steer", "ware"]
 
@@ -161,13 +161,24 @@ def beacon(num_zones: int = 3, arrival: float = 0.5, gamma: float = 0.8, n: int 
 
 
 def beacon_value(counts: Tensor, arrival: float = 0.5, gamma: float = 0.8) -> Tensor:
-    """The optimal V(s_g, h) of :func:`beacon`, ``[sg, N]``, for the rows h of ``counts [N, sl]`` (sl = sg = zones)."""
+    """The optimal V(s_g, h) of :func:`beacon`, ``[sg, N]``, for the rows h of ``counts [N, sl]`` (sl = sg = zones).
+
+    Raises:
+        ArgumentError: arrival is outside (0, 1], gamma outside [0, 1), or a row holds no agents.
+    """
+    arrival = as_number("arrival", arrival, "(0, 1]", lambda x: 0 < x <= 1, ArgumentError)
+    gamma = as_number("gamma", gamma, "[0, 1)", lambda x: 0 <= x < 1, ArgumentError)
     away = 1 - _shares(counts)
     return 2 / (1 - gamma) - away / (1 - gamma * (1 - arrival))
 
 
 def beacon_value_against_waiting(counts: Tensor, gamma: float = 0.8) -> Tensor:
-    """The global agent's best value V_wait(s_g, h) in :func:`beacon`, ``[sg, N]``, when all local agents wait."""
+    """The global agent's best value V_wait(s_g, h) in :func:`beacon`, ``[sg, N]``, when all local agents wait.
+
+    Raises:
+        ArgumentError: gamma is outside [0, 1), or a row holds no agents.
+    """
+    gamma = as_number("gamma", gamma, "[0, 1)", lambda x: 0 <= x < 1, ArgumentError)
     share = _shares(counts)
     stay_now = torch.eye(len(share), dtype=share.dtype, device=share.device)[:, :, None]  # [sg, j, 1]
     choices = share[:, None] + stay_now + gamma / (1 - gamma) * (1 + share)
@@ -176,4 +187,8 @@ def beacon_value_against_waiting(counts: Tensor, gamma: float = 0.8) -> Tensor:
 
 def _shares(counts: Tensor) -> Tensor:
     """h(s_g) / k for each zone s_g and each row h: ``[sg, N]``."""
-    return (counts.double() / counts.double().sum(-1, keepdim=True)).T
+    table = as_table("counts", counts, "h sl", ArgumentError)
+    total = table.sum(-1)
+    rule = "each row counts at least one agent"
+    refuse_first("counts", total, "h", ~((total > 0) & total.isfinite()), rule, ArgumentError, verb="sums to")
+    return (table / total.unsqueeze(-1)).T

@@ -29,6 +29,7 @@ with counts from all over the simplex under every global state (`_draw_pairs`); 
 """
 
 import copy
+import json
 import logging
 import math
 import time
@@ -36,14 +37,27 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from einops import einsum, rearrange
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from altmarl_torch.errors import LearningError
 from altmarl_torch.neural.policies import BatchPolicy
 from altmarl_torch.neural.surrogate import BatchSurrogate
 from altmarl_torch.policies import cumulative, draw
+from altmarl_torch.states import (
+    Arrays,
+    Desk,
+    load_module,
+    load_optimizer,
+    module_arrays,
+    optimizer_arrays,
+    random_state,
+    set_random_state,
+    tensor_of,
+)
 
 __all__ = ["Fit", "Monitor", "Settings", "fit"]
 
@@ -54,6 +68,10 @@ CHECK_EVERY, PATIENCE, IMPROVEMENT = 50, 3, 0.95
 """Gradient steps between checks; how many end the first phase; what part of the lowest residual is no fall."""
 
 logger = logging.getLogger(__name__)
+
+NUMBERS = ("steps", "offset", "residual", "noise", "idle", "lows", "begun")
+TABLES = ("baseline", "before")
+"""What a training stands at, beside its networks, its pairs and its random numbers."""
 
 REFRESH_EVERY = 200
 """Gradient steps between new sets of pairs."""
@@ -109,6 +127,7 @@ def fit(
     phase: str,
     gentle: bool = False,
     monitor: Monitor | None = None,
+    desk: Desk | None = None,
 ) -> Fit:
     """Fit the continuation values of `surrogate`, starting from `network`, which is left as it was.
 
@@ -122,30 +141,32 @@ def fit(
         phase: what is learned, for messages.
         gentle: half the step size: the network starts from the solution of a similar problem.
         monitor: told every check.
+        desk: where the training is laid every few minutes, to be taken up after the process was killed.
 
     Raises:
         LearningError: the loss is no longer finite.
     """
     with torch.enable_grad(), _seeded(generator):
         training = _Training(surrogate, network, baseline, policy, settings, generator, phase, monitor)
+        if desk and (work := desk.begin()):
+            training.restore(work)
         rate, limit = settings.learning_rate / (2 if gentle else 1), 2 * settings.max_steps // 3
-        lows: list[float] = []  # the lowest residual so far, check by check
-        while not _settled(lows, training.idle) and training.advance(limit, lambda step: rate * _warm(step)):
-            lows.append(min([training.residual, *lows[-1:]]))
-        if training.steps >= limit and not training.idle:
-            logger.warning("%s: the residual still falls after %d steps, and is annealed all the same", phase, limit)
-        begun = training.steps
+        while training.before is None and not training.settled:
+            if desk:
+                desk.lay_down(training.state)
+            if not training.advance(limit, lambda step: rate * _warm(step)):
+                break
+            training.lows.append(min([training.residual, *training.lows[-1:]]))
+        if training.before is None:
+            if training.steps >= limit and not training.idle:
+                logger.warning("%s: the residual still falls after %d steps; it is annealed all the same", phase, limit)
+            training.begun, training.before = training.steps, training.greedy()
+        begun = training.begun
         end = min(settings.max_steps, begun + max(LEAST_ANNEAL, begun // 2))
-        before = training.greedy()
         while training.advance(end, lambda step: rate * _annealed((step - begun) / (end - begun))):
-            pass
-        return training.finish(before)
-
-
-def _settled(lows: list[float], idle: int) -> bool:
-    """Whether the residual vanishes, or its lowest value has not fallen over the last third of the checks."""
-    window = max(PATIENCE, len(lows) // 3)
-    return idle >= PATIENCE or (len(lows) > window and lows[-1] >= IMPROVEMENT * lows[-1 - window])
+            if desk:
+                desk.lay_down(training.state)
+        return training.finish()
 
 
 def _warm(step: int) -> float:
@@ -195,9 +216,48 @@ class _Training:
         self.optimizer = torch.optim.Adam(self.online.parameters(), lr=settings.learning_rate)
         self.steps, self.offset, self.residual, self.noise = 0, 0.0, math.inf, 0.0
         self.idle = 0  # checks in a row in which the residual could not be told from zero
+        self.lows: list[float] = []  # the lowest residual so far, check by check
+        self.begun = 0  # when annealing began
+        self.before: Tensor | None = None  # [b, sg] greedy actions of that time
         self.baseline = torch.zeros_like(surrogate.r_g) if baseline is None else baseline.clone()
         self._draw_pairs()
         self.held_out = tuple(part[:HELD_OUT] for part in self.pairs)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the residual vanishes, or its lowest value has not fallen over the last third of the checks."""
+        lows, window = self.lows, max(PATIENCE, len(self.lows) // 3)
+        return self.idle >= PATIENCE or (len(lows) > window and lows[-1] >= IMPROVEMENT * lows[-1 - window])
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Everything that the next gradient step follows from."""
+        tables = {name: getattr(self, name) for name in TABLES if getattr(self, name) is not None}
+        tables |= dict(zip(("pairs_sg", "pairs_counts"), self.pairs, strict=True))
+        tables |= dict(zip(("held_sg", "held_counts"), self.held_out, strict=True))
+        return {
+            "record": np.asarray(json.dumps({name: getattr(self, name) for name in NUMBERS})),
+            "generator": random_state(self.generator),
+            "torch": random_state(torch.default_generator),
+            **{name: np.array(table.cpu().numpy()) for name, table in tables.items()},
+            **module_arrays("online/", self.online),
+            **module_arrays("average/", self.average),
+            **optimizer_arrays("adam/", self.optimizer),
+        }
+
+    def restore(self, state: Arrays) -> None:
+        """Go on from what `state` returned."""
+        device = self.surrogate.game.device
+        for name, number in json.loads(str(state["record"])).items():
+            setattr(self, name, number)
+        for name in TABLES:
+            setattr(self, name, tensor_of(state[name], device) if name in state else None)
+        self.pairs = tensor_of(state["pairs_sg"], device), tensor_of(state["pairs_counts"], device)
+        self.held_out = tensor_of(state["held_sg"], device), tensor_of(state["held_counts"], device)
+        set_random_state(self.generator, state["generator"])
+        set_random_state(torch.default_generator, state["torch"])
+        load_module("online/", self.online, state)
+        load_module("average/", self.average, state)
+        load_optimizer("adam/", self.optimizer, state)
 
     def advance(self, end: int, rate: Callable[[int], float]) -> bool:
         """Take up to `CHECK_EVERY` gradient steps, then check; False where `end` of them have been taken already."""
@@ -324,9 +384,10 @@ class _Training:
         """Greedy actions of the running average at the held-out counts, in every global state: `[b, sg]`."""
         return self._action_values(self.held_out[1]).argmax(-1)
 
-    def finish(self, before: Tensor) -> Fit:
+    def finish(self) -> Fit:
         """What has been learned."""
-        changes = float((self.greedy() != before).float().mean())
+        assert self.before is not None  # annealing has begun
+        changes = float(self.greedy().ne(self.before).float().mean())
         offset = self.offset / (1 - self.surrogate.game.gamma)
         return Fit(self.average, self.baseline, offset, self.residual, self.noise, changes, self.steps)
 

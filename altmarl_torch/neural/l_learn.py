@@ -21,8 +21,10 @@ that no draw has met, by what it does in similar ones.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from einops import einsum, rearrange
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from altmarl_torch.neural.networks import LocalNetwork
@@ -30,8 +32,9 @@ from altmarl_torch.neural.policies import BatchPolicy, NetworkPolicy
 from altmarl_torch.neural.surrogate import BatchSurrogate, Values
 from altmarl_torch.policies import cumulative, draw, one_hot
 from altmarl_torch.population import CountMover
+from altmarl_torch.states import Arrays, load_module, load_optimizer, module_arrays, optimizer_arrays
 
-__all__ = ["Gains", "Turns", "local_gains", "network_turns", "network_values", "sure_turns", "table_turns"]
+__all__ = ["Gains", "NetworkTurns", "Turns", "local_gains", "network_values", "sure_turns", "table_turns"]
 
 VISITS, EPISODES, CHUNK = 2**13, 1024, 2**13
 """Pairs (s_g, h) drawn from the occupancy; episodes that they come from; landings that are worked on at once."""
@@ -202,21 +205,32 @@ def sure_turns(pi_l: Tensor, gains: Gains) -> Iterator[Tensor]:
         count //= 2
 
 
-def network_turns(network: LocalNetwork) -> Turns:
+class NetworkTurns:
     """Teach a local network the turns of the table, by cross-entropy, and try its most probable actions.
 
     Each (z, s_g) counts alike: weights by occupancy would leave the rare ones to chance.
     """
-    optimizer = torch.optim.Adam(network.parameters(), lr=TEACHING_RATE)
 
-    def turns(pi_l: Tensor, gains: Gains) -> Iterator[Tensor]:
+    def __init__(self, network: LocalNetwork) -> None:
+        self._network = network
+        self._optimizer = torch.optim.Adam(network.parameters(), lr=TEACHING_RATE)
+
+    def __call__(self, pi_l: Tensor, gains: Gains) -> Iterator[Tensor]:
+        """Policies to try in place of pi_l `[sl, sg, al]`."""
         for turned in sure_turns(pi_l, gains):
-            _teach(network, optimizer, turned.float())
+            _teach(self._network, self._optimizer, turned.float())
             with torch.no_grad():
-                taught = one_hot(network().argmax(-1), pi_l.shape[-1])
+                taught = one_hot(self._network().argmax(-1), pi_l.shape[-1])
             yield taught
 
-    return turns
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """The network and what its optimiser remembers of each parameter."""
+        return module_arrays("turns/", self._network) | optimizer_arrays("adam/", self._optimizer)
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from what `state` returned."""
+        load_module("turns/", self._network, arrays)
+        load_optimizer("adam/", self._optimizer, arrays)
 
 
 @torch.enable_grad()

@@ -6,9 +6,11 @@ G-LEARN, for the proposal itself: a greedy policy's values are the maximum it wa
 turn needs no fit of its own). Each player draws from a generator of its own.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,11 +18,12 @@ from altmarl_torch.alternation import Curve, Evaluator, Pair, PhaseProgress, Pla
 from altmarl_torch.evaluation import JointValue, gain_error
 from altmarl_torch.game import Game
 from altmarl_torch.neural.fitting import Fit, Monitor, Settings, fit
-from altmarl_torch.neural.l_learn import Gains, Turns, local_gains, network_values
+from altmarl_torch.neural.l_learn import Gains, NetworkTurns, Turns, local_gains, network_values
 from altmarl_torch.neural.policies import BatchPolicy, NetworkPolicy
-from altmarl_torch.neural.storage import pack_network
+from altmarl_torch.neural.storage import pack_network, unpack_network
 from altmarl_torch.neural.surrogate import BatchSurrogate, centred
 from altmarl_torch.posterior import Prior
+from altmarl_torch.states import Arrays, Desk, random_state, set_random_state, tensor_of, under
 
 __all__ = ["Memory", "NeuralGlobalLearner", "NeuralLocalLearner"]
 
@@ -49,6 +52,7 @@ class Memory:
     steps: int = 0  # gradient steps since the start
     curve: Curve | None = None
     progress: PhaseProgress | None = None
+    desk: Desk | None = None
 
     def __post_init__(self) -> None:
         self.game, _ = centred(self.game)
@@ -71,9 +75,28 @@ class Memory:
             phase=phase,
             gentle=before > 0,
             monitor=self._monitor(phase),
+            desk=self.desk,
         )
         self.network, self.baseline, self.steps = found.network, found.baseline, before + found.steps
         return found
+
+    def state(self, pair: Pair[BatchPolicy]) -> Arrays:
+        """The network, its baseline, and whether it holds the values of `pair`'s pi_g, and under which pi_l."""
+        arrays = {f"memory/{name}": np.asarray(entry) for name, entry in pack_network(self.network).items()}
+        arrays["memory/steps"] = np.asarray(self.steps)
+        if self.baseline is not None:
+            arrays["memory/baseline"] = self.baseline.cpu().numpy()
+        if self.pair is not None and self.pair.pi_g is pair.pi_g:
+            arrays["memory/pi_l"] = self.pair.pi_l.cpu().numpy()
+        return arrays
+
+    def restore(self, state: Arrays, pair: Pair[BatchPolicy]) -> None:
+        """Go on from what `state` returned. Values of another pi_g than the current one will never be asked for."""
+        device, stored = self.game.device, under("memory/", state)
+        self.network = unpack_network(stored, copy.deepcopy(self.network))
+        self.steps = int(stored["steps"])
+        self.baseline = tensor_of(stored["baseline"], device) if "baseline" in stored else None
+        self.pair = Pair(pair.pi_g, tensor_of(stored["pi_l"], device)) if "pi_l" in stored else None
 
     def _monitor(self, phase: str) -> Monitor:
         before = self.steps
@@ -112,6 +135,15 @@ class NeuralGlobalLearner:
             "g_learn/greedy_changes": found.greedy_changes,
         }
         return Proposal(proposed, None, None, found.steps, details)
+
+    def state(self, pair: Pair[BatchPolicy]) -> Arrays:
+        """The memory, and the random state."""
+        return {"generator": random_state(self.generator), **self.memory.state(pair)}
+
+    def restore(self, state: Arrays, pair: Pair[BatchPolicy]) -> None:
+        """Go on from what `state` returned."""
+        set_random_state(self.generator, state["generator"])
+        self.memory.restore(state, pair)
 
 
 @dataclass
@@ -160,6 +192,20 @@ class NeuralLocalLearner:
         }
         joint = best_value if self.is_team else None
         return Proposal(best, None, joint, self.memory.steps - before, details)
+
+    def state(self, pair: Pair[BatchPolicy]) -> Arrays:
+        """The random state, the local network, and the memory, where it is not the global learner's."""
+        own = {} if self.is_team else self.memory.state(pair)
+        taught = self.turns.state() if isinstance(self.turns, NetworkTurns) else {}
+        return {"generator": random_state(self.generator), **own, **taught}
+
+    def restore(self, state: Arrays, pair: Pair[BatchPolicy]) -> None:
+        """Go on from what `state` returned."""
+        set_random_state(self.generator, state["generator"])
+        if not self.is_team:
+            self.memory.restore(state, pair)
+        if isinstance(self.turns, NetworkTurns):
+            self.turns.restore(state)
 
     def _gains(self, surrogate: BatchSurrogate, pair: Pair[BatchPolicy]) -> Gains:
         """The derivative at the pair, its values fitted first where they are not at hand."""

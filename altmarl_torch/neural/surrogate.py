@@ -35,7 +35,7 @@ from altmarl_torch.simplex import CountSimplex
 
 __all__ = ["BatchSurrogate", "Values", "centred", "check_count", "table_values"]
 
-LARGEST_K, LARGEST_VALUE = 2**24, 1e15
+LARGEST_K, LARGEST_VALUE, SMALLEST_VALUE = 2**24, 1e15, 1e-15
 """How far float32 counts one by one; values whose squares it holds with room to spare."""
 
 Values = Callable[[Tensor], Tensor]
@@ -148,7 +148,8 @@ def centred(game: Game) -> tuple[Game, float]:
     A common offset of all rewards changes no policy, but in float32 it would drown the differences.
 
     Raises:
-        ArgumentError: values of the centred rewards lie so far apart that float32 cannot square them.
+        ArgumentError: values of the centred rewards lie so far apart, or so close together, that float32 cannot square
+            them.
     """
     middles = [float(table.max() + table.min()) / 2 for table in (game.r_g, game.r_l)]
     moved = game.replace(r_g=game.r_g - middles[0], r_l=game.r_l - middles[1])
@@ -156,6 +157,11 @@ def centred(game: Game) -> tuple[Game, float]:
         raise ArgumentError(
             f"values of this game differ by up to {moved.v_max:.3g}; networks compute in float32 and need at most "
             f"{LARGEST_VALUE:g}: express the rewards in a larger unit"
+        )
+    if 0 < moved.v_max < SMALLEST_VALUE:
+        raise ArgumentError(
+            f"values of this game differ by at most {moved.v_max:.3g}; networks compute in float32 and need at least "
+            f"{SMALLEST_VALUE:g}: express the rewards in a smaller unit"
         )
     return moved, sum(middles)
 

@@ -22,11 +22,12 @@ from typing import Any, TextIO
 from filelock import FileLock
 
 from altmarl_torch.config import TrainConfig
-from altmarl_torch.errors import AltMarlError
+from altmarl_torch.errors import AltMarlError, FileFormatError
 from altmarl_torch.files import parse_object, to_json
 from altmarl_torch.report import Console
+from altmarl_torch.runs import RunFolder
 from altmarl_torch.sweeps.plan import Cell
-from altmarl_torch.training import train
+from altmarl_torch.training import resume, train
 
 __all__ = ["compute", "main"]
 
@@ -46,13 +47,18 @@ def main() -> None:
 
 
 def compute(cell: Cell) -> None:
-    """Train and measure ``cell``, unless that has been done; what an earlier attempt left behind is replaced."""
-    lock = cell.log.with_suffix(".lock")
-    with FileLock(lock):
-        if cell.summary() is None:
-            shutil.rmtree(cell.folder, ignore_errors=True)
-            with Console() as console:
-                train(cell.config, console, name=cell.name)
+    """Train and measure ``cell``, unless that has been done; an earlier attempt is gone on with, or replaced."""
+    with FileLock(cell.log.with_suffix(".lock")), Console() as console:
+        if cell.summary() is not None:
+            return
+        if RunFolder(cell.folder).checkpoints.is_dir():
+            try:
+                resume(cell.folder, console)
+                return
+            except FileFormatError as cause:
+                console.result(f"cannot be resumed, begins anew: {cause}")
+        shutil.rmtree(cell.folder, ignore_errors=True)
+        train(cell.config, console, name=cell.name)
 
 
 def _answer(cell: Cell) -> dict[str, Any]:

@@ -21,13 +21,17 @@ for every k ("common random numbers"): differences between two k have less noise
 
 import dataclasses
 import itertools
+import math
+import os
+import re
+import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from altmarl_torch.config import TrainConfig
-from altmarl_torch.errors import ArgumentError, FileFormatError
+from altmarl_torch.errors import AltMarlError, ArgumentError, FileFormatError
 from altmarl_torch.files import read_json, write_json
 from altmarl_torch.runs import SUMMARY, file_word, read_summary
 from altmarl_torch.tables import LARGEST_SEED, as_integer
@@ -39,6 +43,9 @@ DEFAULTS: dict[str, Any] = {"solver": "tabular", "episodes": 50}
 
 SWEEP, FORMAT, VERSION = "sweep.json", "altmarl-sweep", 1
 MOST_NUMBERS = 100_000
+CELL = re.compile(r"k(?P<k>\d{4}|[1-9]\d{4,})__seed(?P<seed>\d{4}|[1-9]\d{4,})", re.ASCII)
+"""The name of a cell's folder."""
+
 OF_A_CELL = ("k", "seed", "runs_dir", "quiet")
 """Options in which the cells of a sweep may differ, or that change no result."""
 
@@ -114,16 +121,11 @@ class Plan:
         Raises:
             ArgumentError: no k or seed is given, one is repeated or out of range, or the name is a path.
         """
-        if isinstance(seeds, int):
-            as_integer("seeds", seeds, 1, MOST_NUMBERS, ArgumentError)
-            seeds = range(config.seed, config.seed + seeds)
-        for kind, values in (("k", ks), ("seeds", seeds)):
-            if not values or len(set(values)) < len(values):
-                raise ArgumentError(f"{kind} must be different whole numbers, at least one; not {list(values)}")
-        if max(seeds) > LARGEST_SEED:
-            raise ArgumentError(f"seeds must be at most {LARGEST_SEED}, not {max(seeds)}")
-        if name is not None and (name in ("", ".", "..") or Path(name).name != name):
-            raise ArgumentError(f"name must be the name of a folder, without its path; not {name!r}")
+        if not isinstance(seeds, Sequence):
+            seeds = range(config.seed, config.seed + as_integer("seeds", seeds, 1, MOST_NUMBERS, ArgumentError))
+        _check_distinct("k", ks, 1, math.inf)
+        _check_distinct("seeds", seeds, 0, LARGEST_SEED)
+        _check_name(name)
         shared = dataclasses.replace(config, k=min(ks), seed=min(seeds))
         folder = Path(config.runs_dir) / (name or _name(config))
         return cls(folder, shared, tuple(sorted(ks)), tuple(sorted(seeds)))
@@ -140,6 +142,16 @@ class Plan:
     def cell(self, k: int, seed: int) -> Cell:
         """One of them."""
         return Cell(dataclasses.replace(self.config, k=k, seed=seed, runs_dir=str(self.folder), quiet=False))
+
+    def begun(self) -> Iterator[Cell]:
+        """The cells that have a folder, by (k, seed), in a time that does not depend on how many were asked for."""
+        if not self.folder.is_dir():
+            return
+        ks, seeds = set(self.ks), set(self.seeds)
+        found = (CELL.fullmatch(name) for name in os.listdir(self.folder))
+        for k, seed in sorted((int(one["k"]), int(one["seed"])) for one in found if one):
+            if k in ks and seed in seeds:
+                yield self.cell(k, seed)
 
     def check(self) -> None:
         """Refuse what no cell could compute, before any is begun.
@@ -187,9 +199,27 @@ class Plan:
         try:
             config = TrainConfig.from_dict(record["config"])
             plan = cls.of(config, _integers(record["k"]), _integers(record["seeds"]))
-        except (ArgumentError, KeyError, TypeError) as cause:
-            raise FileFormatError(f"{file} is malformed: {cause}") from cause
+        except (AltMarlError, KeyError, TypeError) as cause:
+            raise FileFormatError(f"{file} is malformed: {str(cause)[:500]}") from cause
         return dataclasses.replace(plan, folder=folder)
+
+
+def _check_distinct(kind: str, values: object, low: int, high: float) -> None:
+    """Raise an ArgumentError unless ``values`` are different whole numbers in their range, at least one."""
+    if not isinstance(values, Sequence) or not values:
+        raise ArgumentError(f"{kind} must be different whole numbers, at least one; not {values!r}")
+    for value in values:
+        as_integer(kind, value, low, high, ArgumentError)
+    if len(set(values)) < len(values):
+        raise ArgumentError(f"{kind} must be different whole numbers, at least one; not {list(values)}")
+
+
+def _check_name(name: object) -> None:
+    """Raise an ArgumentError unless ``name`` can be that of a folder, or is None."""
+    if name is None:
+        return
+    if not isinstance(name, str) or not name.isprintable() or name in ("", ".", "..") or Path(name).name != name:
+        raise ArgumentError(f"name must be the name of a folder, without its path; not {name!r}")
 
 
 def numbers(text: str) -> list[int]:
@@ -199,7 +229,7 @@ def numbers(text: str) -> list[int]:
         ArgumentError: the text is none of these, or describes more than 100,000 numbers.
     """
     found: list[int] = []
-    for part in text.split(","):
+    for part in text.split(",") if isinstance(text, str) else [""]:
         found += itertools.islice(_range(part, text), MOST_NUMBERS + 1)
         if len(found) > MOST_NUMBERS:
             raise ArgumentError(f"{text!r} describes more than {MOST_NUMBERS:,} numbers")
@@ -241,7 +271,9 @@ def _union(mine: Iterable[int], theirs: Iterable[int]) -> tuple[int, ...]:
 
 
 def _integers(values: object) -> list[int]:
-    """A list of non-negative integers from JSON, and nothing else."""
+    """A list of non-negative integers from JSON, of at most `MOST_NUMBERS`, and nothing else."""
     if not isinstance(values, list) or any(type(value) is not int or value < 0 for value in values):
-        raise ArgumentError(f"expected a list of whole numbers, not {values!r}")
+        raise ArgumentError(f"expected a list of whole numbers, not {reprlib.repr(values)}")
+    if len(values) > MOST_NUMBERS:
+        raise ArgumentError(f"expected at most {MOST_NUMBERS:,} numbers, not {len(values):,}")
     return values

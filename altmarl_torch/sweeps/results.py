@@ -96,7 +96,7 @@ class Sweep:
         Raises:
             FileFormatError: a file of a cell is malformed.
         """
-        found = map(Finished.read, plan.cells())
+        found = map(Finished.read, plan.begun())
         return cls(plan, tuple(one for one in found if one is not None))
 
     @property

@@ -27,11 +27,12 @@ from torch import Tensor
 from altmarl_torch.bellman import SurrogateCache
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation import JointValue, Objective, joint_value, value_tolerance
-from altmarl_torch.game import Game
+from altmarl_torch.game import Game, check_game
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.policies import check_pi_l, uniform_local
 from altmarl_torch.simplex import CountSimplex
-from altmarl_torch.tables import as_integer
+from altmarl_torch.states import Desk
+from altmarl_torch.tables import as_integer, check_kind
 from altmarl_torch.tabular.chained import ChainedMDP, Form, chain_form, chained_mdp, require_planned
 from altmarl_torch.tabular.exploration import Bounds
 from altmarl_torch.tabular.projection import ascend, projections
@@ -100,6 +101,7 @@ def chain_l_learn(
     seed: int | torch.Generator = 0,
     surrogates: SurrogateCache | None = None,
     progress: Callable[[Bounds], None] | None = None,
+    desk: Desk | None = None,
 ) -> ChainResponse:
     """Best-respond to `pi_g [sg, N, ag]`, over the counts of k agents, by Algorithm 2.
 
@@ -113,13 +115,16 @@ def chain_l_learn(
         seed: of UCFH's episodes.
         surrogates: where the surrogates of exact values come from; its own by default.
         progress: told the bounds, in units of value, after UCFH's plans.
+        desk: where UCFH lays its counts every few minutes.
 
     Raises:
         ArgumentError: an argument is out of range.
         PolicyError: a policy does not fit the game.
         SizeError: the chain is too large to list, or its episodes are too long to plan.
     """
-    settings = settings or ChainSettings()
+    check_game(game)
+    settings = ChainSettings() if settings is None else settings
+    check_kind("settings", settings, ChainSettings)
     require_planned(chain_form(game, game.check_k(k), settings.form), game, k)
     chain = chained_mdp(game, pi_g, k, settings.form, objective, initial=game.initial)
     learned = ucfh(
@@ -130,6 +135,7 @@ def chain_l_learn(
         max_episodes=settings.max_episodes,
         seed=seed,
         progress=progress,
+        desk=desk,
     )
     fallback = uniform_local(game) if pi_l is None else check_pi_l(game, pi_l)
     judge = _Judge(game, pi_g, k, objective, surrogates)

@@ -10,6 +10,7 @@ from altmarl_torch.errors import PolicyError
 from altmarl_torch.game import Game
 from altmarl_torch.policies import check_pi_g, read_policy
 from altmarl_torch.simplex import CountSimplex, rank_tuples
+from altmarl_torch.tables import as_table
 
 __all__ = ["pi_g_on_counts", "pi_g_on_tuples"]
 
@@ -17,7 +18,8 @@ __all__ = ["pi_g_on_counts", "pi_g_on_tuples"]
 def pi_g_on_tuples(game: Game, pi_g: Tensor, k: int) -> Tensor:
     """A global policy over tuples, `[sg, sl^k, ag]`, from one over tuples or over counts."""
     simplex, tuples = CountSimplex(k, game.num_sl, game.device), game.num_sl**k
-    if pi_g.ndim == 3 and pi_g.shape[1] == tuples:
+    pi_g = as_table("pi_g", pi_g, "sg h ag", PolicyError)
+    if pi_g.shape[1] == tuples:
         return read_policy("pi_g", pi_g, "sg tuple ag", (game.num_sg, tuples, game.num_ag))
     return check_pi_g(game, pi_g, simplex)[:, rank_tuples(simplex)]
 
@@ -29,7 +31,8 @@ def pi_g_on_counts(game: Game, pi_g: Tensor, k: int) -> Tensor:
         PolicyError: the shape fits neither, or two orders of the same agents have different laws.
     """
     simplex, tuples = CountSimplex(k, game.num_sl, game.device), game.num_sl**k
-    if pi_g.ndim != 3 or pi_g.shape[1] != tuples or tuples == simplex.size:
+    pi_g = as_table("pi_g", pi_g, "sg h ag", PolicyError)
+    if pi_g.shape[1] != tuples or tuples == simplex.size:
         return check_pi_g(game, pi_g, simplex)
     law, ranks = pi_g_on_tuples(game, pi_g, k), rank_tuples(simplex)
     on_counts = law.new_empty(game.num_sg, simplex.size, game.num_ag)

@@ -15,14 +15,14 @@ What is left of the paper's surrogate's size is pi_g alone, a table over counts.
 import torch
 from torch import Tensor
 
-from altmarl_torch.errors import ArgumentError
+from altmarl_torch.errors import ArgumentError, PolicyError
 from altmarl_torch.evaluation import Objective
 from altmarl_torch.game import Game
 from altmarl_torch.initial import InitialLaw
 from altmarl_torch.policies import check_pi_l, cumulative, draw
 from altmarl_torch.population import deal, split_shares
 from altmarl_torch.simplex import CountSimplex, tuples_to_counts
-from altmarl_torch.tables import as_integer, as_seed
+from altmarl_torch.tables import as_integer, as_seed, as_table
 from altmarl_torch.tabular.chain_forms import NOTHING_PENDING, TupleForm
 from altmarl_torch.tabular.chain_policies import pi_g_on_counts, pi_g_on_tuples
 from altmarl_torch.tabular.chained import Form, chain_form, read_episode
@@ -62,7 +62,8 @@ class ChainSimulator:
         self.objective, self.is_tuple = objective, chain_form(game, k, form) is TupleForm
         self.num_stages = k if self.is_tuple else game.num_sl + 1
         self._generator = torch.Generator(game.device).manual_seed(as_seed(seed))
-        self._by_order = self.is_tuple and pi_g.ndim == 3 and pi_g.shape[1] == game.num_sl**k
+        pi_g = as_table("pi_g", pi_g, "sg h ag", PolicyError)
+        self._by_order = self.is_tuple and pi_g.shape[1] == game.num_sl**k
         pi_g = (pi_g_on_tuples if self._by_order else pi_g_on_counts)(game, pi_g, k)
         self._dispatch, self._earn = cumulative(pi_g @ game.P_g), (pi_g * game.r_g[:, None]).sum(-1)
         self._move, self._shares = cumulative(game.P_l), split_shares(game.P_l)

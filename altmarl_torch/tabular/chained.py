@@ -32,8 +32,10 @@ from torch import Tensor
 from altmarl_torch.bellman import uses_tuples
 from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.evaluation import Objective
-from altmarl_torch.game import Game
+from altmarl_torch.game import Game, check_game
 from altmarl_torch.initial import InitialLaw
+from altmarl_torch.simplex import CountSimplex
+from altmarl_torch.tables import check_kind
 from altmarl_torch.tabular.chain_forms import NOTHING_PENDING, Actors, ChainForm, MeanFieldForm, TupleForm
 from altmarl_torch.tabular.chain_literal import LiteralForm
 from altmarl_torch.tabular.chain_policies import pi_g_on_counts, pi_g_on_tuples
@@ -121,7 +123,7 @@ def chained_mdp(
     Raises:
         ArgumentError: k, form, objective or horizon is none of these.
         PolicyError: pi_g has another shape, a row that is no law, or depends on the order of the agents.
-        SizeError: the chain has more than `MOST_TRANSITIONS` transitions.
+        SizeError: the chain has more than `MOST_TRANSITIONS` transitions, or its episodes too many rounds.
     """
     rounds, start = read_episode(game, k, objective, horizon, initial)
     kind = chain_form(game, k, form, literal=literal)
@@ -134,10 +136,13 @@ def read_episode(
     game: Game, k: int, objective: Objective, horizon: int | None, initial: InitialLaw | None
 ) -> tuple[int, InitialLaw]:
     """H and the law of the first macro state, for the arguments of `chained_mdp`, which are checked."""
-    game.check_k(k)
+    check_game(game)
+    CountSimplex(game.check_k(k), game.num_sl).require_listed()
     if objective not in get_args(Objective):
         raise ArgumentError(f"objective must be one of {get_args(Objective)}, not {objective!r}")
-    rounds = horizon_algorithm_2(game, k) if horizon is None else check_horizon(horizon)
+    rounds = check_horizon(horizon_algorithm_2(game, k) if horizon is None else horizon)
+    if initial is not None:
+        check_kind("initial", initial, InitialLaw)
     return rounds, (initial or InitialLaw.uniform(game.num_sg, game.num_sl)).to(game.device)
 
 

@@ -31,7 +31,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from altmarl_torch.errors import ArgumentError
+from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.population import split_shares
 from altmarl_torch.tables import as_finite, as_integer, as_law, as_number, as_table
 
@@ -46,6 +46,10 @@ __all__ = [
     "starts_of",
     "under",
 ]
+
+
+MOST_ROUNDS = 10**7
+"""Episodes of more rounds are refused: 80 MB of discounts alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +98,7 @@ class EpisodicMDP:
         Raises:
             ArgumentError: shapes disagree, a row is no law, a reward is not finite, the horizon is below 1, or the
                 discount is outside [0, 1].
+            SizeError: the horizon is above 10^7.
         """
         laws = as_law("P", as_table("P", P, "s a s'", ArgumentError), "s a s'", ArgumentError)
         states, actions, _ = laws.shape
@@ -286,8 +291,11 @@ def starts_of(rows: Tensor, num_rows: int) -> Tensor:
 
 
 def check_horizon(horizon: object) -> int:
-    """Return a number of rounds, or raise an ArgumentError."""
-    return as_integer("horizon", horizon, 1, math.inf, ArgumentError)
+    """Return a number of rounds; an ArgumentError for what is none, a SizeError beyond `MOST_ROUNDS`."""
+    rounds = as_integer("horizon", horizon, 1, math.inf, ArgumentError)
+    if rounds > MOST_ROUNDS:
+        raise SizeError(f"an episode of horizon = {rounds:.3g} rounds is too long: at most {MOST_ROUNDS:,} are kept")
+    return rounds
 
 
 def powers(discount: float, horizon: int) -> Tensor:

@@ -6,15 +6,20 @@ shares, the sets around them, the optimistic plan, and the certainty-equivalent 
 in the scaled units of `units`, counted from the lowest rewards.
 """
 
+import dataclasses
+import json
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
+from altmarl_torch.states import Arrays, tensor_of
 from altmarl_torch.tables import as_float64, as_integer, as_number, as_whole
 from altmarl_torch.tabular.confidence import ConfidenceSets, confidence_interval
 from altmarl_torch.tabular.episodic import EpisodicMDP, under
@@ -27,6 +32,10 @@ __all__ = ["Bounds", "Explorer", "Sampler"]
 
 Sampler = Callable[[Tensor, int], Tensor]
 """From a policy, actions `[rounds, states]`, and a number of episodes to visits of transitions, `[transitions]`."""
+
+NUMBERS = ("episodes", "plans", "updates", "exhausted", "lower", "upper")
+TABLES = ("known", "seen", "policy", "policy_shares")
+"""What an explorer stands at, and is put back to."""
 
 SMALLEST_BATCH, GROWTH = 16, 0.1
 """Episodes are sampled in batches of a tenth of all so far, and of at least 16."""
@@ -115,6 +124,25 @@ class Explorer:
     def converged(self) -> bool:
         """Whether the bounds are within epsilon."""
         return self.upper - self.lower <= self.epsilon * self.lower
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Everything that the next plan follows from."""
+        numbers = {name: getattr(self, name) for name in NUMBERS}
+        record = json.dumps(numbers | {"history": [dataclasses.astuple(bounds) for bounds in self.history]})
+        tables = {"known": self.known, "seen": self.seen}
+        if self.history:
+            tables |= {"policy": self.policy, "policy_shares": self.policy_shares}
+        return {"record": np.asarray(record), **{name: np.array(table.cpu().numpy()) for name, table in tables.items()}}
+
+    def restore(self, state: Arrays) -> None:
+        """Go on from what `state` returned."""
+        record = json.loads(str(state["record"]))
+        self.history = [Bounds(int(episodes), lower, upper) for episodes, lower, upper in record.pop("history")]
+        for name in NUMBERS:
+            setattr(self, name, record[name])
+        for name in TABLES:
+            if name in state:
+                setattr(self, name, tensor_of(state[name], self.known.device))
 
     def explore(self, draw: Sampler, budget: int, deadline: float) -> None:
         """Sample until some row may be updated, or until budget or time are spent; then update."""

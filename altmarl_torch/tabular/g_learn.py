@@ -42,7 +42,7 @@ from altmarl_torch.game import Game
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.policies import greedy
 from altmarl_torch.simplex import CountSimplex, lift, rank_tuples
-from altmarl_torch.tables import as_integer
+from altmarl_torch.tables import as_integer, as_tolerance, check_kind
 from altmarl_torch.theory import sweeps_algorithm_3
 
 __all__ = ["GlobalResponse", "Parameterization", "approx_value", "g_learn"]
@@ -96,6 +96,8 @@ def g_learn(
     Raises:
         ArgumentError: an option is outside its range, or draws are asked for without a generator.
     """
+    check_kind("surrogate", surrogate, Surrogate)
+    tolerance = value_tolerance(surrogate) if tolerance is None else as_tolerance(tolerance)
     k, game = surrogate.simplex.k, surrogate.game
     if parameterization not in get_args(Parameterization):
         raise ArgumentError(f"parameterization must be one of {get_args(Parameterization)}, not {parameterization!r}")
@@ -116,7 +118,7 @@ def g_learn(
     found = (
         _sweep(step, torch.zeros_like(first), count, game, progress)
         if count is not None
-        else solve_fixed_point(step, first, game.gamma, tolerance or value_tolerance(surrogate), progress=progress)
+        else solve_fixed_point(step, first, game.gamma, tolerance, progress=progress)
     )
     Q = to_q(found.values)
     if tuples:

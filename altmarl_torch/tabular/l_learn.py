@@ -25,6 +25,7 @@ which by exchangeability is the expected reward of one tagged agent. (The paper'
 left out.)
 """
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import get_args
@@ -37,14 +38,17 @@ from altmarl_torch.bellman import Surrogate, SurrogateCache, next_sg_law
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation import DIRECT, JointValue, Objective, joint_value, occupancy, value_tolerance
 from altmarl_torch.fixed_point import LARGE_TABLE, Progress
-from altmarl_torch.game import Game
+from altmarl_torch.game import Game, check_game
 from altmarl_torch.kernels import make_kernels
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.policies import one_hot
 from altmarl_torch.posterior import Prior
 from altmarl_torch.simplex import scale_up
+from altmarl_torch.tables import as_tolerance, check_kind
 
 __all__ = ["LocalResponse", "agent_values", "l_learn"]
+
+logger = logging.getLogger(__name__)
 
 MAX_ROUNDS = 200
 """A cap on accepted improvements; a handful is usual."""
@@ -140,6 +144,9 @@ def l_learn(
         prior: of the posterior correction.
         progress: called as progress(sweeps, error) in every evaluation.
     """
+    check_game(game)
+    check_kind("plan", plan, PairPlan)
+    tolerance = tolerance if tolerance is None else as_tolerance(tolerance)
     if objective not in get_args(Objective):
         raise ArgumentError(f"objective must be one of {get_args(Objective)}, not {objective!r}")
     judged = game if objective == "team" else game.replace(r_g=torch.zeros_like(game.r_g))
@@ -157,6 +164,8 @@ def l_learn(
         if improved is best:
             break
         best, rounds = improved, rounds + 1
+    else:
+        logger.warning("L-LEARN still gains after %d improvements of pi_l, the most that are made", MAX_ROUNDS)
     return LocalResponse(best.pi_l, best.value.mean, best.value, rounds, search.sweeps, search.law, tried)
 
 

@@ -7,6 +7,7 @@ and the values of one turn warm the next.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from altmarl_torch.bellman import Surrogate, SurrogateCache
 from altmarl_torch.evaluation import JointValue, Objective, joint_value
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.simplex import CountSimplex, lift, scale_up
+from altmarl_torch.states import Arrays, Desk, random_state, set_random_state, tensor_of
 from altmarl_torch.tabular.chain_l_learn import ChainSettings, chain_l_learn
 from altmarl_torch.tabular.exploration import Bounds
 from altmarl_torch.tabular.g_learn import g_learn
@@ -58,6 +60,15 @@ class TabularGlobalLearner:
         }
         return Proposal(Pair(found.pi_g, pair.pi_l), found.values, None, found.sweeps, details)
 
+    def state(self, pair: Pair[Tensor]) -> Arrays:
+        """Whether the first turn is over, and the random state."""
+        return {"is_first": np.asarray(self._is_first), "generator": random_state(self.generator)}
+
+    def restore(self, state: Arrays, pair: Pair[Tensor]) -> None:
+        """Go on from what `state` returned."""
+        self._is_first = bool(state["is_first"])
+        set_random_state(self.generator, state["generator"])
+
 
 @dataclass
 class TabularLocalLearner:
@@ -96,6 +107,14 @@ class TabularLocalLearner:
         joint = found.joint if team else None  # under its own reward, the value says nothing of the team's
         return Proposal(Pair(pair.pi_g, found.pi_l), value.values, joint, found.sweeps, details)
 
+    def state(self, pair: Pair[Tensor]) -> Arrays:
+        """The law from which the next turn's is found."""
+        return {} if self._law is None else {"law": self._law.cpu().numpy()}
+
+    def restore(self, state: Arrays, pair: Pair[Tensor]) -> None:
+        """Go on from what `state` returned."""
+        self._law = tensor_of(state["law"], pair.pi_l.device) if "law" in state else None
+
 
 @dataclass
 class ChainLocalLearner:
@@ -107,6 +126,7 @@ class ChainLocalLearner:
     generator: torch.Generator
     progress: PhaseProgress | None = None
     curve: Curve | None = None
+    desk: Desk | None = None
     player: Player = "local"
     phase: str = "l_learn"
 
@@ -125,6 +145,7 @@ class ChainLocalLearner:
             seed=self.generator,
             surrogates=self.surrogates,
             progress=self._watch,
+            desk=self.desk,
         )
         self._episodes += found.learned.episodes
         details: dict[str, float | int | str] = {
@@ -139,6 +160,15 @@ class ChainLocalLearner:
             "l_learn/given_up": found.given_up,
         }
         return Proposal(Pair(pair.pi_g, found.pi_l), None, found.joint, found.learned.plans, details)
+
+    def state(self, pair: Pair[Tensor]) -> Arrays:
+        """Episodes so far, and the random state."""
+        return {"episodes": np.asarray(self._episodes), "generator": random_state(self.generator)}
+
+    def restore(self, state: Arrays, pair: Pair[Tensor]) -> None:
+        """Go on from what `state` returned."""
+        self._episodes = int(state["episodes"])
+        set_random_state(self.generator, state["generator"])
 
     def _watch(self, bounds: Bounds) -> None:
         """Tell the reader how far the bounds are apart, and TensorBoard where they are."""

@@ -16,6 +16,7 @@ Projecting costs what the knowledge is worth that pi_l does not have; that loss 
 """
 
 import itertools
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,6 +29,8 @@ from altmarl_torch.tabular.episodic import induct, under
 from altmarl_torch.tabular.visits import occupancy
 
 __all__ = ["Ascent", "ascend", "projections"]
+
+logger = logging.getLogger(__name__)
 
 MAX_PASSES = 100
 """A cap on passes over all single changes; two or three are usual."""
@@ -76,6 +79,8 @@ def ascend(evaluate: Callable[[Tensor], float], pi_l: Tensor, *, margin: float) 
                 best, value = changed, found
         if value == before:
             break
+    else:
+        logger.warning("coordinate ascent still gains after %d passes, the most that are made", MAX_PASSES)
     return Ascent(best, value)
 
 

@@ -40,7 +40,8 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.parallel import one_thread
-from altmarl_torch.tables import as_integer, as_number, as_seed
+from altmarl_torch.states import Desk, random_state, set_random_state
+from altmarl_torch.tables import as_integer, as_number, as_seed, check_callable, check_kind
 from altmarl_torch.tabular.episodic import EpisodicMDP
 from altmarl_torch.tabular.exploration import Bounds, Explorer, Sampler
 from altmarl_torch.tabular.visits import MOST_EPISODES, sample_visits
@@ -85,6 +86,7 @@ def ucfh(
     seed: int | torch.Generator = 0,
     sample: Sampler | None = None,
     progress: Callable[[Bounds], None] | None = None,
+    desk: Desk | None = None,
 ) -> UCFHResult:
     """Learn a policy of `mdp` whose value is within epsilon, with probability 1 - delta, of the best.
 
@@ -101,10 +103,14 @@ def ucfh(
         seed: of the episodes, or their generator, where `sample` is not given.
         sample: a simulator of one's own in place of the MDP's.
         progress: told the bounds after every plan for which they were computed.
+        desk: where the counts are laid every few minutes, to be taken up after the process was killed.
 
     Raises:
         ArgumentError: an argument is out of range, a reward is not finite, or `sample` returns no such counts.
     """
+    check_kind("mdp", mdp, EpisodicMDP)
+    for name, function in (("sample", sample), ("progress", progress)):
+        check_callable(name, function)
     learner = Explorer(mdp, epsilon, delta, m_scale, confidence, first_update, faithful)
     budget = as_integer("max_episodes", max_episodes, 1, MOST_EPISODES, ArgumentError)
     patience = as_number("max_seconds", max_seconds, "(0, inf]", lambda x: x > 0, ArgumentError)
@@ -112,8 +118,13 @@ def ucfh(
     draw = sample or (lambda policy, episodes: sample_visits(learner.mdp, policy, episodes, generator))
     started = time.perf_counter()
     deadline = started + patience
+    if desk and (work := desk.begin()):
+        learner.restore(work)
+        set_random_state(generator, work["generator"])
     with one_thread():
         while True:
+            if desk:
+                desk.lay_down(lambda: {**learner.state(), "generator": random_state(generator)})
             learner.plan()
             if learner.is_due:
                 bounds = learner.certify()

@@ -24,8 +24,10 @@ from altmarl_torch.theory.arguments import (
     as_count,
     as_positive,
     as_probability,
+    as_size,
     effective_log,
     horizon,
+    power,
     scaled,
     unsampled,
 )
@@ -82,9 +84,9 @@ def samples_lemma_b36(game: Game, k: int) -> int:
     With min{ |S_l|^2 k^|S_l|, k |S_l|^k }: not an order, it has constants. As printed; T m times the size of the table,
     which it is said to equal, has a 4 for the 2, k^2 for k^3, and ln(200 e^k B) for the last logarithm.
     """
-    table = min(game.num_sl**2 * as_count("k", k) ** game.num_sl, k * game.num_sl**k)
+    table = min(game.num_sl**2 * as_count("k", k) ** game.num_sl, k * power(game.num_sl, k))
     log = effective_log(game, k) * math.log(200 * k * math.e * game.num_sg * game.num_ag * game.num_sl)
-    factor = 2 * (game.gamma * game.r_l_max) ** 2 * horizon(game) ** 5 * log
+    factor = 2 * game.gamma**2 * _square(game.r_l_max) * horizon(game) ** 5 * log
     return scaled(factor, k**3 * game.num_sg * game.num_ag * table)
 
 
@@ -95,8 +97,8 @@ def samples_theorem_4_4(game: Game, k: int) -> ByForm:
     """
     shared = as_count("k", k) ** 3 * game.num_sg * game.num_ag
     factor = game.gamma**2 * horizon(game) ** 5
-    tuples = scaled(factor * game.r_tilde**2, shared * k * game.num_sl**k)
-    return ByForm(tuples, scaled(factor * game.r_l_max**2, shared * k**game.num_sl * game.num_sl**2))
+    tuples = scaled(factor * _square(game.r_tilde), shared * k * power(game.num_sl, k))
+    return ByForm(tuples, scaled(factor * _square(game.r_l_max), shared * k**game.num_sl * game.num_sl**2))
 
 
 def samples_theorem_4_6(game: Game, k: int, *, epsilon: float, delta: float) -> int:
@@ -124,7 +126,7 @@ def runtime_theorem_c4(game: Game, k: int, *, epsilon: float, delta: float) -> B
     factor = _log_confidence(delta) * max(0.0, -math.log(as_positive("epsilon", epsilon)))
     factor *= horizon(game) ** 3 / epsilon**2
     shared = game.num_sg**4 * game.num_al**2
-    tuples = scaled(factor, shared * as_count("k", k) ** 5 * game.num_sl ** (2 * k))
+    tuples = scaled(factor, shared * as_count("k", k) ** 5 * power(game.num_sl, 2 * k))
     return ByForm(tuples, scaled(factor, shared * game.num_sl**9 * k ** (4 * game.num_sl)))
 
 
@@ -134,7 +136,7 @@ def theorem_c3(num_states: int, num_actions: int, steps: int, *, epsilon: float,
     Dann and Brunskill's theorem, without its factor C, the largest number of successors of a state and action, and for
     rewards in [0, 1].
     """
-    pairs = as_count("num_states", num_states) * as_count("num_actions", num_actions)
+    pairs = as_size("num_states", num_states) * as_size("num_actions", num_actions)
     factor = _log_confidence(delta) / as_positive("epsilon", epsilon) ** 2
     episodes, sampling = (scaled(factor, as_count("steps", steps) ** power * pairs) for power in (2, 3))
     return TheoremC3(episodes, sampling, scaled(max(0.0, -math.log(epsilon)), steps * pairs**2))
@@ -146,7 +148,7 @@ def samples_theorem_4_8(game: Game, k: int, *, delta: float) -> int:
     Counts: |S_g|^4 |A_g|^2 |A_l|^2 |S_l|^8 k^(3+3|S_l|) r~. Tuples: |S_g|^4 |S_l|^(2k+1) |A_g|^2 |A_l|^(2k) k^7 r~^2;
     Theorem D.17 has |A_l|^2.
     """
-    return _total_samples(game, k, delta, game.num_al ** (2 * as_count("k", k)))
+    return _total_samples(game, k, delta, power(game.num_al, 2 * as_count("k", k)))
 
 
 def samples_theorem_d17(game: Game, k: int, *, delta: float) -> int:
@@ -182,9 +184,9 @@ def error_theorem_e4(game: Game, k: int, *, alpha: float, steps: int, mixing_ste
     """
     alpha, mixing = as_probability("alpha", alpha), as_count("mixing_steps", mixing_steps)
     decay = (1 - alpha / (2 * horizon(game))) ** max(0, as_count("steps", steps) - mixing)
-    log = math.log(as_count("k", k) * game.num_sg * game.num_ag * game.num_sl**k)
-    noise = 912 * math.e * (3 * game.v_max + 1) ** 2 * log * horizon(game) ** 2 * alpha * mixing
-    return 3 * (game.v_max + 1) ** 2 * decay + noise
+    log = math.log(as_count("k", k) * game.num_sg * game.num_ag * power(game.num_sl, k))
+    noise = 912 * math.e * _square(3 * game.v_max + 1) * log * horizon(game) ** 2 * alpha * mixing
+    return 3 * _square(game.v_max + 1) * decay + noise
 
 
 def approximation_corollary_e6(game: Game, k: int, *, delta: float) -> float:
@@ -196,6 +198,11 @@ def approximation_corollary_e6(game: Game, k: int, *, delta: float) -> float:
     return log * horizon(game) * math.sqrt(unsampled(game, k) / 8) * game.r_l_max
 
 
+def _square(number: float) -> float:
+    """number^2; infinite, not an error, where no float holds it."""
+    return number * number
+
+
 def _log_confidence(delta: float) -> float:
     """ln(1/delta)."""
     return -math.log(as_probability("delta", delta))
@@ -205,7 +212,7 @@ def _local_samples(game: Game, k: int, epsilon: float, delta: float) -> tuple[in
     """The two branches of Theorem C.4: tuples, counts."""
     factor = _log_confidence(delta) * (horizon(game) / as_positive("epsilon", epsilon)) ** 2
     shared = game.num_sg**2 * game.num_al
-    tuples = scaled(factor * horizon(game), shared * as_count("k", k) ** 5 * game.num_sl**k)
+    tuples = scaled(factor * horizon(game), shared * as_count("k", k) ** 5 * power(game.num_sl, k))
     return tuples, scaled(factor, shared * game.num_sl**5 * k ** (2 * game.num_sl))
 
 
@@ -214,6 +221,6 @@ def _total_samples(game: Game, k: int, delta: float, local_actions: int) -> int:
     factor = _log_confidence(delta) * horizon(game) ** 5
     shared = game.num_sg**4 * game.num_ag**2
     in_counts = game.num_al**2 * game.num_sl**8 * as_count("k", k) ** (3 + 3 * game.num_sl)
-    in_tuples = game.num_sl ** (2 * k + 1) * local_actions * k**7
+    in_tuples = power(game.num_sl, 2 * k + 1) * local_actions * k**7
     r = game.r_tilde
-    return min(scaled(factor * r, shared * in_counts), scaled(factor * r**2, shared * in_tuples))
+    return min(scaled(factor * r, shared * in_counts), scaled(factor * _square(r), shared * in_tuples))

@@ -23,7 +23,7 @@ or more, for no k <= 704, at any gamma (with |S_l| = |A_g| = 1, for none to 655)
 import math
 
 from altmarl_torch.game import Game
-from altmarl_torch.theory.arguments import as_count, as_probability, horizon, unsampled, warn_of_signs
+from altmarl_torch.theory.arguments import as_count, as_noise, as_probability, horizon, unsampled, warn_of_signs
 
 __all__ = [
     "eta_algorithm_3",
@@ -84,9 +84,10 @@ def gap_theorem_4_2(game: Game, k: int, *, bellman_noise: float = 0.0) -> float:
 
     Theorem B.16, which is meant to prove it, has sqrt(k) for k in the logarithm, 1/sqrt(k) for 1/k, and n.
     """
+    noise = as_noise("bellman_noise", bellman_noise)
     k = as_count("k", k)
     warn_of_signs(game, "Theorem 4.2")
-    return _outer(game) * (1 / k + math.sqrt(_log(game, k) / (2 * k))) + 2 * bellman_noise * horizon(game)
+    return _outer(game) * (1 / k + math.sqrt(_log(game, k) / (2 * k))) + 2 * noise * horizon(game)
 
 
 def gap_theorem_4_4(game: Game, k: int) -> float:
@@ -103,8 +104,9 @@ def gap_theorem_b16(game: Game, k: int, *, bellman_noise: float = 0.0) -> float:
 
     Theorem 4.2 and Corollary B.33 state it with other constants.
     """
+    noise = as_noise("bellman_noise", bellman_noise)
     warn_of_signs(game, "Theorem B.16")
-    return _gap_b16(game, k) + 2 * bellman_noise * horizon(game)
+    return _gap_b16(game, k) + 2 * noise * horizon(game)
 
 
 def gap_theorem_b30(game: Game, k: int, *, delta: float, bellman_noise: float = 0.0) -> float:
@@ -113,14 +115,11 @@ def gap_theorem_b30(game: Game, k: int, *, delta: float, bellman_noise: float = 
     The parent of Theorems 4.2 and B.16, and the one that tells |r_l| from r~. The proof of Corollary B.33 quotes it as
     "Theorem 4.4" and with |r_l| in both terms.
     """
+    noise = as_noise("bellman_noise", bellman_noise)
     warn_of_signs(game, "Theorem B.30")
     delta = as_probability("delta", delta)
     spread = math.sqrt(unsampled(game, k) / 2 * math.log(2 * game.num_sl / delta))
-    return (
-        2
-        * horizon(game)
-        * (horizon(game) * (game.r_l_max * spread + game.r_tilde * game.num_ag * delta) + bellman_noise)
-    )
+    return 2 * horizon(game) * (horizon(game) * (game.r_l_max * spread + game.r_tilde * game.num_ag * delta) + noise)
 
 
 def gap_corollary_b33(game: Game, k: int, *, bellman_noise: float = 0.0) -> float:
@@ -129,10 +128,11 @@ def gap_corollary_b33(game: Game, k: int, *, bellman_noise: float = 0.0) -> floa
     As printed, with the logarithm outside the root. Its own proof has it inside, as Theorem B.16 does; where the
     logarithm exceeds 1, this is the weaker bound.
     """
+    noise = as_noise("bellman_noise", bellman_noise)
     warn_of_signs(game, "Corollary B.33")
     root = math.sqrt(game.check_k(k))
     spread = math.sqrt(unsampled(game, k) / 2) * _log(game, root)
-    return _outer(game) * (spread + 1 / root) + 2 * bellman_noise * horizon(game)
+    return _outer(game) * (spread + 1 / root) + 2 * noise * horizon(game)
 
 
 def gap_corollary_b37(game: Game, k: int) -> float:

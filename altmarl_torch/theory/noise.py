@@ -140,7 +140,7 @@ def draws_lemma_4_3(game: Game, k: int) -> ByForm:
     ratio. Lemma B.36 has |r_l|^2 in both, and the logarithms, which grow with k.
     """
     shared = as_count("k", k) ** 2 * game.gamma**2 * horizon(game) ** 4 * game.r_tilde
-    return ByForm(math.ceil(shared), math.ceil(shared * game.r_tilde * game.num_sl))
+    return ByForm(scaled(shared, 1), scaled(shared * game.r_tilde * game.num_sl, 1))
 
 
 def draws_lemma_b36(game: Game, k: int) -> ByForm:
@@ -165,5 +165,6 @@ def _noise(game: Game, reward: float, size: int, m: int, rho: float) -> float:
 
 def _draws(game: Game, k: int, size: int) -> int:
     """2 k^2 gamma^2 |r_l|^2/(1-gamma)^4 ln(200 e^k size), at least 1."""
-    scale = 2 * (game.gamma * game.r_l_max * horizon(game) ** 2) ** 2
+    root = game.gamma * game.r_l_max * horizon(game) ** 2
+    scale = 2 * root * root
     return max(1, scaled(scale * (k + math.log(200 * size)), k**2))

@@ -19,7 +19,16 @@ Numbers of steps are rounded up and at least 1 (notes of `docs/differences-from-
 import math
 
 from altmarl_torch.game import Game
-from altmarl_torch.theory.arguments import as_count, as_positive, effective_log, horizon, warn_of_signs
+from altmarl_torch.theory.arguments import (
+    as_count,
+    as_noise,
+    as_positive,
+    effective_log,
+    horizon,
+    power,
+    scaled,
+    warn_of_signs,
+)
 
 __all__ = [
     "horizon_algorithm_2",
@@ -50,7 +59,7 @@ def steps_theorem_4_8(game: Game, k: int) -> int:
     printed here is never the smaller of the two, so that it has no effect.
     """
     k = as_count("k", k)
-    terms = game.num_sl ** (2 * k) * k**game.num_sg, game.num_sl ** (k + 1)
+    terms = power(game.num_sl, 2 * k) * k**game.num_sg, power(game.num_sl, k + 1)
     return int(2 * game.num_sg**2 * game.num_ag * game.num_al * min(terms))
 
 
@@ -68,8 +77,8 @@ def steps_lemma_d16(game: Game, k: int, *, eta: float) -> float:
     first = math.log(game.v_max) - math.log(as_positive("eta", eta))
     shared = math.log(game.num_sg**2 * game.num_ag * game.num_al)
     # k^|S_l| is an integer of any size: its product with log 1 = 0 is 0
-    power = 2 * k**game.num_sl if game.num_sl > 1 else 0
-    second = math.log(2) + shared + (math.inf if power > 10**300 else power * math.log(game.num_sl))
+    exponent = 2 * k**game.num_sl if game.num_sl > 1 else 0
+    second = math.log(2) + shared + (math.inf if exponent > 10**300 else exponent * math.log(game.num_sl))
     least = min(first, second, shared + (k + 1) * math.log(game.num_sl))
     return math.exp(least) if least < 709 else math.inf
 
@@ -126,4 +135,5 @@ def xi_lemma_f4(game: Game, k: int, *, reward_range: float | None = None) -> int
     k = as_count("k", k)
     if reward_range is None:
         reward_range = sum(float(table.max() - table.min()) for table in (game.r_g, game.r_l))
-    return max(1, math.ceil(10 * reward_range * math.sqrt(math.sqrt(k)) * math.sqrt(math.log(200 * math.sqrt(k)))))
+    draws = 10 * as_noise("reward_range", reward_range) * math.sqrt(math.sqrt(k) * math.log(200 * math.sqrt(k)))
+    return max(1, scaled(draws, 1))

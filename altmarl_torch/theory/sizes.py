@@ -23,8 +23,10 @@ These numbers are exact where every law has full support, and bounds where some 
 
 import math
 
+from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.game import Game
-from altmarl_torch.theory.arguments import as_count
+from altmarl_torch.tables import as_integer
+from altmarl_torch.theory.arguments import as_count, power
 
 __all__ = [
     "count_vectors",
@@ -45,9 +47,13 @@ __all__ = [
 ]
 
 
+MOST_AGENTS = 10**6
+"""The most companions over whom the states of a literal bin are summed."""
+
+
 def count_vectors(game: Game, k: int) -> int:
     """C(k+|S_l|-1, |S_l|-1), the vectors of counts with sum k; k = 0 has one."""
-    return math.comb(k + game.num_sl - 1, game.num_sl - 1)
+    return math.comb(as_integer("k", k, 0, math.inf, ArgumentError) + game.num_sl - 1, game.num_sl - 1)
 
 
 def count_vectors_algorithm_1(game: Game, k: int) -> int:
@@ -57,7 +63,7 @@ def count_vectors_algorithm_1(game: Game, k: int) -> int:
 
 def q_entries_tuples(game: Game, k: int) -> int:
     """N_k = |S_g| |A_g| |S_l|^k, the table of Q over k-tuples (Algorithm 1, Lemma B.35)."""
-    return int(game.num_sg * game.num_ag * game.num_sl ** as_count("k", k))
+    return game.num_sg * game.num_ag * power(game.num_sl, as_count("k", k))
 
 
 def q_entries_counts(game: Game, k: int) -> int:
@@ -75,12 +81,12 @@ def q_entries_lemma_b36(game: Game, k: int) -> int:
 
 def states_algorithm_8(game: Game, k: int) -> int:
     """k |S_g| (|S_g|+1) |S_l|^k, the box [k] x S_g x (S_g + pending) x S_l^k that Algorithm 8 declares."""
-    return int(as_count("k", k) * game.num_sg * (game.num_sg + 1) * game.num_sl**k)
+    return as_count("k", k) * game.num_sg * (game.num_sg + 1) * power(game.num_sl, k)
 
 
 def states_algorithm_8_reachable(game: Game, k: int) -> int:
     """|S_g| |S_l|^k (1 + (k-1) |S_g|), the states of Algorithm 8 that can occur."""
-    return int(game.num_sg * game.num_sl ** as_count("k", k) * (1 + (k - 1) * game.num_sg))
+    return game.num_sg * power(game.num_sl, as_count("k", k)) * (1 + (k - 1) * game.num_sg)
 
 
 def states_algorithm_9(game: Game, k: int) -> int:
@@ -127,7 +133,7 @@ def transitions_algorithm_9_literal(game: Game, k: int) -> int:
 
 def transitions_algorithm_8_reachable(game: Game, k: int) -> int:
     """Triples (s, a, s') of Algorithm 8: |S_g|^2 |S_l|^(k+1) |A_l| in each of the k stages."""
-    return int(game.num_sg**2 * game.num_sl ** (as_count("k", k) + 1) * game.num_al * k)
+    return int(game.num_sg**2 * power(game.num_sl, as_count("k", k) + 1) * game.num_al * k)
 
 
 def _bins(game: Game) -> list[int]:
@@ -145,6 +151,10 @@ def _literal_vectors(agents: int, num_sl: int, stage: int, moving: int) -> int:
 
     Those in the bins before have arrived somewhere, which leaves the rest for the bins from this one on.
     """
+    if agents > MOST_AGENTS:
+        raise SizeError(
+            f"the chain of Algorithm 9 as printed is counted up to k = {MOST_AGENTS + 1:,}; use a smaller k"
+        )
     bins = num_sl - stage + (num_sl if moving else 1)
     if stage == 1:
         return _vectors(agents, bins)
@@ -156,7 +166,7 @@ def _literal_vectors(agents: int, num_sl: int, stage: int, moving: int) -> int:
 
 def states_theorem_c4_tuples(game: Game, k: int) -> int:
     """k |S_g|^2 |S_l|^k, the size of Algorithm 8's chain in the proof of Theorem C.4: less the pending mark."""
-    return int(as_count("k", k) * game.num_sg**2 * game.num_sl**k)
+    return int(as_count("k", k) * game.num_sg**2 * power(game.num_sl, k))
 
 
 def states_theorem_c4_counts(game: Game, k: int) -> int:
