@@ -8,7 +8,7 @@ and every random generator. What was being computed when the run was killed is t
 One `solve` may run the alternation many times (several starts, sizes, priors). Each run is a *stage*, numbered in
 the order in which they are begun, which is always the same. In the folder,
 
-    0001.npz, 0001.json              a finished stage: its solution; its times and learning curves
+    0001.npz, 0001.told.npz          a finished stage: its solution; its times and learning curves
     0002.part.npz, 0002.last.npz     a stage on its way: the newest checkpoint, and the one before
     0002.work.npz                    half-done work since then, every few minutes: a network's training, UCFH's counts
 
@@ -34,13 +34,12 @@ import torch
 from torch import Tensor, nn
 
 from altmarl_torch.alternation import Alternation, Learner, Pair, Update
-from altmarl_torch.errors import AltMarlError, FileFormatError
+from altmarl_torch.errors import AltMarlError
 from altmarl_torch.evaluation import JointValue
-from altmarl_torch.files import read_json, write_json
 from altmarl_torch.neural.storage import pack_policy, unpack_policy
 from altmarl_torch.npz import read_npz, write_npz
 from altmarl_torch.solution import LARGEST_FILE, Solution, read_update
-from altmarl_torch.states import Arrays, tensor_of, under
+from altmarl_torch.states import Arrays, fitting, like, tensor_of, under
 
 __all__ = ["Keeper", "Stage", "pack", "unpack"]
 
@@ -99,7 +98,7 @@ class Stage:
             return None
         try:
             solution = _moved(Solution.load(self._file("npz"), network), device)
-            told = read_json(self._file("json"))
+            told = json.loads(str(read_npz(self._file("told.npz"), FILE_FORMAT, FILE_VERSION, ("record",))["record"]))
             history = zip(solution.history, told["seconds"], strict=True)
             timed = tuple(dataclasses.replace(update, seconds=float(seconds)) for update, seconds in history)
             return dataclasses.replace(solution, history=timed, phase_seconds=told["phases"]), told["points"]
@@ -113,7 +112,8 @@ class Stage:
             return
         told = {"seconds": [update.seconds for update in solution.history], "phases": solution.phase_seconds}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self._file("json"), told | {"points": self.points})
+        record = json.dumps(told | {"points": self.points})
+        write_npz(self._file("told.npz"), FILE_FORMAT, FILE_VERSION, {"record": record})
         solution.save(self._file("npz"))
         for ending in ("part.npz", "last.npz", "work.npz"):
             self._file(ending).unlink(missing_ok=True)
@@ -206,18 +206,18 @@ def pack(state: Alternation[Any], learners: tuple[Learner[Any], ...]) -> dict[st
 
 
 def unpack(
-    arrays: Arrays, learners: tuple[Learner[Any], ...], k: int, network: nn.Module | None, device: torch.device
+    arrays: Arrays, learners: tuple[Learner[Any], ...], start: Pair[Any], k: int, network: nn.Module | None
 ) -> Alternation[Any]:
-    """Where :func:`pack` found an alternation; the learners are put there as well.
+    """Where :func:`pack` found an alternation that began at ``start``; the learners are put there as well.
 
     Raises:
         FileFormatError: an entry is missing or malformed; the learners are then of no more use.
     """
-    try:
-        record = json.loads(str(arrays["record"]))
-        pi_l = tensor_of(arrays["pi_l"], device)
-        if "pi_g" in arrays:
-            pi_g: Any = tensor_of(arrays["pi_g"], device).double()
+    with fitting():
+        record, device = json.loads(str(arrays["record"])), start.pi_l.device
+        pi_l = like(start.pi_l, arrays["pi_l"])
+        if isinstance(start.pi_g, Tensor):
+            pi_g: Any = like(start.pi_g, arrays["pi_g"])
         else:
             pi_g = _policy_on(unpack_policy(arrays, k, len(pi_l), network), device)
         pair: Pair[Any] = Pair(pi_g, pi_l)
@@ -228,8 +228,6 @@ def unpack(
             learner.restore(under(f"learner{index}/", arrays), pair)
         facts = {name: record[name] for name in ("seconds", "content", "converged")}
         return Alternation(pair, value, history, **facts)
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as cause:
-        raise FileFormatError(f"the checkpoint does not fit this run: {type(cause).__name__}: {cause}") from cause
 
 
 def _points(arrays: Arrays) -> Points:

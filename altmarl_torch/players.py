@@ -112,7 +112,7 @@ def _go_on(job: Job, stage: Stage) -> Alternation[Any]:
     players, reached = _players(job, stage), None
     for arrays in stage.checkpoints():
         try:
-            reached = unpack(arrays, players[0], job.k, copy.deepcopy(job.network), job.game.device)
+            reached = unpack(arrays, players[0], players[2], job.k, copy.deepcopy(job.network))
             break
         except FileFormatError as cause:
             logger.warning("a checkpoint is passed over: %s", cause)

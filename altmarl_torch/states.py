@@ -3,7 +3,8 @@
 Tensors that are read are copied into memory of torch's own, whose alignment decides the last bits of a product.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -11,9 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from altmarl_torch.errors import FileFormatError
+
 __all__ = [
     "Arrays",
     "Desk",
+    "fitting",
+    "like",
     "load_module",
     "load_optimizer",
     "module_arrays",
@@ -36,6 +41,27 @@ class Desk(Protocol):
 
     def lay_down(self, work: Callable[[], Arrays]) -> None:
         """Keep ``work()``, every few minutes; called whenever that would be possible."""
+
+
+@contextmanager
+def fitting() -> Iterator[None]:
+    """Whatever goes wrong while a checkpoint is read is a FileFormatError: it is not of this run."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as cause:
+        raise FileFormatError(f"the checkpoint does not fit this run: {type(cause).__name__}: {cause}") from cause
+
+
+def like(table: Tensor, array: NDArray[np.generic]) -> Tensor:
+    """A copy of an array as a tensor like ``table``: of its shape and type, where it lies, and without NaN.
+
+    Raises:
+        ValueError: it has another shape, or holds NaN.
+    """
+    copy = torch.tensor(array, dtype=table.dtype, device=table.device)
+    if copy.shape != table.shape or bool(copy.isnan().any()):
+        raise ValueError(f"expected numbers of the shape {list(table.shape)}, not of {list(copy.shape)}")
+    return copy
 
 
 def random_state(generator: torch.Generator) -> NDArray[np.uint8]:

@@ -6,13 +6,15 @@ import itertools
 import json
 import logging
 
+import numpy as np
 import pytest
 import torch
 from neural_oracles import cut_short
 
 from altmarl_torch import checkpoints, games
 from altmarl_torch.checkpoints import Keeper, Stage
-from altmarl_torch.npz import read_npz
+from altmarl_torch.errors import FileFormatError
+from altmarl_torch.npz import read_npz, write_npz
 from altmarl_torch.solver import solve
 
 TABULAR = {"solver": "tabular", "k": 3}
@@ -164,6 +166,47 @@ def test_a_checkpoint_of_another_run_is_passed_over(tmp_path, monkeypatch, caplo
     assert "does not fit this run" in caplog.text
 
 
+SPOILERS = {
+    "no pi_l": lambda entries: entries.pop("pi_l"),
+    "pi_l of another shape": lambda entries: entries.update(pi_l=np.ones((3, 2, 2))),
+    "NaN in pi_g": lambda entries: entries.update(pi_g=np.full((2, 4, 2), np.nan)),
+    "text for values": lambda entries: entries.update(values=np.asarray("many")),
+    "a record that is no JSON": lambda entries: entries.update(record=np.asarray("{")),
+    "a record that is a list": lambda entries: entries.update(record=np.asarray("[]")),
+    "a record of nothing": lambda entries: entries.update(record=np.asarray("{}")),
+    "points that are none": lambda entries: entries.update(points=np.asarray("[[1, 2]]")),
+    "a generator's state too short": lambda entries: entries.update({"learner0/generator": np.zeros(3, np.uint8)}),
+    "no generator": lambda entries: entries.pop("learner0/generator"),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILERS.values(), ids=SPOILERS)
+def test_a_checkpoint_of_wrong_content_is_passed_over(tmp_path, monkeypatch, caplog, spoil):
+    killed_after(tmp_path, monkeypatch, 1)
+    file = tmp_path / "0001.part.npz"
+    entries = dict(read_npz(file, "altmarl-checkpoint", 1, (), ("",)))
+    spoil(entries)
+    write_npz(file, "altmarl-checkpoint", 1, {n: a for n, a in entries.items() if n not in ("format", "version")})
+    with caplog.at_level(logging.WARNING):
+        same(learn(tmp_path, TABULAR), learn(None, TABULAR))
+    assert "passed over" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["ucfh", "neural"])
+def test_half_done_work_of_wrong_content_is_an_error_that_says_so(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0.0)
+    with monkeypatch.context() as patch:
+        Killer(patch, 1, ["lay_down"])
+        with pytest.raises(Killed):
+            learn(tmp_path, CASES[name])
+    file = tmp_path / "0001.work.npz"
+    entries = dict(read_npz(file, "altmarl-checkpoint", 1, (), ("",)))
+    entries["work/record"] = np.asarray("{}")
+    write_npz(file, "altmarl-checkpoint", 1, {n: a for n, a in entries.items() if n not in ("format", "version")})
+    with pytest.raises(FileFormatError, match="does not fit this run: KeyError"):
+        learn(tmp_path, CASES[name])
+
+
 def test_the_newest_and_the_one_before_are_kept(tmp_path, monkeypatch):
     killed_after(tmp_path, monkeypatch, 3)
     newest, before = (
@@ -176,7 +219,7 @@ def test_the_newest_and_the_one_before_are_kept(tmp_path, monkeypatch):
 
 def test_a_stage_that_is_over_leaves_its_solution_alone(tmp_path):
     learn(tmp_path, TABULAR)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["0001.json", "0001.npz"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["0001.npz", "0001.told.npz"]
 
 
 def test_a_network_of_ones_own_goes_on_too(tmp_path, monkeypatch):

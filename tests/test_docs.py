@@ -16,3 +16,15 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     names = {}
     for block in BLOCK.findall(page.read_text(encoding="utf-8")):
         exec(compile(block, str(page), "exec"), names)
+
+
+def test_every_promise_names_a_test_that_exists():
+    tests = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py")}
+    everything = "\n".join(tests.values())
+    named = re.findall(
+        r"`([^`]*)`", "\n".join(re.findall(r"^\|.*\| (.*) \|$", (ROOT / "docs/reliability.md").read_text(), re.M))
+    )
+    words = [word for name in named for word in re.findall(r"test_\w+\.py|\w*test_\w{8,}|Test\w+|(?<=\.\.\.)\w+", name)]
+    assert len(words) > 20
+    for word in words:
+        assert word in tests if word.endswith(".py") else word in everything, word

@@ -50,6 +50,7 @@ from altmarl_torch.policies import cumulative, draw
 from altmarl_torch.states import (
     Arrays,
     Desk,
+    like,
     load_module,
     load_optimizer,
     module_arrays,
@@ -58,6 +59,7 @@ from altmarl_torch.states import (
     set_random_state,
     tensor_of,
 )
+from altmarl_torch.states import fitting as reading
 
 __all__ = ["Fit", "Monitor", "Settings", "fit"]
 
@@ -149,7 +151,8 @@ def fit(
     with torch.enable_grad(), _seeded(generator):
         training = _Training(surrogate, network, baseline, policy, settings, generator, phase, monitor)
         if desk and (work := desk.begin()):
-            training.restore(work)
+            with reading():
+                training.restore(work)
         rate, limit = settings.learning_rate / (2 if gentle else 1), 2 * settings.max_steps // 3
         while training.before is None and not training.settled:
             if desk:
@@ -220,8 +223,9 @@ class _Training:
         self.begun = 0  # when annealing began
         self.before: Tensor | None = None  # [b, sg] greedy actions of that time
         self.baseline = torch.zeros_like(surrogate.r_g) if baseline is None else baseline.clone()
+        self.pairs: tuple[Tensor, Tensor]  # s_g [N] and counts [N, sl]
         self._draw_pairs()
-        self.held_out = tuple(part[:HELD_OUT] for part in self.pairs)
+        self.held_out = self.pairs[0][:HELD_OUT], self.pairs[1][:HELD_OUT]
 
     @property
     def settled(self) -> bool:
@@ -247,12 +251,13 @@ class _Training:
     def restore(self, state: Arrays) -> None:
         """Go on from what `state` returned."""
         device = self.surrogate.game.device
-        for name, number in json.loads(str(state["record"])).items():
-            setattr(self, name, number)
-        for name in TABLES:
-            setattr(self, name, tensor_of(state[name], device) if name in state else None)
-        self.pairs = tensor_of(state["pairs_sg"], device), tensor_of(state["pairs_counts"], device)
-        self.held_out = tensor_of(state["held_sg"], device), tensor_of(state["held_counts"], device)
+        record = json.loads(str(state["record"]))
+        for name in NUMBERS:
+            setattr(self, name, type(getattr(self, name))(record[name]))
+        self.baseline = like(self.baseline, state["baseline"])
+        self.before = tensor_of(state["before"], device) if "before" in state else None
+        self.pairs = like(self.pairs[0], state["pairs_sg"]), like(self.pairs[1], state["pairs_counts"])
+        self.held_out = like(self.held_out[0], state["held_sg"]), like(self.held_out[1], state["held_counts"])
         set_random_state(self.generator, state["generator"])
         set_random_state(torch.default_generator, state["torch"])
         load_module("online/", self.online, state)

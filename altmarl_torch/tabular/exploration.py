@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.states import Arrays, tensor_of
+from altmarl_torch.states import Arrays, like, tensor_of
 from altmarl_torch.tables import as_float64, as_integer, as_number, as_whole
 from altmarl_torch.tabular.confidence import ConfidenceSets, confidence_interval
 from altmarl_torch.tabular.episodic import EpisodicMDP, under
@@ -34,8 +34,8 @@ Sampler = Callable[[Tensor, int], Tensor]
 """From a policy, actions `[rounds, states]`, and a number of episodes to visits of transitions, `[transitions]`."""
 
 NUMBERS = ("episodes", "plans", "updates", "exhausted", "lower", "upper")
-TABLES = ("known", "seen", "policy", "policy_shares")
-"""What an explorer stands at, and is put back to."""
+TABLES = ("policy", "policy_shares")
+"""What an explorer stands at, and is put back to, beside its two counts."""
 
 SMALLEST_BATCH, GROWTH = 16, 0.1
 """Episodes are sampled in batches of a tenth of all so far, and of at least 16."""
@@ -139,10 +139,10 @@ class Explorer:
         record = json.loads(str(state["record"]))
         self.history = [Bounds(int(episodes), lower, upper) for episodes, lower, upper in record.pop("history")]
         for name in NUMBERS:
-            setattr(self, name, record[name])
-        for name in TABLES:
-            if name in state:
-                setattr(self, name, tensor_of(state[name], self.known.device))
+            setattr(self, name, type(getattr(self, name))(record[name]))
+        self.known, self.seen = (like(self.known, state[name]) for name in ("known", "seen"))
+        if self.history:
+            self.policy, self.policy_shares = (tensor_of(state[n], self.known.device) for n in TABLES)
 
     def explore(self, draw: Sampler, budget: int, deadline: float) -> None:
         """Sample until some row may be updated, or until budget or time are spent; then update."""
