@@ -266,7 +266,7 @@ def test_kill_9_at_random_moments(name, tmp_path):
     words = {
         "tabular": ["--game", "warehouse", "--solver", "tabular", "--k", "12"],
         "ucfh": ["--game", "steer", "--l-learner", "ucfh", "--k", "3", "--epsilon", "0.02"],
-        "neural": ["--game", "steer", "--solver", "neural", "--k", "5", "--steps", "3"],
+        "neural": ["--game", "steer", "--solver", "neural", "--k", "3", "--steps", "1"],
     }[name]
     command = [sys.executable, "train.py", *words, "--episodes", "20", "--horizon", "10", "--quiet"]
     begun = time.monotonic()
