@@ -39,7 +39,7 @@ from altmarl_torch.evaluation import JointValue
 from altmarl_torch.neural.storage import pack_policy, unpack_policy
 from altmarl_torch.npz import read_npz, write_npz
 from altmarl_torch.solution import LARGEST_FILE, Solution, read_update
-from altmarl_torch.states import Arrays, fitting, like, tensor_of, under
+from altmarl_torch.states import Arrays, like, reading, tensor_of, under
 
 __all__ = ["Keeper", "Stage", "pack", "unpack"]
 
@@ -213,7 +213,7 @@ def unpack(
     Raises:
         FileFormatError: an entry is missing or malformed; the learners are then of no more use.
     """
-    with fitting():
+    with reading():
         record, device = json.loads(str(arrays["record"])), start.pi_l.device
         pi_l = like(start.pi_l, arrays["pi_l"])
         if isinstance(start.pi_g, Tensor):

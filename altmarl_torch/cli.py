@@ -30,7 +30,7 @@ from altmarl_torch.game import Game
 from altmarl_torch.report import Console, certificate_text, gaps_text, return_table, tensorboard_command
 from altmarl_torch.rollout_gaps import rollout_gaps
 from altmarl_torch.runs import RunFolder, open_run
-from altmarl_torch.sweeps.commands import add_plot, add_sweep
+from altmarl_torch.sweeps.commands import add_plot, add_sweep, as_numbers
 from altmarl_torch.training import measure, resume, train
 
 __all__ = ["main"]
@@ -117,7 +117,7 @@ def _add_game(parser: _Parser, game: str, ks: str) -> None:
     """The game and the sample sizes of a table."""
     parser.add_argument("--game", default=game, metavar="GAME", help="as for train (default: %(default)s)")
     parser.add_argument(
-        "--k", type=_whole_numbers, default=ks, metavar="K,K,...", help="sample sizes (default: %(default)s)"
+        "--k", type=as_numbers, default=ks, metavar="K,K,...", help="sample sizes (default: %(default)s)"
     )
     parser.add_argument("--n", type=int, metavar="N", help="how many local agents there are (default: the game's own)")
     parser.add_argument("--gamma", type=float, metavar="GAMMA", help="discount factor (default: the game's own)")
@@ -161,14 +161,6 @@ def _add_bounds(commands: "argparse._SubParsersAction[_Parser]") -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.set_defaults(run=_bounds)
-
-
-def _whole_numbers(text: str) -> list[int]:
-    """``"1,10,20"`` is [1, 10, 20]."""
-    try:
-        return [int(word) for word in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers like 1,10,20") from None
 
 
 def _train(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ what is no regular file (a pipe would never end), is too large to be one of ours
 standard has it, without NaN, infinity (a number beyond every float is one) and keys that are there twice.
 """
 
+import errno
 import io
 import json
 import math
@@ -16,14 +17,30 @@ import os
 import reprlib
 import stat
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from altmarl_torch.errors import FileFormatError
+from filelock import FileLock, Timeout
 
-__all__ = ["open_regular", "parse_object", "read_json", "read_text", "to_json", "write_json", "write_text"]
+from altmarl_torch.errors import ArgumentError, FileFormatError
+
+__all__ = [
+    "alone",
+    "open_regular",
+    "parse_object",
+    "read_json",
+    "read_text",
+    "to_json",
+    "whole",
+    "write_json",
+    "write_text",
+]
+
+LOCK = ".lock"
+"""The file that is locked while somebody writes into a folder."""
 
 LARGEST_TEXT = 2**26
 """Bytes of the largest text file that is read; a log of a hundred thousand updates has as many."""
@@ -62,25 +79,54 @@ def read_text(path: str | os.PathLike[str]) -> str:
         raise FileFormatError(f"{path} is no UTF-8 text: {cause}") from cause
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write beside ``path``, then move there in one step.
+@contextmanager
+def whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A new file to write into, beside ``path``; at the end it is forced to the disk and moved there in one step.
 
     Raises:
         OSError: it cannot be written; what was at ``path`` before is still there.
     """
-    scratch = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    target = Path(path)
+    if not target.name:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    scratch = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with scratch.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with scratch.open("xb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        scratch.replace(path)
+        scratch.replace(target)
     except OSError as cause:
         if cause.errno is not None and cause.filename is None:  # as a full disk leaves it
             raise OSError(cause.errno, cause.strerror, str(path)) from cause
         raise
     finally:
         scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(folder: Path, doing: str) -> Iterator[None]:
+    """Nobody else writes into ``folder`` meanwhile; ``doing`` says what they would do.
+
+    Raises:
+        ArgumentError: somebody does.
+    """
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ArgumentError(f"{folder} is being {doing} by another process") from None
+    try:
+        yield
+    finally:
+        lock.release()
+        (folder / LOCK).unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all: an OSError leaves what was there before."""
+    with whole(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 def to_json(value: object, indent: int | None = None) -> str:

@@ -62,7 +62,17 @@ from altmarl_torch.policies import Dispatcher, Sight, cumulative, draw, greedy, 
 from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.tables import as_seed
 
-__all__ = ["RULES", "WALKERS", "HeuristicPair", "Rule", "RuleDispatcher", "heuristic_pair", "heuristic_pairs", "table"]
+__all__ = [
+    "RULES",
+    "WALKERS",
+    "HeuristicPair",
+    "Rule",
+    "RuleDispatcher",
+    "heuristic_pair",
+    "heuristic_pairs",
+    "pair_word",
+    "table",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +209,7 @@ def heuristic_pair(game: Game, k: int, rule: str, walker: str) -> HeuristicPair:
     """
     check_game(game)
     game.check_k(k)
-    if rule not in list(RULES) or walker not in list(WALKERS):
+    if str(rule) not in RULES or str(walker) not in WALKERS:
         raise ArgumentError(f"no pair '{rule} + {walker}': rules are {', '.join(RULES)}; walkers {', '.join(WALKERS)}")
     return HeuristicPair(f"{rule} + {walker}", k, RULES[rule](game), WALKERS[walker](game))
 
@@ -209,6 +219,11 @@ def heuristic_pairs(game: Game, k: int) -> dict[str, HeuristicPair]:
     chosen = [("uniform", "uniform"), ("hold", "walk"), ("mode", "walk"), ("sticky", "walk")]
     pairs = [heuristic_pair(game, k, rule, walker) for rule, walker in chosen]
     return {pair.name: pair for pair in pairs}
+
+
+def pair_word(name: str) -> str:
+    """A pair's name as part of a tag or a column: ``"hold + walk"`` is ``hold_walk``."""
+    return name.replace(" + ", "_")
 
 
 def table(game: Game, rule: Rule, simplex: CountSimplex) -> Tensor:

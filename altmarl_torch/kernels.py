@@ -23,7 +23,6 @@ There are three ways to do it, from exact for few counts to sampled for many:
 All of them compute in the type of the values: float64, or float32 where speed matters more than the last digits.
 """
 
-import functools
 import logging
 from collections.abc import Sequence
 from typing import Protocol
@@ -254,27 +253,12 @@ def dense_kernel(P: Tensor, simplex: CountSimplex) -> Tensor:
     kernel = P.new_ones(1, 1)
     if simplex.size == 1:
         return kernel
-    for occupied, without, with_one_more in _one_by_one(simplex.k, simplex.num_sl, simplex.device):
+    for occupied, without, with_one_more in simplex.one_by_one:
         others = kernel[without]
         kernel = P.new_zeros(len(occupied), len(occupied))
         for y in range(simplex.num_sl):
             kernel.index_add_(1, with_one_more[:, y], P[occupied, y, None] * others)
     return kernel
-
-
-@functools.lru_cache(maxsize=8)
-def _one_by_one(k: int, num_sl: int, device: torch.device) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """For j = 1..k agents: a state u that each h occupies `[N_j]`, the rank of h - e_u, and those of h' + e_y.
-
-    Every kernel on a simplex needs the same.
-    """
-    ranks = []
-    for j in range(1, k + 1):
-        larger = CountSimplex(j, num_sl, device)
-        smaller, without = larger.remove_one()
-        occupied = larger.counts.argmax(-1)
-        ranks.append((occupied, without.gather(-1, occupied[:, None])[:, 0], smaller.add_one()[1]))
-    return ranks
 
 
 def _two_state_kernel(P: Tensor, k: int) -> Tensor:

@@ -23,17 +23,14 @@ Names are keys and never become paths.  Damage raises many kinds of exception fr
 cause.  What is wrong *outside* it (no such file, no permission) stays the ``OSError`` that it was.
 """
 
-import errno
 import io
 import math
 import os
 import reprlib
 import stat
 import sys
-import uuid
 import zipfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,7 +38,7 @@ from numpy.lib import format as npy
 from numpy.typing import ArrayLike, NDArray
 
 from altmarl_torch.errors import ArgumentError, FileFormatError
-from altmarl_torch.files import open_regular
+from altmarl_torch.files import open_regular, whole
 from altmarl_torch.tables import ErrorType
 
 __all__ = ["as_scalar", "read_npz", "write_npz"]
@@ -72,10 +69,6 @@ def write_npz(path: str | os.PathLike[str], kind: str, version: int, entries: Ma
         ArgumentError: an entry is no array of numbers or text, or has a name that :func:`read_npz` would refuse.
         OSError: the folder is missing or not writable; an existing file at ``path`` is then untouched.
     """
-    target = Path(path)
-    if not target.name:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    scratch = target.with_name(f".{uuid.uuid4().hex}.tmp")
     arrays = {"format": np.asarray(kind), "version": np.asarray(version)}
     arrays.update({name: np.asarray(value) for name, value in entries.items()})
     objects = [name for name, array in arrays.items() if array.dtype.hasobject]
@@ -84,14 +77,8 @@ def write_npz(path: str | os.PathLike[str], kind: str, version: int, entries: Ma
     misnamed = [name for name in arrays if not _is_plain(name)]
     if misnamed:
         raise ArgumentError(f"{misnamed[0]!r} is no name of an entry: printable words with '/' between them")
-    try:
-        with scratch.open("xb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # a keyword named allow_pickle would be a bool
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(target)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with whole(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # a keyword named allow_pickle would be a bool
 
 
 def read_npz(

@@ -45,12 +45,12 @@ from altmarl_torch.alternation import Pair, Update
 from altmarl_torch.belief import Belief
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.game import Game
-from altmarl_torch.players import Job, Solver, learn
+from altmarl_torch.players import Job, Solver, learn, tell
 from altmarl_torch.posterior import LARGEST_ALPHA, SMALLEST_ALPHA, Prior, fit_alpha
 from altmarl_torch.rollout import LARGEST_ROLLOUT, Rollouts, rollout, visits
 from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.solution import Solution
-from altmarl_torch.starts import first_pair, learn_from_starts, tell
+from altmarl_torch.starts import first_pair, learn_from_starts
 from altmarl_torch.tables import as_float64, as_number
 
 __all__ = [

@@ -53,7 +53,7 @@ from altmarl_torch.tabular.learners import (
     TabularLocalLearner,
 )
 
-__all__ = ["Job", "Solver", "learn"]
+__all__ = ["Job", "Solver", "learn", "tell"]
 
 Solver = Literal["tabular", "neural"]
 
@@ -134,8 +134,13 @@ def _tell_again(job: Job, history: Sequence[Update], points: Points) -> None:
     """What the job's listeners were told before the run was broken off."""
     for x, numbers in points if job.curve else ():
         job.curve(x, numbers)  # type: ignore[misc]  # asked in the same line
+    tell(job, history)
+
+
+def tell(job: Job, history: Sequence[Update]) -> None:
+    """Report updates to the job's listener: those of the run that was chosen, or of one that was broken off."""
     for update in history if job.callback else ():
-        job.callback(update)  # type: ignore[misc]
+        job.callback(update)  # type: ignore[misc]  # asked in the same line
 
 
 def _players(job: Job, stage: Stage | None = None) -> Players:

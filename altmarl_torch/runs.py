@@ -28,21 +28,19 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from altmarl_torch import __version__
 from altmarl_torch.alternation import Update
 from altmarl_torch.certificate import Certificate
 from altmarl_torch.choices import Selection
 from altmarl_torch.config import TrainConfig
-from altmarl_torch.errors import AltMarlError, ArgumentError, FileFormatError
+from altmarl_torch.errors import AltMarlError, FileFormatError
 from altmarl_torch.files import parse_object, read_json, read_text, to_json, write_json, write_text
 from altmarl_torch.game import Game
 from altmarl_torch.solution import Solution
@@ -61,22 +59,14 @@ __all__ = [
 ]
 
 CONFIG, GAME, METRICS, POLICY, SUMMARY = "config.json", "game.npz", "metrics.jsonl", "policy.npz", "summary.json"
-CERTIFICATE, SELECTION, CHECKPOINTS, LOCK = "certificate.json", "selection.json", "checkpoints", ".lock"
+CERTIFICATE, SELECTION, CHECKPOINTS = "certificate.json", "selection.json", "checkpoints"
 EVENTS = "events.out.tfevents.*"
 
 SUMMARY_KEYS = (
     *("game", "k", "n", "solver", "seed", "episodes", "horizon"),
     *("return_mean", "return_sem", "mode_accuracy", "heuristics", "value", "nash_gap", "eta", "eta_paper"),
-    *(
-        "updates",
-        "converged",
-        "interrupted",
-        "wall_seconds",
-        "phase_seconds",
-        "update_seconds",
-        "peak_memory_bytes",
-        "versions",
-    ),
+    *("updates", "converged", "interrupted", "wall_seconds", "phase_seconds", "update_seconds"),
+    *("peak_memory_bytes", "versions"),
 )
 
 
@@ -131,20 +121,6 @@ class RunFolder:
         """Remove the checkpoints of a run that is over."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Nobody else writes this folder meanwhile.
-
-        Raises:
-            ArgumentError: somebody does.
-        """
-        try:
-            with FileLock(self.path / LOCK, timeout=0):
-                yield
-        except Timeout:
-            raise ArgumentError(f"{self.path} is being written by another process") from None
-        (self.path / LOCK).unlink(missing_ok=True)
-
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json: exactly the keys that docs/run-folder.md lists, in that order.
 
@@ -198,12 +174,7 @@ def reopen(path: str | os.PathLike[str]) -> tuple[TrainConfig, Game, RunFolder, 
     Raises:
         FileFormatError: there is no such folder, or what was asked cannot be read; the message names the file.
     """
-    folder = Path(path)
-    if not folder.is_dir():
-        raise FileFormatError(f"{folder} is no run folder: there is no such directory")
-    missing = [name for name in (CONFIG, GAME) if not (folder / name).is_file()]
-    if missing:
-        raise FileFormatError(f"{folder} cannot be resumed: it lacks {', '.join(missing)}; train anew")
+    folder = _folder_with((CONFIG, GAME), path, "cannot be resumed; train anew")
     config = dataclasses.replace(_read_config(folder / CONFIG), runs_dir=str(folder.parent))
     over = (folder / SUMMARY).is_file() and not read_summary(folder)["interrupted"]
     return config, Game.load(folder / GAME), RunFolder(folder), over
@@ -215,14 +186,20 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     Raises:
         FileFormatError: there is no such folder, or a file in it is missing or malformed; the message names it.
     """
+    folder = _folder_with((CONFIG, GAME, METRICS, POLICY, SUMMARY), path, "is not the folder of a finished run")
+    summary = read_summary(folder)
+    return Run(_read_config(folder / CONFIG), Game.load(folder / GAME), Solution.load(folder / POLICY), summary)
+
+
+def _folder_with(names: Sequence[str], path: str | os.PathLike[str], otherwise: str) -> Path:
+    """The run folder ``path``, if it has these files; what it is ``otherwise`` is the error's to say."""
     folder = Path(path)
     if not folder.is_dir():
         raise FileFormatError(f"{folder} is no run folder: there is no such directory")
-    missing = [name for name in (CONFIG, GAME, METRICS, POLICY, SUMMARY) if not (folder / name).is_file()]
+    missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        raise FileFormatError(f"{folder} is not the folder of a finished run: it lacks {', '.join(missing)}")
-    summary = read_summary(folder)
-    return Run(_read_config(folder / CONFIG), Game.load(folder / GAME), Solution.load(folder / POLICY), summary)
+        raise FileFormatError(f"{folder} {otherwise}: it lacks {', '.join(missing)}")
+    return folder
 
 
 def read_summary(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -39,10 +39,10 @@ from altmarl_torch.observing import (
     total_seconds,
 )
 from altmarl_torch.pair_moves import PairPlan
-from altmarl_torch.players import Job
+from altmarl_torch.players import Job, tell
 from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.solution import LARGEST_TABLE, Observation, Solution
-from altmarl_torch.starts import Started, learn_from_starts, tell
+from altmarl_torch.starts import Started, learn_from_starts
 
 __all__ = ["select_by_rollout", "select_by_value"]
 

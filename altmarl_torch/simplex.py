@@ -217,6 +217,17 @@ class CountSimplex:
     def _binomials(self) -> Tensor:
         return torch.as_tensor(self._big_binomials.astype(np.int64), device=self.device)
 
+    @cached_property
+    def one_by_one(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """For j = 1..k agents: a state u that each h occupies `[N_j]`, the rank of h - e_u, and those of h' + e_y."""
+        ranks = []
+        for j in range(1, self.k + 1):
+            larger = CountSimplex(j, self.num_sl, self.device)
+            smaller, without = larger.remove_one()
+            occupied = larger.counts.argmax(-1)
+            ranks.append((occupied, without.gather(-1, occupied[:, None])[:, 0], smaller.add_one()[1]))
+        return ranks
+
     def coarser(self, size: int) -> "CountSimplex":
         """The simplex of the most agents, at most k, with at most `size` count vectors (of one agent at the least)."""
         fits = (CountSimplex(k, self.num_sl, self.device) for k in range(self.k, 0, -1))

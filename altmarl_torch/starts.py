@@ -12,7 +12,7 @@ one and the same surrogate, so they compare. Whether it is the best pair for n a
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any
@@ -20,16 +20,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from altmarl_torch.alternation import Pair, Update
+from altmarl_torch.alternation import Pair
 from altmarl_torch.game import Game
 from altmarl_torch.heuristics import WALKERS
 from altmarl_torch.neural.policies import UniformPolicy
-from altmarl_torch.players import Job, learn
+from altmarl_torch.players import Job, learn, tell
 from altmarl_torch.policies import deterministic_local, uniform_global
 from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.solution import Solution
 
-__all__ = ["Started", "first_pair", "learn_from_starts", "start_policies", "tell"]
+__all__ = ["Started", "first_pair", "learn_from_starts", "start_policies"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +79,3 @@ def learn_from_starts(job: Job) -> list[Started]:
     best = dataclasses.replace(found[0].solution, interrupted=interrupted)
     tell(job, best.history)
     return [Started(found[0].start, best), *found[1:]]
-
-
-def tell(job: Job, history: Sequence[Update]) -> None:
-    """Report the updates of the run that was chosen, now that it is known which."""
-    for update in history if job.callback else ():
-        job.callback(update)  # type: ignore[misc]  # asked one line above

@@ -17,13 +17,13 @@ from altmarl_torch.errors import FileFormatError
 __all__ = [
     "Arrays",
     "Desk",
-    "fitting",
     "like",
     "load_module",
     "load_optimizer",
     "module_arrays",
     "optimizer_arrays",
     "random_state",
+    "reading",
     "set_random_state",
     "tensor_of",
     "under",
@@ -44,7 +44,7 @@ class Desk(Protocol):
 
 
 @contextmanager
-def fitting() -> Iterator[None]:
+def reading() -> Iterator[None]:
     """Whatever goes wrong while a checkpoint is read is a FileFormatError: it is not of this run."""
     try:
         yield

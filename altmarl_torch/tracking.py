@@ -38,6 +38,7 @@ from altmarl_torch.certificate import Certificate
 from altmarl_torch.config import TrainConfig
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.game import Game
+from altmarl_torch.heuristics import pair_word
 from altmarl_torch.plots import pixels
 from altmarl_torch.rollout import Rollouts
 
@@ -117,7 +118,7 @@ class Tag(StrEnum):
     @classmethod
     def of_heuristic(cls, name: str) -> "Tag":
         """The tag of a heuristic pair's return: ``"hold + walk"`` is ``eval/return_hold_walk``."""
-        return cls(f"eval/return_{name.replace(' + ', '_')}")
+        return cls(f"eval/return_{pair_word(name)}")
 
 
 IMAGES = (Tag.VALUE_HISTORY, Tag.POLICY_SLICE, Tag.OCCUPATION)

@@ -30,6 +30,7 @@ from altmarl_torch.certificate import ENUMERATED_POLICIES, LARGEST_CHOICE, PARTS
 from altmarl_torch.config import TrainConfig
 from altmarl_torch.deviations import number_of_local_policies
 from altmarl_torch.errors import ArgumentError, KernelError, SizeError
+from altmarl_torch.files import alone
 from altmarl_torch.game import Game
 from altmarl_torch.heuristics import heuristic_pairs
 from altmarl_torch.interrupts import Interrupts
@@ -112,7 +113,7 @@ def train(config: TrainConfig, console: Console, *, name: str | None = None) -> 
     Raises:
         AltMarlError: the game or an option is refused, or a table would be too large.
         OSError: the run folder cannot be written.
-        KeyboardInterrupt: Ctrl-C came before there was a pair; no folder is left.
+        KeyboardInterrupt: Ctrl-C came before there was a pair; if there was no checkpoint, no folder is left.
     """
     game = config.build_game()
     folder = create_run(config, game, name)
@@ -138,7 +139,7 @@ def _run_alone(config: TrainConfig, game: Game, folder: RunFolder, console: Cons
     """Run with the folder locked, and signals taken."""
     started = time.perf_counter()
     console.say(configuration_text(config, game) + "\n")
-    with folder.alone(), Interrupts() as interrupts:
+    with alone(folder.path, "written"), Interrupts() as interrupts:
         if again:
             folder.begin_again()
         try:
@@ -147,7 +148,7 @@ def _run_alone(config: TrainConfig, game: Game, folder: RunFolder, console: Cons
             if folder.remove_unless_learned():
                 console.result(f"\ninterrupted before there was a pair to save; {folder.path} is removed")
             else:
-                console.result(f"\ninterrupted before there was a pair to save; {resume_text(folder.path)}")
+                console.result(f"\ninterrupted; {resume_text(folder.path)}")
             raise
 
 

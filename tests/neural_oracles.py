@@ -11,7 +11,7 @@ import altmarl_torch as am
 from altmarl_torch import solver
 from altmarl_torch.bellman import Surrogate
 from altmarl_torch.evaluation import joint_value
-from altmarl_torch.neural import evaluation, fitting
+from altmarl_torch.neural import evaluation, fitting, training
 from altmarl_torch.neural.fitting import Settings
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.policies import one_hot
@@ -88,8 +88,9 @@ def cut_short():
     """Training and evaluation cut short: for what does not depend on how well something is learned."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(solver, "Settings", functools.partial(Settings, batch=64, max_steps=60))
-        for name, value in {"LEAST_ANNEAL": 50, "EPISODES": 32, "EPISODE_STEPS": 5, "PATIENCE": 1}.items():
-            patch.setattr(fitting, name, value)
+        patch.setattr(fitting, "LEAST_ANNEAL", 50)
+        for name, value in {"EPISODES": 32, "EPISODE_STEPS": 5, "PATIENCE": 1}.items():
+            patch.setattr(training, name, value)
         for name, value in {"EPISODES": 128, "LONGEST": 40, "BLOCKS": 1}.items():
             patch.setattr(evaluation, name, value)
         yield

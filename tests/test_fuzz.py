@@ -364,17 +364,8 @@ def test_the_names_are_those_of_the_targets(targets: dict[str, Target]) -> None:
     assert set(NAMES) == set(targets)
 
 
-PENDING: dict[str, str] = {}
-"""Loaders that do not yet keep the promise, and why."""
-
-MUTATED = [
-    pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=PENDING[name])) if name in PENDING else name
-    for name in NAMES
-]
-
-
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", MUTATED)
+@pytest.mark.parametrize("name", NAMES)
 def test_mutants_are_read_or_refused(targets: dict[str, Target], name: str) -> None:
     target = targets[name]
     content, spoiled = target.file.read_bytes(), restored(target)
@@ -393,9 +384,8 @@ def test_ten_thousand_mutants(targets: dict[str, Target], capsys: pytest.Capture
     """Every mutant of `test_mutants_are_read_or_refused` is one of these kinds; here are more, and they are counted."""
     before, seen = peak(), []
     contents = {name: target.file.read_bytes() for name, target in targets.items()}
-    names = [name for name in NAMES if name not in PENDING]
     for seed in range(10_000):
-        name = names[seed % len(names)]
+        name = NAMES[seed % len(NAMES)]
         said, seconds = outcome(restored(targets[name])(mutant(targets[name], contents[name], Dice(seed))))
         seen.append((seconds, said, name, seed))
     slowest, growth = max(seen), peak() - before
@@ -686,13 +676,7 @@ PLACES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_no_file_is_refused(
-    place: str, name: str, targets: dict[str, Target], request: pytest.FixtureRequest
-) -> None:
-    if name in PENDING and place in ("a device", "a terabyte"):
-        pytest.skip("it would fill the memory: " + PENDING[name])
-    if name in PENDING and place in ("a pipe", "a folder"):
-        request.applymarker(pytest.mark.xfail(strict=True, raises=(HangError, OSError), reason=PENDING[name]))
+def test_what_is_no_file_is_refused(place: str, name: str, targets: dict[str, Target]) -> None:
     optional = name in ("sweep summary.json", "sweep certificate.json") and place not in ("a terabyte", "nothing")
     with put_aside(targets[name].file) as file:
         PLACES[place](file)
@@ -768,11 +752,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", TEXTS)
 @pytest.mark.parametrize("name", WITH_JSON)
-def test_hostile_json_is_refused(
-    case: str, name: str, targets: dict[str, Target], request: pytest.FixtureRequest
-) -> None:
-    if name in PENDING and case in ("UTF-16", "no UTF-8"):
-        request.applymarker(pytest.mark.xfail(strict=True, raises=UnicodeDecodeError, reason=PENDING[name]))
+def test_hostile_json_is_refused(case: str, name: str, targets: dict[str, Target]) -> None:
     text = TEXTS[case]
     content = text if isinstance(text, bytes) else text.encode()
     assert check(restored(targets[name])(content)) == "refused"

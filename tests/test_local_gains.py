@@ -211,7 +211,7 @@ def test_at_most_four_proposals_are_made():
 
 
 @pytest.mark.parametrize(("num_sl", "num_sg", "num_al"), [(4, 3, 3), (20, 20, 2), (1, 1, 2)])
-def test_a_local_NetworkTurns_to_the_best_actions(num_sl, num_sg, num_al):
+def test_a_local_network_turns_to_the_best_actions(num_sl, num_sg, num_al):
     """Whatever they promise, and wherever the agents are: in rare states as well."""
     mean = torch.randn(num_sl, num_sg, num_al, generator=seeded(0), dtype=torch.float64).abs() * 10
     share = random_law(num_sl * num_sg, seed=1).reshape(num_sl, num_sg) ** 4

@@ -144,7 +144,7 @@ class TestResume:
     @pytest.mark.parametrize(
         ("spoil", "message"),
         [
-            (lambda folder: (folder / "config.json").unlink(), "cannot be resumed: it lacks config.json; train anew"),
+            (lambda folder: (folder / "config.json").unlink(), "cannot be resumed; train anew: it lacks config.json"),
             (lambda folder: (folder / "config.json").write_text("{"), "config.json is no JSON"),
             (lambda folder: (folder / "config.json").write_text('{"speed": 9}'), "no option is called speed"),
             (lambda folder: (folder / "game.npz").write_text("no game"), "game.npz is no readable .npz archive"),

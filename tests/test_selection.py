@@ -140,6 +140,6 @@ def test_ctrl_c_keeps_the_first_pair(after, monkeypatch):
         monkeypatch.setattr(selection, "learn_posterior", learn)
     else:
         monkeypatch.setattr(selection, "play", play)
-    solution = am.solve(small(), 2, observation="posterior", alpha=2.0, select="rollout")
+    solution = am.solve(small(), 2, observation="posterior", select="rollout")
     assert solution.interrupted
     assert torch.equal(solution.pi_l, am.solve(small(), 2).pi_l)

@@ -27,7 +27,7 @@ TRAIN = ("train", "--game", "steer", "--l-learner", "ucfh", "--quiet", "--episod
     ids=lambda value: getattr(value, "name", value),
 )
 def test_both_sides_of_the_switch_rule_end_in_an_equilibrium(game, k, form):
-    solution = am.solve(game, k, l_learner="ucfh", chain=QUICK)
+    solution = am.solve(game, k, l_learner="ucfh", chain=ChainSettings(confidence=0.1))
     certificate = am.certify(game, solution, parts=["global", "shared"])
     assert solution.converged
     assert certificate.shared_deviation.kind == "exact"

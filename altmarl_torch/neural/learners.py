@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from altmarl_torch.alternation import Curve, Evaluator, Pair, PhaseProgress, Player, Proposal
@@ -20,10 +21,19 @@ from altmarl_torch.game import Game
 from altmarl_torch.neural.fitting import Fit, Monitor, Settings, fit
 from altmarl_torch.neural.l_learn import Gains, NetworkTurns, Turns, local_gains, network_values
 from altmarl_torch.neural.policies import BatchPolicy, NetworkPolicy
-from altmarl_torch.neural.storage import pack_network, unpack_network
+from altmarl_torch.neural.storage import pack_network
 from altmarl_torch.neural.surrogate import BatchSurrogate, centred
 from altmarl_torch.posterior import Prior
-from altmarl_torch.states import Arrays, Desk, random_state, set_random_state, tensor_of, under
+from altmarl_torch.states import (
+    Arrays,
+    Desk,
+    load_module,
+    module_arrays,
+    random_state,
+    set_random_state,
+    tensor_of,
+    under,
+)
 
 __all__ = ["Memory", "NeuralGlobalLearner", "NeuralLocalLearner"]
 
@@ -80,10 +90,9 @@ class Memory:
         self.network, self.baseline, self.steps = found.network, found.baseline, before + found.steps
         return found
 
-    def state(self, pair: Pair[BatchPolicy]) -> Arrays:
+    def state(self, pair: Pair[BatchPolicy]) -> dict[str, NDArray[np.generic]]:
         """The network, its baseline, and whether it holds the values of `pair`'s pi_g, and under which pi_l."""
-        arrays = {f"memory/{name}": np.asarray(entry) for name, entry in pack_network(self.network).items()}
-        arrays["memory/steps"] = np.asarray(self.steps)
+        arrays = {"memory/steps": np.asarray(self.steps), **module_arrays("memory/network/", self.network)}
         if self.baseline is not None:
             arrays["memory/baseline"] = self.baseline.cpu().numpy()
         if self.pair is not None and self.pair.pi_g is pair.pi_g:
@@ -93,7 +102,8 @@ class Memory:
     def restore(self, state: Arrays, pair: Pair[BatchPolicy]) -> None:
         """Go on from what `state` returned. Values of another pi_g than the current one will never be asked for."""
         device, stored = self.game.device, under("memory/", state)
-        self.network = unpack_network(stored, copy.deepcopy(self.network))
+        self.network = copy.deepcopy(self.network).eval()  # as a fit leaves it
+        load_module("network/", self.network, stored)
         self.steps = int(stored["steps"])
         self.baseline = tensor_of(stored["baseline"], device) if "baseline" in stored else None
         self.pair = Pair(pair.pi_g, tensor_of(stored["pi_l"], device)) if "pi_l" in stored else None

@@ -14,7 +14,7 @@ from altmarl_torch.sweeps.results import METHOD, open_sweep
 from altmarl_torch.sweeps.running import SweepRun, run_sweep
 from altmarl_torch.sweeps.workers import Backend
 
-__all__ = ["add_plot", "add_sweep"]
+__all__ = ["add_plot", "add_sweep", "as_numbers"]
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 KS = "1,2,5,10,20,35,50"
@@ -30,7 +30,7 @@ def add_sweep(commands: Any) -> None:
     whole = parser.add_argument_group("of the sweep")
     whole.add_argument(
         "--k",
-        type=_numbers,
+        type=as_numbers,
         default=KS,
         metavar="K,K,...",
         help="sample sizes: 1,10,20 or 1:50 or 10:50:10 (default: %(default)s)",
@@ -68,13 +68,17 @@ def add_plot(commands: Any) -> None:
     parser = commands.add_parser("plot", help="draw the figures of a sweep", description=_plot.__doc__)
     parser.add_argument("folder", metavar="SWEEP", help="a sweep's folder, finished or not")
     parser.add_argument(
-        "--k", type=_numbers, metavar="K,K,...", help="for the figures of single runs (default: up to six of the sweep)"
+        "--k",
+        type=as_numbers,
+        metavar="K,K,...",
+        help="for figures of single runs (default: up to six of the sweep)",
     )
     parser.add_argument("--seed", type=int, metavar="SEED", help="for the same (default: the sweep's first)")
     parser.set_defaults(run=_plot)
 
 
-def _numbers(text: str) -> list[int]:
+def as_numbers(text: str) -> list[int]:
+    """What an option like ``--k 1,5:7`` lists."""
     try:
         return numbers(text)
     except ArgumentError as cause:

@@ -33,9 +33,7 @@ class Display:
             console=console,
         )
         self._task = self._bar.add_task("cells", total=sweep.plan.size, completed=len(sweep.finished))
-        self._live = Live(
-            get_renderable=self._render, console=console, refresh_per_second=2, transient=True, redirect_stdout=False
-        )
+        self._live = Live(self._render(), console=console, refresh_per_second=2, transient=True, redirect_stdout=False)
         self._terminal = console.is_terminal and not quiet
 
     def __enter__(self) -> "Display":
@@ -50,8 +48,11 @@ class Display:
             self._live.stop()
 
     def show(self, sweep: Sweep) -> None:
-        """The sweep has come further."""
+        """The sweep may have come further."""
+        if len(sweep.finished) == len(self._sweep.finished):
+            return
         self._sweep = sweep
+        self._live.update(self._render())
         self._bar.update(self._task, completed=len(sweep.finished))
         for one in sweep.finished:
             if one.cell.name not in self._shown:

@@ -25,7 +25,7 @@ import math
 import os
 import re
 import reprlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from altmarl_torch.files import read_json, write_json
 from altmarl_torch.runs import SUMMARY, file_word, read_summary
 from altmarl_torch.tables import LARGEST_SEED, as_integer
 
-__all__ = ["DEFAULTS", "Cell", "Plan", "numbers"]
+__all__ = ["DEFAULTS", "Cell", "Plan", "numbers", "shared_options"]
 
 DEFAULTS: dict[str, Any] = {"solver": "tabular", "episodes": 50}
 """Where a sweep's defaults are not those of one training: the paper's tables, and its 50 rollouts per seed."""
@@ -143,13 +143,13 @@ class Plan:
         """One of them."""
         return Cell(dataclasses.replace(self.config, k=k, seed=seed, runs_dir=str(self.folder), quiet=False))
 
-    def begun(self) -> Iterator[Cell]:
-        """The cells that have a folder, by (k, seed), in a time that does not depend on how many were asked for."""
+    def begun(self, but: Container[str] = ()) -> Iterator[Cell]:
+        """The cells that have a folder, but those of these names; it does not matter how many were asked for."""
         if not self.folder.is_dir():
             return
         ks, seeds = set(self.ks), set(self.seeds)
-        found = (CELL.fullmatch(name) for name in os.listdir(self.folder))
-        for k, seed in sorted((int(one["k"]), int(one["seed"])) for one in found if one):
+        found = (CELL.fullmatch(name) for name in os.listdir(self.folder) if name not in but)
+        for k, seed in ((int(one["k"]), int(one["seed"])) for one in found if one):
             if k in ks and seed in seeds:
                 yield self.cell(k, seed)
 
@@ -172,7 +172,7 @@ class Plan:
         if not (self.folder / SWEEP).is_file():
             return self
         before = Plan.load(self.folder)
-        mine, theirs = _shared(self.config), _shared(before.config)
+        mine, theirs = shared_options(self.config), shared_options(before.config)
         other = [f"{name} = {theirs[name]} (asked: {mine[name]})" for name in mine if mine[name] != theirs[name]]
         if other:
             raise ArgumentError(f"{self.folder} is a sweep with {', '.join(other)}; choose another --name")
@@ -206,12 +206,11 @@ class Plan:
 
 def _check_distinct(kind: str, values: object, low: int, high: float) -> None:
     """Raise an ArgumentError unless ``values`` are different whole numbers in their range, at least one."""
-    if not isinstance(values, Sequence) or not values:
-        raise ArgumentError(f"{kind} must be different whole numbers, at least one; not {values!r}")
-    for value in values:
+    found = values if isinstance(values, Sequence) else ()
+    for value in found:
         as_integer(kind, value, low, high, ArgumentError)
-    if len(set(values)) < len(values):
-        raise ArgumentError(f"{kind} must be different whole numbers, at least one; not {list(values)}")
+    if not found or len(set(found)) < len(found):
+        raise ArgumentError(f"{kind} must be different whole numbers, at least one; not {values!r}")
 
 
 def _check_name(name: object) -> None:
@@ -228,8 +227,10 @@ def numbers(text: str) -> list[int]:
     Raises:
         ArgumentError: the text is none of these, or describes more than 100,000 numbers.
     """
+    if not isinstance(text, str):
+        raise ArgumentError(f"{text!r} is no text that lists whole numbers")
     found: list[int] = []
-    for part in text.split(",") if isinstance(text, str) else [""]:
+    for part in text.split(","):
         found += itertools.islice(_range(part, text), MOST_NUMBERS + 1)
         if len(found) > MOST_NUMBERS:
             raise ArgumentError(f"{text!r} describes more than {MOST_NUMBERS:,} numbers")
@@ -254,14 +255,14 @@ def _name(config: TrainConfig) -> str:
     plain = dataclasses.asdict(
         TrainConfig(game=config.game, **DEFAULTS | {"solver": config.solver, "preset": config.preset})
     )
-    words = [f"{name}-{value}" for name, value in _shared(config).items() if value != plain[name]]
+    words = [f"{name}-{value}" for name, value in shared_options(config).items() if value != plain[name]]
     if config.preset != "paper":
         words.insert(0, f"preset-{config.preset}")
     game = Path(config.game).stem if config.game.endswith(".npz") else config.game
     return "__".join(file_word(part) for part in ("sweep", game, config.solver, *words))
 
 
-def _shared(config: TrainConfig) -> dict[str, Any]:
+def shared_options(config: TrainConfig) -> dict[str, Any]:
     """The options that the cells of one sweep have in common."""
     return {name: value for name, value in config.as_dict().items() if name not in OF_A_CELL}
 

@@ -15,6 +15,8 @@ import os
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,9 @@ import torch
 
 from altmarl_torch.files import read_json, write_json, write_text
 from altmarl_torch.finite import Difference
+from altmarl_torch.heuristics import pair_word
 from altmarl_torch.runs import CERTIFICATE, versions
-from altmarl_torch.sweeps.plan import Cell, Plan
+from altmarl_torch.sweeps.plan import Cell, Plan, shared_options
 
 __all__ = ["METHOD", "Finished", "Sweep", "open_sweep", "write_results"]
 
@@ -96,13 +99,32 @@ class Sweep:
         Raises:
             FileFormatError: a file of a cell is malformed.
         """
-        found = map(Finished.read, plan.begun())
-        return cls(plan, tuple(one for one in found if one is not None))
+        return cls(plan, ()).later()
+
+    def later(self, certified: bool = False) -> "Sweep":
+        """The sweep as it is now; what was finished is not read again, unless it may have been ``certified`` since.
+
+        Raises:
+            FileFormatError: a file of a cell is malformed.
+        """
+        known = {} if certified else self.by_name
+        found = map(Finished.read, self.plan.begun(known))
+        finished = [*known.values(), *(one for one in found if one is not None)]
+        return Sweep(self.plan, tuple(sorted(finished, key=lambda one: (one.cell.config.k, one.cell.config.seed))))
+
+    @cached_property
+    def by_name(self) -> dict[str, Finished]:
+        """The finished cells by name."""
+        return {one.cell.name: one for one in self.finished}
+
+    @cached_property
+    def _by_k(self) -> dict[int, tuple[Finished, ...]]:
+        return {k: tuple(cells) for k, cells in groupby(self.finished, key=lambda one: one.cell.config.k)}
 
     @property
     def ks(self) -> tuple[int, ...]:
         """The sample sizes of which at least one cell is finished, ascending."""
-        return tuple(sorted({one.cell.config.k for one in self.finished}))
+        return tuple(self._by_k)
 
     @property
     def heuristics(self) -> tuple[str, ...]:
@@ -111,7 +133,7 @@ class Sweep:
 
     def at(self, k: int) -> tuple[Finished, ...]:
         """The finished cells of one k, by seed."""
-        return tuple(one for one in self.finished if one.cell.config.k == k)
+        return self._by_k.get(k, ())
 
     def estimate(self, k: int, number: Callable[[Finished], float | None]) -> Difference | None:
         """Mean of a number over the seeds of one k, with its interval; None where no seed has it.
@@ -144,7 +166,7 @@ def write_results(sweep: Sweep) -> None:
 
 def _csv(sweep: Sweep) -> str:
     """One row per finished cell; a heuristic's return is a column; what was not computed is empty."""
-    columns = [*OPTIONS, *FACTS, *FOUND, *GAPS, *(f"return_{_word(name)}" for name in sweep.heuristics)]
+    columns = [*OPTIONS, *FACTS, *FOUND, *GAPS, *(f"return_{pair_word(name)}" for name in sweep.heuristics)]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(columns)
@@ -156,16 +178,11 @@ def _csv(sweep: Sweep) -> str:
     return text.getvalue()
 
 
-def _word(name: str) -> str:
-    """A heuristic's name as part of a column's: ``"hold + walk"`` is ``hold_walk``."""
-    return name.replace(" + ", "_")
-
-
 def _summary(sweep: Sweep) -> dict[str, Any]:
-    done = {one.cell.name for one in sweep.finished}
+    done = sweep.by_name
     return {
         "game": sweep.finished[0].summary["game"] if sweep.finished else sweep.plan.config.game,
-        "config": _options(sweep.plan),
+        "config": shared_options(sweep.plan.config),
         "interval": METHOD,
         "cells": {
             "asked": sweep.plan.size,
@@ -176,12 +193,6 @@ def _summary(sweep: Sweep) -> dict[str, Any]:
         "seconds": {one.cell.name: one.summary["wall_seconds"] for one in sweep.finished},
         "versions": versions(),
     }
-
-
-def _options(plan: Plan) -> dict[str, Any]:
-    """What all cells share."""
-    values = plan.config.as_dict()
-    return {name: values[name] for name in values if name not in ("k", "seed", "runs_dir", "quiet")}
 
 
 def _at(sweep: Sweep, k: int) -> dict[str, Any]:

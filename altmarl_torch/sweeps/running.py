@@ -13,18 +13,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
-from filelock import FileLock, Timeout
-
-from altmarl_torch.errors import ArgumentError, FileFormatError
-from altmarl_torch.files import read_json
+from altmarl_torch.errors import FileFormatError
+from altmarl_torch.files import alone, read_json
 from altmarl_torch.sweeps.live import Display
 from altmarl_torch.sweeps.plan import Cell, Plan
 from altmarl_torch.sweeps.results import Sweep, write_results
-from altmarl_torch.sweeps.workers import Backend, ClusterError, Crew, Outcome, check_backend, workers
+from altmarl_torch.sweeps.workers import Backend, ClusterError, Outcome, Submit, check_backend, workers
 
 __all__ = ["SweepRun", "run_sweep"]
 
-LOCK = ".lock"
 SECONDS_BETWEEN_LOOKS = 0.5
 
 
@@ -71,30 +68,19 @@ def run_sweep(
     plan.check()
     check_backend(backend, jobs, address)
     plan.folder.mkdir(parents=True, exist_ok=True)
-    with _alone(plan):
-        whole = plan.merged()
-        left = [cell for cell in _in_order(plan) if cell.summary() is None]
+    with alone(plan.folder, "computed"):
+        sweep = Sweep.read(plan.merged())
+        left = [cell for cell in _in_order(plan) if cell.name not in sweep.by_name]
         failed = [] if retry_failed else _failed(left)
         left = [cell for cell in left if cell.name not in {outcome.name for outcome in failed}]
-        with workers(backend, jobs=jobs, address=address, cells=len(left)) if left else nullcontext() as crew:
-            whole.save()
+        with workers(backend, jobs=jobs, address=address, cells=len(left)) if left else nullcontext() as submit:
+            sweep.plan.save()
             try:
-                outcomes = _compute(left, whole, crew, quiet) if crew else []
+                outcomes = _compute(left, sweep, submit, quiet) if submit else []
             finally:
-                write_results(Sweep.read(whole))
-    return SweepRun(Sweep.read(whole), plan.size - len(left) - len(failed), (*failed, *outcomes))
-
-
-@contextmanager
-def _alone(plan: Plan) -> Iterator[None]:
-    """Nobody else runs this sweep meanwhile."""
-    try:
-        with FileLock(plan.folder / LOCK, timeout=0):
-            yield
-    except Timeout:
-        raise ArgumentError(
-            f"{plan.folder} is being computed by another process; wait for it, or choose another --name"
-        ) from None
+                sweep = sweep.later(certified=True)
+                write_results(sweep)
+    return SweepRun(sweep, plan.size - len(left) - len(failed), (*failed, *outcomes))
 
 
 def _in_order(plan: Plan) -> list[Cell]:
@@ -112,18 +98,18 @@ def _failed(cells: Sequence[Cell]) -> list[Outcome]:
     return found
 
 
-def _compute(cells: list[Cell], plan: Plan, crew: Crew, quiet: bool) -> list[Outcome]:
+def _compute(cells: list[Cell], sweep: Sweep, submit: Submit, quiet: bool) -> list[Outcome]:
     """Those that could not be finished."""
     for cell in cells:
         cell.failure.unlink(missing_ok=True)
-    with Display(Sweep.read(plan), quiet) as display, _watching(plan, display):
-        return _rounds(crew, cells)
+    with Display(sweep, quiet) as display, _watching(sweep, display):
+        return _rounds(submit, cells)
 
 
-def _rounds(crew: Crew, cells: list[Cell]) -> list[Outcome]:
+def _rounds(submit: Submit, cells: list[Cell]) -> list[Outcome]:
     while True:
         try:
-            outcomes = crew.submit(cells)
+            outcomes = submit(cells)
             return [outcome for outcome in outcomes if outcome.state != "finished"]
         except ClusterError:
             left = [cell for cell in cells if cell.summary() is None]
@@ -133,23 +119,25 @@ def _rounds(crew: Crew, cells: list[Cell]) -> list[Outcome]:
 
 
 @contextmanager
-def _watching(plan: Plan, display: Display) -> Iterator[None]:
+def _watching(sweep: Sweep, display: Display) -> Iterator[None]:
     """Tell ``display`` of cells as they appear on the disk, wherever they were computed."""
     over = threading.Event()
 
-    def watch() -> None:
+    def watch(sweep: Sweep) -> None:
         while not over.wait(SECONDS_BETWEEN_LOOKS):
-            look()
+            sweep = look(sweep)
+        look(sweep)
 
-    def look() -> None:
+    def look(sweep: Sweep) -> Sweep:
         with suppress(FileFormatError, OSError):
-            display.show(Sweep.read(plan))
+            sweep = sweep.later()
+            display.show(sweep)
+        return sweep
 
-    thread = threading.Thread(target=watch, daemon=True)
+    thread = threading.Thread(target=watch, args=[sweep], daemon=True)
     thread.start()
     try:
         yield
     finally:
         over.set()
         thread.join()
-        look()

@@ -36,7 +36,7 @@ from altmarl_torch.files import parse_object, to_json, write_json
 from altmarl_torch.sweeps.plan import Cell
 from altmarl_torch.tables import as_integer
 
-__all__ = ["Backend", "ClusterError", "Crew", "Outcome", "check_backend", "run_cell", "workers"]
+__all__ = ["Backend", "ClusterError", "Outcome", "Submit", "check_backend", "run_cell", "workers"]
 
 Backend = Literal["processes", "ray", "dask"]
 NEEDS: dict[str, tuple[str, ...]] = {"processes": (), "ray": ("ray",), "dask": ("dask", "distributed")}
@@ -45,6 +45,7 @@ PATIENCE_SECONDS = 15.0
 """For a cluster to answer."""
 
 Submit = Callable[[Sequence[Cell]], "list[Outcome]"]
+"""Computes cells, and returns what became of each."""
 
 
 class ClusterError(AltMarlError):
@@ -66,21 +67,6 @@ class Outcome:
     message: str = ""
 
 
-@dataclass(frozen=True)
-class Crew:
-    """Workers that are ready.
-
-    Attributes:
-        jobs: how many cells they compute at once.
-        submit: computes cells, and returns what became of each.
-        text: who they are, for people.
-    """
-
-    jobs: int
-    submit: Submit
-    text: str
-
-
 @dataclass
 class _Children:
     """The processes that are computing cells for this one."""
@@ -93,7 +79,7 @@ class _Children:
 
 
 @contextmanager
-def workers(backend: Backend, *, jobs: int | None, address: str | None, cells: int) -> Iterator[Crew]:
+def workers(backend: Backend, *, jobs: int | None, address: str | None, cells: int) -> Iterator[Submit]:
     """Workers for so many cells; a cluster that was started here is taken down at the end.
 
     Args:
@@ -108,12 +94,12 @@ def workers(backend: Backend, *, jobs: int | None, address: str | None, cells: i
     cores = joblib.cpu_count()
     local = min(jobs or cores, cells) or 1
     if backend == "processes":
-        with _processes(local, max(1, cores // local)) as crew:
-            yield crew
+        with _processes(local, max(1, cores // local)) as submit:
+            yield submit
     else:
         connect = _ray if backend == "ray" else _dask
-        with connect(address, local, jobs) as crew:
-            yield crew
+        with connect(address, local, jobs) as submit:
+            yield submit
 
 
 def check_backend(backend: str, jobs: int | None, address: str | None) -> None:
@@ -194,22 +180,21 @@ def _not_shared(cwd: str, cell: Cell) -> str:
 
 
 @contextmanager
-def _processes(jobs: int, threads: int) -> Iterator[Crew]:
+def _processes(jobs: int, threads: int) -> Iterator[Submit]:
     """This machine: one thread of joblib per process, which waits for it."""
     children = _Children()
-    text = f"{jobs} processes, {threads} threads each" if jobs > 1 else f"1 process, {threads} threads"
 
     def submit(cells: Sequence[Cell]) -> list[Outcome]:
         return _parallel("threading", jobs, cells, threads, children)
 
     try:
-        yield Crew(jobs, submit, text)
+        yield submit
     finally:
         children.kill()
 
 
 @contextmanager
-def _ray(address: str | None, local: int, jobs: int | None) -> Iterator[Crew]:
+def _ray(address: str | None, local: int, jobs: int | None) -> Iterator[Submit]:
     """A Ray cluster."""
     ray: Any = importlib.import_module("ray")
     quiet = {"log_to_driver": False, "logging_level": "error"}
@@ -223,13 +208,13 @@ def _ray(address: str | None, local: int, jobs: int | None) -> Iterator[Crew]:
         raise _unreachable("Ray", address, cause) from cause
     importlib.import_module("ray.util.joblib").register_ray()
     try:
-        yield _cluster("ray", jobs or int(ray.cluster_resources().get("CPU", 1)), f"Ray at {address or 'home'}")
+        yield _cluster("ray", jobs or int(ray.cluster_resources().get("CPU", 1)))
     finally:
         ray.shutdown()
 
 
 @contextmanager
-def _dask(address: str | None, local: int, jobs: int | None) -> Iterator[Crew]:
+def _dask(address: str | None, local: int, jobs: int | None) -> Iterator[Submit]:
     """A Dask cluster."""
     distributed: Any = importlib.import_module("distributed")
     with ExitStack() as stack:
@@ -243,10 +228,10 @@ def _dask(address: str | None, local: int, jobs: int | None) -> Iterator[Crew]:
             client.wait_for_workers(1, timeout=PATIENCE_SECONDS)
         except Exception as cause:
             raise _unreachable("Dask", address, cause) from cause
-        yield _cluster("dask", jobs or sum(client.nthreads().values()), f"Dask at {address or 'home'}")
+        yield _cluster("dask", jobs or sum(client.nthreads().values()))
 
 
-def _cluster(backend: str, jobs: int, text: str) -> Crew:
+def _cluster(backend: str, jobs: int) -> Submit:
     """The workers that joblib's ``backend`` is connected to."""
 
     def submit(cells: Sequence[Cell]) -> list[Outcome]:
@@ -255,7 +240,7 @@ def _cluster(backend: str, jobs: int, text: str) -> Crew:
         except Exception as cause:
             raise ClusterError(f"the cluster lost a worker: {type(cause).__name__}: {_first_line(cause)}") from cause
 
-    return Crew(jobs, submit, f"{text}, {jobs} cells at once")
+    return submit
 
 
 def _parallel(

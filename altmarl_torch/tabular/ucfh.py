@@ -40,7 +40,7 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.parallel import one_thread
-from altmarl_torch.states import Desk, fitting, random_state, set_random_state
+from altmarl_torch.states import Desk, random_state, reading, set_random_state
 from altmarl_torch.tables import as_integer, as_number, as_seed, check_callable, check_kind
 from altmarl_torch.tabular.episodic import EpisodicMDP
 from altmarl_torch.tabular.exploration import Bounds, Explorer, Sampler
@@ -119,7 +119,7 @@ def ucfh(
     started = time.perf_counter()
     deadline = started + patience
     if desk and (work := desk.begin()):
-        with fitting():
+        with reading():
             learner.restore(work)
             set_random_state(generator, work["generator"])
     with one_thread():
