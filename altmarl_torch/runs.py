@@ -69,6 +69,9 @@ SUMMARY_KEYS = (
     *("peak_memory_bytes", "versions"),
 )
 
+ADDED_KEYS = ("update_seconds", "peak_memory_bytes")
+"""Those that summaries of earlier versions lack: null then."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -203,14 +206,14 @@ def _folder_with(names: Sequence[str], path: str | os.PathLike[str], otherwise: 
 
 
 def read_summary(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The summary.json of the run folder ``path``.
+    """The summary.json of the run folder ``path``; keys that earlier versions did not write are None.
 
     Raises:
         FileFormatError: it is malformed, or lacks a key.
         OSError: there is no such file, or it cannot be read.
     """
     file = Path(path) / SUMMARY
-    summary = read_json(file)
+    summary = dict.fromkeys(ADDED_KEYS) | read_json(file)
     lacking = [key for key in SUMMARY_KEYS if key not in summary]
     if lacking:
         raise FileFormatError(f"{file} lacks {', '.join(lacking)}")

@@ -238,7 +238,7 @@ def test_a_network_of_ones_own_goes_on_too(tmp_path, monkeypatch):
 
     unbroken = run(None)
     with monkeypatch.context() as patch:
-        Killer(patch, 3)
+        Killer(patch, 2)  # before the local agents' turn, which asks the network of the turn before
         with pytest.raises(Killed):
             run(tmp_path)
     same(run(tmp_path), unbroken)

@@ -12,7 +12,7 @@ import torch
 from altmarl_torch.config import TrainConfig
 from altmarl_torch.errors import FileFormatError
 from altmarl_torch.games import steer
-from altmarl_torch.runs import SUMMARY_KEYS, RunFolder, create_run, open_run, read_metrics, versions
+from altmarl_torch.runs import ADDED_KEYS, SUMMARY_KEYS, RunFolder, create_run, open_run, read_metrics, versions
 from altmarl_torch.solver import solve
 
 GAME = steer()
@@ -82,6 +82,17 @@ def test_metrics_hold_one_line_per_update(finished, solution):
         told = dataclasses.asdict(update) | {"decision": update.decision.value}
         del told["seconds"]  # which no two runs share
         assert line == told
+
+
+def test_a_summary_of_an_earlier_version_is_read(finished):
+    file = finished.path / "summary.json"
+    old = {key: value for key, value in json.loads(file.read_text()).items() if key not in ADDED_KEYS}
+    file.write_text(json.dumps(old))
+    summary = open_run(finished.path).summary
+    assert summary == old | dict.fromkeys(ADDED_KEYS)
+    file.write_text(json.dumps({key: value for key, value in old.items() if key != "value"}))
+    with pytest.raises(FileFormatError, match=r"summary\.json lacks value$"):
+        open_run(finished.path)
 
 
 def test_json_says_null_where_a_number_is_undefined(config):
