@@ -12,9 +12,15 @@ import torch
 from neural_oracles import cut_short
 
 from altmarl_torch import checkpoints, games
+from altmarl_torch.alternation import Pair
 from altmarl_torch.checkpoints import Keeper, Stage
 from altmarl_torch.errors import FileFormatError
+from altmarl_torch.neural.fitting import Settings
+from altmarl_torch.neural.learners import Memory
+from altmarl_torch.neural.networks import CountNetwork
+from altmarl_torch.neural.policies import UniformPolicy
 from altmarl_torch.npz import read_npz, write_npz
+from altmarl_torch.policies import uniform_local
 from altmarl_torch.solver import solve
 
 TABULAR = {"solver": "tabular", "k": 3}
@@ -222,19 +228,32 @@ def test_a_stage_that_is_over_leaves_its_solution_alone(tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["0001.npz", "0001.told.npz"]
 
 
+class Mine(CountNetwork):
+    """A network of one's own, which answers otherwise while it learns."""
+
+    def forward(self, frequencies):
+        return torch.nn.functional.dropout(super().forward(frequencies), 0.1, self.training)
+
+
+def mine():
+    return Mine(2, 2, 2, generator=torch.Generator().manual_seed(0))
+
+
+def test_what_is_restored_answers_as_what_was_fitted():
+    before, after = (Memory(games.steer(), 3, mine(), Settings(batch=64, max_steps=60)) for _ in range(2))
+    pi_l = uniform_local(games.steer())
+    with cut_short():
+        before.fit(before.surrogate(pi_l), None, torch.Generator().manual_seed(1), "g_learn")
+    pair = Pair(UniformPolicy(2, 2), pi_l)
+    after.restore(before.state(pair), pair)
+    frequencies = torch.tensor([[0.25, 0.75], [1.0, 0.0]])
+    assert torch.equal(after.network(frequencies), before.network(frequencies))
+
+
 def test_a_network_of_ones_own_goes_on_too(tmp_path, monkeypatch):
-    from altmarl_torch.neural.networks import CountNetwork
-
-    class Mine(CountNetwork):
-        """With a layer that answers otherwise while it learns."""
-
-        def forward(self, frequencies):
-            return torch.nn.functional.dropout(super().forward(frequencies), 0.1, self.training)
-
     def run(folder):
-        network = Mine(2, 2, 2, generator=torch.Generator().manual_seed(0))
         with cut_short():
-            return solve(games.steer(), 3, solver="neural", steps=2, network=network, checkpoints=folder)
+            return solve(games.steer(), 3, solver="neural", steps=2, network=mine(), checkpoints=folder)
 
     unbroken = run(None)
     with monkeypatch.context() as patch:
