@@ -21,14 +21,17 @@ from altmarl_torch.errors import (
     GameError,
     KernelError,
     LearningError,
+    LogError,
     PolicyError,
     SizeError,
 )
+from altmarl_torch.estimation import FittedGame, estimate
 from altmarl_torch.evaluation import JointValue, joint_value
 from altmarl_torch.finite import paired_difference, population_value
 from altmarl_torch.game import Game
 from altmarl_torch.initial import InitialLaw
 from altmarl_torch.kernels import CountKernel, SampledCountKernel
+from altmarl_torch.logs import Transitions, read_log
 from altmarl_torch.noise import bellman_noise
 from altmarl_torch.rollout import Rollouts, rollout
 from altmarl_torch.rollout_gaps import rollout_gaps
@@ -46,6 +49,7 @@ __all__ = [
     "CountSimplex",
     "Decision",
     "FileFormatError",
+    "FittedGame",
     "Game",
     "GameError",
     "Gap",
@@ -53,15 +57,18 @@ __all__ = [
     "JointValue",
     "KernelError",
     "LearningError",
+    "LogError",
     "PolicyError",
     "Rollouts",
     "SampledCountKernel",
     "SizeError",
     "Solution",
+    "Transitions",
     "Update",
     "bellman_noise",
     "certify",
     "errors",
+    "estimate",
     "games",
     "heuristics",
     "joint_value",
@@ -69,6 +76,7 @@ __all__ = [
     "paired_difference",
     "policies",
     "population_value",
+    "read_log",
     "rollout",
     "rollout_gaps",
     "solve",

@@ -11,6 +11,7 @@ __all__ = [
     "GameError",
     "KernelError",
     "LearningError",
+    "LogError",
     "PolicyError",
     "SizeError",
 ]
@@ -46,3 +47,7 @@ class LearningError(AltMarlError):
 
 class FileFormatError(AltMarlError):
     """A file is not of the documented format, or of a version that this package does not read."""
+
+
+class LogError(FileFormatError):
+    """A log of transitions, in a file or in memory, is malformed; the message names the line or row."""

@@ -64,14 +64,14 @@ def open_regular(path: str | os.PathLike[str], largest: int) -> io.FileIO:
     return open(path, "rb", buffering=0)
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
-    """The text that a file holds.
+def read_text(path: str | os.PathLike[str], largest: int = LARGEST_TEXT) -> str:
+    """The text that a file of at most ``largest`` bytes holds.
 
     Raises:
         FileFormatError: it is no regular file, too large, or no UTF-8.
         OSError: there is no such file, or it cannot be read.
     """
-    with open_regular(path, LARGEST_TEXT) as file:
+    with open_regular(path, largest) as file:
         content = file.readall()
     try:
         return content.decode("utf-8")

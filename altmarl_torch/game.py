@@ -46,8 +46,10 @@ import torch
 from einops import einsum
 from torch import Tensor
 
+from altmarl_torch.counting import count_transitions
 from altmarl_torch.errors import ArgumentError, FileFormatError, GameError, PolicyError
 from altmarl_torch.initial import InitialLaw
+from altmarl_torch.logs import Table, as_log
 from altmarl_torch.npz import as_scalar, read_npz, write_npz
 from altmarl_torch.tables import (
     as_device,
@@ -268,6 +270,43 @@ class Game:
         tables = {table: tabulate(table, function, TABLE_AXES[table], sizes) for table, function in functions.items()}
         start = InitialLaw.uniform(num_sg, num_sl) if initial is None else initial
         return cls(**tables, gamma=gamma, n=n, initial=start, name=name)
+
+    @classmethod
+    def from_transitions(
+        cls,
+        table: Table | str | os.PathLike[str],
+        *,
+        gamma: float,
+        n: int,
+        num_sg: int | None = None,
+        num_sl: int | None = None,
+        num_ag: int | None = None,
+        num_al: int | None = None,
+        smoothing: float | None = None,
+        initial: InitialLaw | None = None,
+        name: str = "game",
+    ) -> "Game":
+        """Count the tables of a game from a log of what agents did (:mod:`altmarl_torch.counting`).
+
+        Args:
+            table: a log's path (CSV or npz), or its columns by name (:mod:`altmarl_torch.logs`).
+            gamma: discount factor per step of the log.
+            n: number of local agents, of which the log may show any.
+            num_sg, num_sl, num_ag, num_al: how many states and actions there are; None: as many as the log has.
+            smoothing: pseudo-counts per next state (a Dirichlet prior); None for frequencies, and a refusal where a
+                pair that can be reached was never seen.
+            initial: law of the first state; None: from the first steps of many episodes, or uniform.
+            name: of the game.
+
+        :func:`altmarl_torch.estimate` returns standard errors besides.
+
+        Raises:
+            LogError: the log is malformed; the message names the line.
+            GameError: a pair that can be reached was never seen, or gamma, n or name is out of range.
+        """
+        sizes = {"sg": num_sg, "sl": num_sl, "ag": num_ag, "al": num_al}
+        counted = count_transitions(as_log(table, sizes), sizes, smoothing, initial)
+        return cls(**counted.tables, gamma=gamma, n=n, initial=counted.initial, name=name)  # type: ignore[arg-type]  # arrays
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an ``.npz`` archive to exactly ``path``, atomically; :meth:`load` gives back the same bits."""

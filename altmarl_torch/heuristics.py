@@ -47,6 +47,16 @@ so that after `MAX_ROUNDS` it is stopped, with a warning. In the warehouse of fi
 answer is "the shorter way round to the prioritised zone, then stay"; next to ``hold`` it earns about 160.6 at n = 1000
 and any k. With ten zones or more the farthest robots do otherwise: they stay and wait for a leap, whose chance is
 higher for those who stay than for those who walk.
+
+The best fixed actions
+----------------------
+"constant + constant" is the one pair of actions (a_g, a_l) that earns most when everybody repeats it for ever: the best
+fixed schedule, and the yardstick of games whose states are no places to walk to. Nobody looks at anything, so that an
+agent's state and s_g are a Markov chain, whatever n is. Its law rho_t [sg, sl] is pushed forward from the initial law,
+
+    J(a_g, a_l) = sum_t gamma^t sum_{sg, sl} rho_t(sg, sl) (r_g(sg, a_g) + r_l(sl, sg, a_l)),
+
+for all pairs at once, until gamma^t is below 1e-4 or `MOST_STEPS` have been made.
 """
 
 import logging
@@ -60,7 +70,7 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.game import Game, check_game
 from altmarl_torch.policies import Dispatcher, Sight, cumulative, draw, greedy, greedy_actions, one_hot, uniform_local
 from altmarl_torch.simplex import CountSimplex
-from altmarl_torch.tables import as_seed
+from altmarl_torch.tables import as_integer, as_seed
 
 __all__ = [
     "RULES",
@@ -68,6 +78,8 @@ __all__ = [
     "HeuristicPair",
     "Rule",
     "RuleDispatcher",
+    "constant_pair",
+    "constant_values",
     "heuristic_pair",
     "heuristic_pairs",
     "pair_word",
@@ -83,6 +95,9 @@ CLEARLY_MORE = 2
 """How many times the agents at s_g mod |S_l| the sample's mode must hold before `sticky` follows it."""
 
 IMPROVEMENT = 1e-12  # times the largest value: what policy iteration takes for more than rounding
+
+MOST_STEPS = 10_000
+"""How far ahead the fixed actions are compared, where gamma is so close to 1 that it does not say."""
 
 MAX_ROUNDS = 1_000
 """A cap for gamma so close to 1 that rounding is more than `IMPROVEMENT`; a handful of rounds is usual."""
@@ -215,10 +230,43 @@ def heuristic_pair(game: Game, k: int, rule: str, walker: str) -> HeuristicPair:
 
 
 def heuristic_pairs(game: Game, k: int) -> dict[str, HeuristicPair]:
-    """The yardsticks of the result table, by name: chance, a rule that never looks, two that follow their sample."""
+    """The yardsticks of the result table, by name: chance, two that never look, two that follow their sample."""
     chosen = [("uniform", "uniform"), ("hold", "walk"), ("mode", "walk"), ("sticky", "walk")]
-    pairs = [heuristic_pair(game, k, rule, walker) for rule, walker in chosen]
+    pairs = [heuristic_pair(game, k, rule, walker) for rule, walker in chosen] + [constant_pair(game, k)]
     return {pair.name: pair for pair in pairs}
+
+
+def constant_pair(game: Game, k: int, actions: tuple[int, int] | None = None) -> HeuristicPair:
+    """Everybody repeats one action for ever: the pair (a_g, a_l) given, or the best one (module docstring).
+
+    Raises:
+        ArgumentError: k is outside 1..n, or an action is none of the game's.
+    """
+    check_game(game)
+    best = divmod(int(constant_values(game).argmax()), game.num_al) if actions is None else actions
+    a_g = as_integer("a_g", best[0], 0, game.num_ag - 1, ArgumentError)
+    a_l = as_integer("a_l", best[1], 0, game.num_al - 1, ArgumentError)
+    law, always = one_hot(torch.tensor(a_g, device=game.device), game.num_ag), torch.full_like(game.r_l[..., 0], a_l)
+    name = "constant + constant" if actions is None else f"constant {a_g} + constant {a_l}"
+    pi_l = one_hot(always.long(), game.num_al)
+    return HeuristicPair(name, game.check_k(k), lambda s_g, counts: law.expand(*s_g.shape, -1), pi_l)
+
+
+def constant_values(game: Game) -> Tensor:
+    """What every pair of actions earns that is repeated for ever: ``[ag, al]``, for any n (module docstring)."""
+    P_g, P_l = game.P_g.transpose(0, 1), game.P_l.permute(2, 1, 0, 3)  # [ag, sg, sg'], [al, sg, sl, sl']
+    reward = game.r_g.T[:, None, :, None] + game.r_l.permute(2, 1, 0)[None]  # [ag, al, sg, sl]
+    law = game.initial.sg[:, None] * game.initial.local_mean  # [sg, sl]
+    law = law.expand(game.num_ag, game.num_al, -1, -1)
+    total, discount = torch.zeros_like(reward[..., 0, 0]), 1.0
+    for _ in range(MOST_STEPS):
+        total = total + discount * (law * reward).sum((-1, -2))
+        discount *= game.gamma
+        if discount < 1e-4:
+            break
+        moved = torch.einsum("axgl,xglL->axgL", law, P_l)
+        law = torch.einsum("axgL,agG->axGL", moved, P_g)
+    return total
 
 
 def pair_word(name: str) -> str:

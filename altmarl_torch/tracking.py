@@ -101,6 +101,7 @@ class Tag(StrEnum):
     RETURN_HOLD_WALK = "eval/return_hold_walk"
     RETURN_MODE_WALK = "eval/return_mode_walk"
     RETURN_STICKY_WALK = "eval/return_sticky_walk"
+    RETURN_CONSTANT_CONSTANT = "eval/return_constant_constant"
     OCCUPATION = "eval/occupation"
     TIME_UPDATE = "time/update"
     TIME_G_LEARN = "time/g_learn"

@@ -21,11 +21,13 @@ ORDER = [
     # errors, files, tables, threads
     "errors", "files", "tables", "npz", "states", "parallel", "interrupts",
     # the game
-    "initial", "game", "games.warehouse", "games.toys", "games.random", "games",
+    "initial", "logs", "counting", "game", "games.warehouse", "games.toys", "games.random", "games",
     # counts and the law of the next counts
     "simplex", "pair_moves", "population", "kernels", "posterior",
     # policies and their simulation
     "policies", "heuristics", "belief", "rollout",
+    # a game from a log
+    "estimation",
     # operators, values, bounds
     "fixed_point", "bellman", "evaluation",
     "theory.arguments", "theory.schedules", "theory.gaps", "theory.sizes", "theory.noise", "theory.complexity",

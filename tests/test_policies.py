@@ -14,6 +14,8 @@ from altmarl_torch.heuristics import (
     RULES,
     WALKERS,
     RuleDispatcher,
+    constant_pair,
+    constant_values,
     heuristic_pair,
     heuristic_pairs,
     table,
@@ -210,8 +212,34 @@ def test_stay_and_greedy_read_their_tables():
 
 def test_heuristic_pairs_are_named_and_carry_k():
     pairs = heuristic_pairs(warehouse(), 7)
-    assert list(pairs) == ["uniform + uniform", "hold + walk", "mode + walk", "sticky + walk"]
+    assert list(pairs) == ["uniform + uniform", "hold + walk", "mode + walk", "sticky + walk", "constant + constant"]
     assert all(pair.k == 7 and pair.name == name for name, pair in pairs.items())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_best_fixed_actions_are_found_by_their_exact_values(seed):
+    """The chain (s_g, s_l) of one agent, solved as a linear system for each pair of actions."""
+    game = random_game(3, 2, 4, 3, seed=seed)
+    start = torch.outer(game.initial.sg, game.initial.local_mean).flatten()
+    values = torch.zeros(game.num_ag, game.num_al, dtype=torch.float64)
+    for a, b in itertools.product(range(game.num_ag), range(game.num_al)):
+        moves = torch.einsum("gG,lgL->glGL", game.P_g[:, a], game.P_l[:, :, b]).flatten(2).flatten(0, 1)
+        reward = (game.r_g[:, a, None] + game.r_l[:, :, b].T).flatten()
+        values[a, b] = start @ torch.linalg.solve(torch.eye(len(moves), dtype=torch.float64) - game.gamma * moves, reward)
+    assert torch.allclose(constant_values(game), values, rtol=2e-4)
+    best = constant_pair(game, 2)
+    actions = torch.unravel_index(values.argmax(), values.shape)
+    assert best.dispatcher().act([0, 1], [[2, 0], [1, 1]]).tolist() == [int(actions[0])] * 2
+    assert (best.pi_l.argmax(-1) == actions[1]).all()
+    assert best.pi_l.sum(-1).eq(1).all()
+
+
+def test_fixed_actions_can_be_named():
+    pair = constant_pair(warehouse(), 5, (3, 1))
+    assert pair.name == "constant 3 + constant 1"
+    assert pair.dispatcher().act([0], [[5, 0, 0, 0, 0]]).tolist() == [3]
+    with pytest.raises(ArgumentError, match="a_l must be an integer in 0..2, not 3"):
+        constant_pair(warehouse(), 5, (0, 3))
 
 
 def test_a_wrong_name_or_k_is_refused_with_what_would_be_right():
