@@ -28,6 +28,7 @@ from altmarl_torch.errors import (
 from altmarl_torch.estimation import FittedGame, estimate
 from altmarl_torch.evaluation import JointValue, joint_value
 from altmarl_torch.finite import paired_difference, population_value
+from altmarl_torch.finite_types import with_types
 from altmarl_torch.game import Game
 from altmarl_torch.initial import InitialLaw
 from altmarl_torch.kernels import CountKernel, SampledCountKernel
@@ -82,4 +83,5 @@ __all__ = [
     "solve",
     "tabular",
     "theory",
+    "with_types",
 ]

@@ -26,6 +26,7 @@ from altmarl_torch.certificate import PARTS, certify
 from altmarl_torch.chain_report import chain_rows, chains_text
 from altmarl_torch.config import TrainConfig, add_arguments, from_arguments
 from altmarl_torch.errors import AltMarlError, ArgumentError
+from altmarl_torch.fit_command import add_fit
 from altmarl_torch.game import Game
 from altmarl_torch.report import Console, certificate_text, gaps_text, return_table, tensorboard_command
 from altmarl_torch.rollout_gaps import rollout_gaps
@@ -106,6 +107,7 @@ def _parser() -> _Parser:
     certify_parser.set_defaults(run=_certify)
     add_sweep(commands)
     add_plot(commands)
+    add_fit(commands)
     _add_bounds(commands)
     _add_chains(commands)
     games_parser = commands.add_parser("games", help="list the named games", description=_games.__doc__)
@@ -218,8 +220,10 @@ def _chains(arguments: argparse.Namespace) -> int:
 
 def _games(arguments: argparse.Namespace) -> int:
     """List the named games, one per line."""
-    for name, line in games.describe().items():
-        print(f"{name:<10} {line}")
+    described = games.describe()
+    width = max(map(len, described))
+    for name, line in described.items():
+        print(f"{name:<{width}}  {line}")
     return DONE
 
 

@@ -43,6 +43,7 @@ from altmarl_torch.solver import (
 )
 from altmarl_torch.tables import LARGEST_SEED, as_device, as_integer, as_number
 from altmarl_torch.tabular.chain_l_learn import ChainSettings
+from altmarl_torch.user_games import call_function, is_function
 
 __all__ = ["TrainConfig", "add_arguments", "from_arguments"]
 
@@ -92,7 +93,10 @@ class TrainConfig:
 
     game: str = field(
         default="warehouse",
-        metadata=_flag("a named game (`altmarl games` lists them), or a file that Game.save wrote (*.npz)"),
+        metadata=_flag(
+            "a named game (`altmarl games` lists them), a file that Game.save wrote (*.npz), or a function in a file "
+            "of your own, which is run and returns a Game (my_game.py:build)"
+        ),
     )
     k: int = field(default=20, metadata=_flag("how many local agents the global agent sees at each step, 1..n", int))
     n: int | None = field(default=None, metadata=_flag("how many local agents there are", int, unset="the game's own"))
@@ -250,6 +254,9 @@ class TrainConfig:
         """The game on the CPU, before anything is asked of it."""
         changes = {"n": self.n, "gamma": self.gamma}
         chosen: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+        if is_function(self.game):
+            self._refuse_preset([])
+            return call_function(self.game).replace(**chosen)
         if self.game.endswith(GAME_FILE):
             if not Path(self.game).is_file():
                 raise ArgumentError(f"game {self.game!r}: there is no such file")

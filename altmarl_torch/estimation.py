@@ -88,7 +88,8 @@ class FittedGame:
     def report(self) -> str:
         """What the log says and what it leaves open, as text."""
         counted, game = self.counted, self.game
-        episodes = "" if counted.episodes is None else f" in {counted.episodes:,} episodes"
+        number = counted.episodes
+        episodes = "" if number is None else f" in {number:,} episode{'s' if number > 1 else ''}"
         lines = [
             f"log        {counted.rows:,} transitions of local agents, {counted.steps:,} steps of the global agent"
             + episodes,

@@ -42,6 +42,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from einops import einsum
 from torch import Tensor
@@ -70,6 +71,8 @@ __all__ = ["LARGEST_N", "Game", "InducedTables", "check_game"]
 TABLE_AXES = {"P_g": "sg ag sg'", "P_l": "sl sg al sl'", "r_g": "sg ag", "r_l": "sl sg al"}
 FILE_FORMAT, FILE_VERSION = "altmarl-game", 1
 FILE_ENTRIES = (*TABLE_AXES, "gamma", "n", "name", "initial_sg", "initial_local_mean", "initial_strength")
+NUM_TYPES = "initial_num_types"
+"""An entry that files of earlier versions lack."""
 LARGEST_N = 2**53  # counts are whole numbers in float64, exact up to here
 
 
@@ -122,6 +125,7 @@ class Game:
         self._check_bound()
         object.__setattr__(self, "n", as_integer("n", self.n, 1, LARGEST_N, GameError))
         object.__setattr__(self, "initial", self._fitting_initial())
+        self._check_types()
         if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
             raise GameError(f"name must be a non-empty, printable string, not {self.name!r}")
 
@@ -145,6 +149,14 @@ class Game:
             if len(law) != size:
                 raise GameError(f"initial.{name} has {len(law)} entries, but {table} has {size} states")
         return initial.to(self.device)
+
+    def _check_types(self) -> None:
+        """Types never change: P_l leads from no block of local states to another."""
+        if self.num_types > 1:
+            block = torch.arange(self.num_sl, device=self.device) * self.num_types // self.num_sl
+            leaves = block[:, None, None, None] != block
+            rule = f"the local states are of {self.num_types} types, and an agent's type never changes"
+            refuse_first("P_l", self.P_l, TABLE_AXES["P_l"], leaves & (self.P_l > 0), rule, GameError)
 
     def __repr__(self) -> str:
         states, actions = f"{self.num_sg} x {self.num_sl} states", f"{self.num_ag} x {self.num_al} actions"
@@ -174,6 +186,11 @@ class Game:
     def num_al(self) -> int:
         """|A_l|, the number of local actions."""
         return self.P_l.shape[2]
+
+    @property
+    def num_types(self) -> int:
+        """How many types of agents there are; local state e |S_l| / num_types + x is x of type e (`finite_types`)."""
+        return self.initial.num_types
 
     @property
     def r_g_max(self) -> float:
@@ -314,7 +331,7 @@ class Game:
         tables |= {"initial_sg": self.initial.sg, "initial_local_mean": self.initial.local_mean}
         entries = {name: table.cpu().numpy() for name, table in tables.items()}
         scalars = {"gamma": self.gamma, "n": self.n, "name": self.name, "initial_strength": self.initial.strength}
-        write_npz(path, FILE_FORMAT, FILE_VERSION, entries | scalars)
+        write_npz(path, FILE_FORMAT, FILE_VERSION, entries | scalars | {NUM_TYPES: self.num_types})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Game":
@@ -326,12 +343,14 @@ class Game:
             GameError: the file is well formed but its tables are no game; the message names the path.  This error is a
                 FileFormatError as well.
         """
-        arrays: dict[str, Any] = dict(read_npz(path, FILE_FORMAT, FILE_VERSION, FILE_ENTRIES))
+        arrays: dict[str, Any] = {NUM_TYPES: np.asarray(1)}
+        arrays |= read_npz(path, FILE_FORMAT, FILE_VERSION, FILE_ENTRIES, (NUM_TYPES,))
         names = ("gamma", "n", "name", "initial_strength")
         try:
             scalars = {name: as_scalar(name, arrays[name], GameError) for name in names}
             strength = scalars.pop("initial_strength")
-            initial = InitialLaw(arrays["initial_sg"], arrays["initial_local_mean"], strength)
+            num_types = as_scalar(NUM_TYPES, arrays[NUM_TYPES], GameError)
+            initial = InitialLaw(arrays["initial_sg"], arrays["initial_local_mean"], strength, num_types)
             return cls(**{name: arrays[name] for name in TABLE_AXES}, initial=initial, **scalars)
         except GameError as cause:
             raise _NoGameError(f"{path} holds no game: {cause}") from cause

@@ -37,7 +37,9 @@ greedy     argmax_a r_l(z, s_g, a): the best reward now, blind to where it leads
 walk       goes to z* = s_g mod |S_l| and remains: maximises W(z) = E[sum_t gamma^t 1{z_t = z*}] while s_g stands still
 =========  ============================================================================================================
 
-All ties go to the smallest index. ``walk`` solves, for every s_g, the small decision problem
+Where agents are of several types, h(z) and z mean the states without the type (`finite_types`): rules add up the types,
+and an agent walks to s_g modulo the states of its own. All ties go to the smallest index. ``walk`` solves, for every
+s_g, the small decision problem
 
     W(z) = 1{z = z*} + gamma max_a sum_z' P_l(z' | z, s_g, a) W(z')
 
@@ -67,6 +69,7 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
+from altmarl_torch.finite_types import fold_types
 from altmarl_torch.game import Game, check_game
 from altmarl_torch.policies import Dispatcher, Sight, cumulative, draw, greedy, greedy_actions, one_hot, uniform_local
 from altmarl_torch.simplex import CountSimplex
@@ -117,7 +120,7 @@ def hold_rule(game: Game) -> Rule:
 
 def mode_rule(game: Game) -> Rule:
     """Go to the most frequent state of the sample, ties to the smallest index, modulo |A_g|."""
-    return lambda s_g, counts: one_hot(counts.argmax(-1) % game.num_ag, game.num_ag)
+    return lambda s_g, counts: one_hot(fold_types(counts, game.num_types).argmax(-1) % game.num_ag, game.num_ag)
 
 
 def sticky_rule(game: Game) -> Rule:
@@ -125,8 +128,9 @@ def sticky_rule(game: Game) -> Rule:
     hold, mode = hold_rule(game), mode_rule(game)
 
     def rule(s_g: Tensor, counts: Tensor) -> Tensor:
-        here = counts.gather(-1, (s_g % game.num_sl).unsqueeze(-1))  # [..., 1]
-        follow = counts.amax(-1, keepdim=True) >= CLEARLY_MORE * here
+        places = fold_types(counts, game.num_types)
+        here = places.gather(-1, (s_g % places.shape[-1]).unsqueeze(-1))  # [..., 1]
+        follow = places.amax(-1, keepdim=True) >= CLEARLY_MORE * here
         return torch.where(follow, mode(s_g, counts), hold(s_g, counts))
 
     return rule
@@ -145,8 +149,8 @@ def greedy_walker(game: Game) -> Tensor:
 def walk_walker(game: Game) -> Tensor:
     """The local policy [sl, sg, al] that goes to z* = s_g mod |S_l| and remains (module docstring)."""
     P = game.P_l.transpose(0, 1)  # [sg, sl, al, sl']: one decision problem for every s_g
-    target = torch.arange(game.num_sg, device=game.device) % game.num_sl
-    reward = one_hot(target, game.num_sl)  # [sg, sl]
+    target = torch.arange(game.num_sg, device=game.device) % (game.num_sl // game.num_types)
+    reward = one_hot(target, game.num_sl // game.num_types).repeat(1, game.num_types)  # [sg, sl]
     actions = torch.zeros(game.num_sg, game.num_sl, dtype=torch.int64, device=game.device)
     for _ in range(MAX_ROUNDS):
         Q = _time_at_target(P, reward, actions, game.gamma)  # [sg, sl, al]

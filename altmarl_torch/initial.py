@@ -23,6 +23,16 @@ digit at large a, and is undefined at the states with m_i = 0, where the product
 zero, and 0/0 is no law.  Since Gamma(a) = Gamma(a + 1) U^(1/a) in law, log G_i = log Gamma(a_i + 1) + log(U_i) / a_i is
 drawn instead, and the quotient is a softmax.
 
+**Types.**  Where agents are of several types, which never change, a local state is a pair (e, x); the states of type e
+stand together, and ``num_types`` says how many such blocks there are (:mod:`altmarl_torch.finite_types`).  Then it is x
+that has the law above, with m(x) the sum of ``local_mean`` over the types, and an agent in x is of type e with
+probability p(e | x) = m(e, x) / m(x), independently of all others:
+
+    mu(e, x) = p(e | x) mu(x),        P(h) = [P of the counts of x] * prod_x h_x! prod_e p(e | x)^{h_{e,x}} / h_{e,x}!.
+
+If all types start alike, p(e | x) does not depend on x, and the shares of the types are no matter of mu.  One type
+gives the law above, and so does the sum over the types.
+
 References: Marsaglia and Tsang, *A simple method for generating gamma variables* (2000), section 6 for the boost;
 Minka, *Estimating a Dirichlet distribution* (2000) for the count law.
 """
@@ -31,6 +41,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, GameError, SizeError
@@ -44,6 +55,7 @@ from altmarl_torch.tables import (
     as_whole,
     check_devices,
     check_entries,
+    refuse_first,
 )
 
 __all__ = ["InitialLaw"]
@@ -61,16 +73,20 @@ class InitialLaw:
         sg: ``[sg]``, law of s_g(0).
         local_mean: ``[sl]``, the mean m of the local agents' common distribution mu.
         strength: A in (0, inf]; mu ~ Dirichlet(A m) once per episode, and mu = m at inf (the default).
+        num_types: how many blocks of equal size the local states fall into, one per type of agents; their shares in
+            ``local_mean`` are those of the types.
 
     Arrays and lists are accepted and stored as float64 tensors.
 
     Raises:
-        GameError: a row is no law, the two tables lie on different devices, or the strength is outside its range.
+        GameError: a row is no law, the two tables lie on different devices, the strength is outside its range, or the
+            states do not fall into so many types, each with a share.
     """
 
     sg: Tensor  # [sg]
     local_mean: Tensor  # [sl]
     strength: float = math.inf
+    num_types: int = 1
 
     def __post_init__(self) -> None:
         sg = as_table("initial.sg", self.sg, "sg")
@@ -81,6 +97,10 @@ class InitialLaw:
         allowed = f"(0, inf], and at least {SMALLEST_STRENGTH:g}"
         strength = as_number("initial.strength", self.strength, allowed, lambda x: x >= SMALLEST_STRENGTH, GameError)
         object.__setattr__(self, "strength", strength)
+        object.__setattr__(self, "num_types", as_integer("initial.num_types", self.num_types, 1, math.inf, GameError))
+        if len(local_mean) % self.num_types:
+            raise GameError(f"{len(local_mean)} local states do not fall into {self.num_types} types of equal size")
+        refuse_first("share", self.shares, "type", self.shares <= 0, "every type has some agents", GameError)
 
     @classmethod
     def uniform(cls, num_sg: int, num_sl: int, strength: float = math.inf) -> "InitialLaw":
@@ -96,6 +116,22 @@ class InitialLaw:
         return cls(sg, sl, strength)
 
     @property
+    def shares(self) -> Tensor:
+        """The mean law of an agent's type: ``[e]``."""
+        return self._of_types.sum(-1)
+
+    @property
+    def _of_types(self) -> Tensor:
+        """``local_mean`` as ``[e, x]``."""
+        return self.local_mean.view(self.num_types, -1)
+
+    @property
+    def _type_law(self) -> Tensor:
+        """p(e | x): ``[e, x]``, 0 where m(x) is."""
+        mean = self._of_types.sum(0)
+        return torch.where(mean > 0, self._of_types / mean, 0.0)
+
+    @property
     def device(self) -> torch.device:
         """Where both tables lie."""
         return self.sg.device
@@ -103,7 +139,7 @@ class InitialLaw:
     def to(self, device: torch.device | str) -> "InitialLaw":
         """Return the same law with its tables on ``device``; an ArgumentError lists the devices that are here."""
         device = as_device(device)
-        return InitialLaw(self.sg.to(device), self.local_mean.to(device), self.strength)
+        return InitialLaw(self.sg.to(device), self.local_mean.to(device), self.strength, self.num_types)
 
     def count_law(self, counts: object) -> Tensor:
         """Return P(h) for each row h of ``counts [..., sl]``, shape ``[...]``: the law of the counts of any k agents.
@@ -118,11 +154,13 @@ class InitialLaw:
         shape, rows, k = self._read_counts(counts)
         w = 1 / (1 + 1 / self.strength)
         steps = (1 - w) * torch.arange(k, dtype=torch.float64, device=self.device)
-        above = torch.log(w * self.local_mean + steps[:, None]).cumsum(0)
-        above = torch.cat([torch.zeros_like(self.local_mean)[None], above])  # [k + 1, sl], log of the scaled (A m_i)_h
+        above = torch.log(w * self._of_types.sum(0) + steps[:, None]).cumsum(0)
+        above = torch.cat([above.new_zeros(1, above.shape[1]), above])  # [k + 1, x], log of the scaled (A m_x)_h
         below = torch.log(w + steps).sum()
+        by_type = rearrange(rows, "h (e x) -> h e x", e=self.num_types)
+        types = torch.xlogy(by_type, self._type_law).sum((-1, -2))
         ways = torch.lgamma(above.new_tensor(k + 1)) - torch.lgamma(rows.to(above.dtype) + 1).sum(-1)
-        return torch.exp(ways + above.gather(0, rows).sum(-1) - below).reshape(shape)
+        return torch.exp(ways + above.gather(0, by_type.sum(1)).sum(-1) + types - below).reshape(shape)
 
     def _read_counts(self, counts: object) -> tuple[torch.Size, Tensor, int]:
         """Return the shape of the law, the counts as int64 rows ``[rows, sl]``, and their common sum."""
@@ -154,11 +192,12 @@ class InitialLaw:
         episodes = as_integer("episodes", episodes, 1, math.inf, ArgumentError)
         if math.isinf(self.strength):
             return self.local_mean.repeat(episodes, 1)
-        a = (self.strength * self.local_mean).repeat(episodes, 1)
+        a = (self.strength * self._of_types.sum(0)).repeat(episodes, 1)
         u = torch.rand(a.shape, generator=generator, dtype=torch.float64, device=self.device)
         # 1 - u lies in (0, 1], so its logarithm is finite; a state of mean zero is never drawn
         boost = torch.where(a > 0, torch.log1p(-u) / a, -math.inf)
-        return torch.softmax(torch.log(torch._standard_gamma(a + 1, generator)) + boost, -1)
+        mu = torch.softmax(torch.log(torch._standard_gamma(a + 1, generator)) + boost, -1)
+        return (mu.unsqueeze(1) * self._type_law).flatten(1)
 
     def sample_sg(self, episodes: int, generator: torch.Generator) -> Tensor:
         """Draw s_g(0) for each episode: ``[episodes]``, int64.  ``generator`` must live on :attr:`device`."""

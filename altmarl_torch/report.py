@@ -20,7 +20,7 @@ from altmarl_torch.certificate import Certificate
 from altmarl_torch.choices import Selection
 from altmarl_torch.config import TrainConfig
 from altmarl_torch.game import Game
-from altmarl_torch.rollout import Rollouts
+from altmarl_torch.rollout import Rollouts, TypeReport
 from altmarl_torch.rollout_gaps import RolloutGaps
 from altmarl_torch.solution import Solution
 
@@ -120,7 +120,19 @@ def return_table(learned: Rollouts, heuristics: Mapping[str, Rollouts]) -> str:
         accuracy = "-" if rollouts.mode_accuracy is None else f"{rollouts.mode_accuracy:.0%}"
         error = f"{rollouts.sem:.3f}" if len(rollouts.returns) > 1 else "-"
         lines.append(f"  {name:<{width}}  {rollouts.mean:>10.3f}  {error:>10}  {accuracy:>11}")
-    return "\n".join(lines)
+    return "\n".join(lines + _type_lines(learned.types))
+
+
+def _type_lines(types: TypeReport | None) -> list[str]:
+    """What the learned pair earns per agent of each type, where there are several."""
+    if types is None:
+        return []
+    lines = ["local reward per agent of each type, learned pair"]
+    lines.append(f"  {'type':<6}{'of all':>8}{'mean':>12}{'std. error':>12}")
+    for e, share in enumerate(types.shares.tolist()):
+        mean, error = ("-" if math.isnan(x) else f"{x:.3f}" for x in (float(types.mean[e]), float(types.sem[e])))
+        lines.append(f"  {e:<6}{share:>8.1%}{mean:>12}{error:>12}")
+    return lines
 
 
 def outcome_text(solution: Solution, phase_seconds: Mapping[str, float], wall_seconds: float) -> str:

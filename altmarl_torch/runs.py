@@ -64,12 +64,12 @@ EVENTS = "events.out.tfevents.*"
 
 SUMMARY_KEYS = (
     *("game", "k", "n", "solver", "seed", "episodes", "horizon"),
-    *("return_mean", "return_sem", "mode_accuracy", "heuristics", "value", "nash_gap", "eta", "eta_paper"),
+    *("return_mean", "return_sem", "mode_accuracy", "types", "heuristics", "value", "nash_gap", "eta", "eta_paper"),
     *("updates", "converged", "interrupted", "wall_seconds", "phase_seconds", "update_seconds"),
     *("peak_memory_bytes", "versions"),
 )
 
-ADDED_KEYS = ("update_seconds", "peak_memory_bytes")
+ADDED_KEYS = ("update_seconds", "peak_memory_bytes", "types")
 """Those that summaries of earlier versions lack: null then."""
 
 

@@ -32,7 +32,6 @@ from altmarl_torch.deviations import number_of_local_policies
 from altmarl_torch.errors import ArgumentError, KernelError, SizeError
 from altmarl_torch.files import alone
 from altmarl_torch.game import Game
-from altmarl_torch.heuristics import heuristic_pairs
 from altmarl_torch.interrupts import Interrupts
 from altmarl_torch.plots import occupation_figure, policy_slice_figure, save_png, value_history_figure
 from altmarl_torch.policies import PolicyPair
@@ -53,6 +52,7 @@ from altmarl_torch.solution import Solution
 from altmarl_torch.solver import solve
 from altmarl_torch.tables import as_device
 from altmarl_torch.tracking import Tag, Tracker
+from altmarl_torch.yardsticks import yardsticks
 
 __all__ = ["Measurement", "TrainedRun", "affordable_parts", "measure", "resume", "train"]
 
@@ -200,7 +200,7 @@ def measure(
         return rollout(game, candidate, episodes=episodes, horizon=horizon, n=n, seed=seed)
 
     learned = run(pair)
-    heuristics = {name: run(yardstick) for name, yardstick in heuristic_pairs(game, pair.k).items()}
+    heuristics = {name: run(yardstick) for name, yardstick in yardsticks(game, pair.k).items()}
     return Measurement(learned, heuristics, time.perf_counter() - started)
 
 
@@ -337,6 +337,7 @@ def _summary(
         "return_mean": learned.mean if learned else None,
         "return_sem": learned.sem if learned else None,
         "mode_accuracy": learned.mode_accuracy if learned else None,
+        "types": _types(learned) if learned else None,
         "heuristics": {name: {"return_mean": r.mean, "return_sem": r.sem} for name, r in heuristics.items()},
         "value": solution.value,
         "nash_gap": certificate.nash_gap if certificate else None,
@@ -351,3 +352,13 @@ def _summary(
         "peak_memory_bytes": peak_memory(),
         "versions": versions(),
     }
+
+
+def _types(learned: Rollouts) -> list[dict[str, Any]] | None:
+    """What summary.json says of each type of agents; null where there is one."""
+    types = learned.types
+    if types is None:
+        return None
+    columns = (types.shares, types.mean, types.sem, types.occupation)
+    words = ("share", "return_mean", "return_sem", "occupation")
+    return [dict(zip(words, row, strict=True)) for row in zip(*(column.tolist() for column in columns), strict=True)]

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 import altmarl_torch as am
+from altmarl_torch.cli import main
 from altmarl_torch.errors import ArgumentError, GameError, LogError, SizeError
+from altmarl_torch.files import read_json
 from altmarl_torch.games import random_game, steer, warehouse
 from altmarl_torch.logs import COLUMNS, Transitions
 
@@ -75,7 +77,7 @@ def test_many_rows_give_the_game_within_their_standard_errors(smoothing):
 
 def test_unseen_pairs_that_can_be_reached_are_refused_by_name():
     table = {name: column[:60] for name, column in logged(warehouse(), 1000).items()}
-    with pytest.raises(GameError, match=r"no transition from P_g\[sg=1, ag=2\].* and 29 more, which can be reached; log more"):
+    with pytest.raises(GameError, match=r"from P_g\[sg=1, ag=2\].* and 29 more, which can be reached; log more"):
         am.Game.from_transitions(table, gamma=0.95, n=100)
 
 
@@ -166,6 +168,49 @@ def test_a_path_is_a_table(tmp_path):
 def test_wrong_options_are_refused(options, error, message):
     with pytest.raises(error, match=message):
         am.Game.from_transitions(HAND, **({"gamma": 0.5, "n": 3} | options))
+
+
+class TestCommand:
+    """``altmarl fit``."""
+
+    @pytest.fixture
+    def log(self, tmp_path):
+        Transitions.of(logged(steer(), 2000)).save(tmp_path / "fleet.csv")
+        return tmp_path / "fleet.csv"
+
+    def test_it_writes_the_game_and_the_report(self, log, tmp_path, capsys):
+        out = tmp_path / "counted.npz"
+        assert main(f"fit {log} --gamma 0.8 --n 50 --k 2 --draws 4 --out {out}".split()) == 0
+        game = am.Game.load(out)
+        assert torch.equal(game.P_l, am.Game.from_transitions(log, gamma=0.8, n=50).P_l)
+        assert (game.name, game.n, game.gamma) == ("fleet", 50, 0.8)
+        report = read_json(tmp_path / "counted.json")
+        assert report["rows"] == report["steps"] == 2000
+        assert report["never_seen"] == []
+        assert np.array(report["standard_errors"]["P_l"]).shape == (2, 2, 2, 2)
+        solution = report["solution"]
+        assert solution["draws_least"] <= solution["draws_mean"] <= solution["draws_most"]
+        printed = capsys.readouterr().out
+        assert "largest standard error" in printed
+        assert "in 4 games that the log allows as well" in printed
+        options = f"--k 2 --solver tabular --episodes 5 --horizon 5 --quiet --runs-dir {tmp_path / 'runs'}"
+        assert main(f"train --game {out} {options}".split()) == 0
+
+    @pytest.mark.parametrize(
+        ("options", "code", "message"),
+        [
+            ("--gamma 0.8 --n 50 --num-sl 1", 1, "num_sl = 1: the states are 0..0"),
+            ("--gamma 0.8 --n 50 --num-al 3", 1, "the log has no transition from P_l[sl=0, sg=0, al=2]"),
+            ("--gamma 0.8 --n 50 --out game.csv", 2, "out must end in .npz"),
+            ("--gamma 1 --n 50", 1, "gamma must be"),
+            ("--n 50", 2, "--gamma"),
+        ],
+    )
+    def test_what_is_wrong_is_one_line(self, log, capsys, options, code, message):
+        assert main(f"fit {log} {options}".split()) == code
+        said = capsys.readouterr().err
+        assert message in said
+        assert said.count("\n") == 1
 
 
 def test_all_columns_are_documented():

@@ -198,7 +198,7 @@ def test_random_games_refuse(changes: dict[str, float]) -> None:
 
 
 def test_every_named_game_can_be_made_and_described() -> None:
-    assert games.names() == ["warehouse", "steer", "ware", "hash", "beacon", "random"]
+    assert games.names() == ["warehouse", "steer", "ware", "hash", "beacon", "random", "smart_grid", "two_speed_warehouse"]
     assert list(games.describe()) == games.names()
     for name, line in games.describe().items():
         assert games.make(name).name == name
@@ -215,7 +215,7 @@ def test_make_passes_arguments_on() -> None:
     ("name", "kwargs", "message"),
     [
         ("warehose", {}, "no game is named 'warehose'; the names are warehouse, steer, .*; did you mean 'warehouse'"),
-        ("zzz", {}, "no game is named 'zzz'; the names are [a-z, ]*$"),
+        ("zzz", {}, "no game is named 'zzz'; the names are [a-z_, ]*$"),
         ("steer", {"zones": 3, "n": 5}, "game 'steer' takes gamma, n; not zones$"),
     ],
 )

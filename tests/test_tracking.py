@@ -9,13 +9,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from altmarl_torch.alternation import Decision, Update
 from altmarl_torch.config import TrainConfig
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.games import steer
+from altmarl_torch.games import smart_grid, steer
 from altmarl_torch.heuristics import RULES, heuristic_pairs
 from altmarl_torch.plots import policy_slice_figure
 from altmarl_torch.report import Console
 from altmarl_torch.runs import read_metrics
 from altmarl_torch.tracking import CURVE_TAGS, IMAGES, LEARNER_TAGS, SWEEP_IMAGES, Tag, Tracker
 from altmarl_torch.training import train
+from altmarl_torch.yardsticks import yardsticks
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "tensorboard-tags.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| `([a-z_/]+)` \| (.+) \|$", DOCUMENT, flags=re.MULTILINE))
@@ -27,6 +28,7 @@ UCFH = BOUNDS | {
 }
 MODEL_BASED = {Tag.L_LEARN_ROUNDS, Tag.L_LEARN_CHANGES_TRIED}
 NEURAL = (CURVE_TAGS - BOUNDS) | {Tag.G_LEARN_STEPS, Tag.G_LEARN_GREEDY_CHANGES, Tag.L_LEARN_STEPS}
+OWN_RULES = {Tag.of_heuristic(name) for name in yardsticks(smart_grid(), 2).keys() - heuristic_pairs(steer(), 2).keys()}
 PLUGIN = {"_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info"}
 
 
@@ -65,7 +67,7 @@ def test_tags_are_group_slash_snake_case():
 
 
 def test_a_run_writes_every_tag_and_no_other(events):
-    assert tags(events) == set(Tag) - NEURAL - UCFH - set(SWEEP_IMAGES)
+    assert tags(events) == set(Tag) - NEURAL - UCFH - OWN_RULES - set(SWEEP_IMAGES)
     assert set(events.Tags()["images"]) == set(IMAGES)
 
 
@@ -75,7 +77,7 @@ def test_a_run_with_ucfh_writes_its_bounds_at_the_episodes(tmp_path):
     )
     found = train(config, Console(quiet=True))
     events = read(found.folder)
-    assert tags(events) == set(Tag) - NEURAL - MODEL_BASED - set(SWEEP_IMAGES)
+    assert tags(events) == set(Tag) - NEURAL - MODEL_BASED - OWN_RULES - set(SWEEP_IMAGES)
     assert number_tags(found) == learner_tags() - NEURAL - MODEL_BASED - BOUNDS
     episodes = sum(update.details.get("l_learn/episodes", 0) for update in found.solution.history)
     assert points(events, "l_learn/value_lower")[-1][0] == episodes

@@ -18,10 +18,13 @@ from typing import Any
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.game import Game
 from altmarl_torch.games.random import random_game
+from altmarl_torch.games.smart_grid import AirConditioner, smart_grid
 from altmarl_torch.games.toys import beacon, beacon_value, beacon_value_against_waiting, hash_game, steer, ware
+from altmarl_torch.games.two_speed import two_speed_warehouse
 from altmarl_torch.games.warehouse import warehouse
 
 __all__ = [
+    "AirConditioner",
     "arguments",
     "beacon",
     "beacon_value",
@@ -31,7 +34,9 @@ __all__ = [
     "make",
     "names",
     "random_game",
+    "smart_grid",
     "steer",
+    "two_speed_warehouse",
     "ware",
     "warehouse",
 ]
@@ -43,6 +48,8 @@ _REGISTRY: dict[str, Callable[..., Game]] = {
     "hash": hash_game,
     "beacon": beacon,
     "random": random_game,
+    "smart_grid": smart_grid,
+    "two_speed_warehouse": two_speed_warehouse,
 }
 
 
