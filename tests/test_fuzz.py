@@ -32,8 +32,9 @@ from hypothesis import strategies as st
 
 import altmarl_torch as am
 from altmarl_torch.config import TrainConfig
-from altmarl_torch.errors import FileFormatError
+from altmarl_torch.errors import FileFormatError, SizeError
 from altmarl_torch.files import LARGEST_OBJECT, LARGEST_TEXT, parse_object, read_json, read_text
+from altmarl_torch.logs import COLUMNS
 from altmarl_torch.neural.networks import CountNetwork
 from altmarl_torch.neural.policies import NetworkPolicy, UniformPolicy
 from altmarl_torch.npz import LARGEST_FILE, read_npz
@@ -132,6 +133,14 @@ def build(folder: Path) -> dict[str, Target]:
     targets = {}
     GAME.save(folder / "game.npz")
     targets["game"] = Target(folder / "game.npz", partial(am.Game.load, folder / "game.npz"))
+    draw = np.random.default_rng(0)
+    columns = {name: draw.integers(0, 3, 40) for name in COLUMNS}
+    log = am.Transitions.of(columns | {"episode": np.arange(40), "step": np.zeros(40)})
+    for kind in ("csv", "npz"):
+        log.save(folder / f"log.{kind}")
+        targets[f"log {kind}"] = Target(folder / f"log.{kind}", partial(counted, folder / f"log.{kind}"))
+    am.games.two_speed_warehouse().save(folder / "types.npz")
+    targets["types"] = Target(folder / "types.npz", partial(am.Game.load, folder / "types.npz"))
     solutions = learned()
     for name, solution in solutions.items():
         file = folder / f"{name}.npz"
@@ -152,6 +161,14 @@ def build(folder: Path) -> dict[str, Target]:
     for file in (plan.folder / "sweep.json", cell / "summary.json", cell / "certificate.json"):
         targets[f"sweep {file.name}"] = Target(file, partial(open_sweep, plan.folder))
     return targets
+
+
+def counted(log: Path) -> am.FittedGame:
+    """The game of a log, smoothed, so that tables which are too large are the one other refusal."""
+    try:
+        return am.estimate(log, gamma=0.5, n=10, smoothing=0.5)
+    except SizeError as cause:
+        raise FileFormatError(str(cause)) from cause
 
 
 def finished(config: TrainConfig, solution: am.Solution, name: str) -> Path:
@@ -265,6 +282,25 @@ def mutated_json(text: str, dice: Dice) -> str:
     return json.dumps(mutated_value(json.loads(text), dice))
 
 
+def mutated_table(text: str, dice: Dice) -> str:
+    """A table in text with one cell changed, a line moved or dropped, or another separator."""
+    lines = text.splitlines()
+    index = dice.randrange(len(lines))
+    match dice.randrange(8):
+        case 0:
+            return text.replace(",", dice.choice([";", "\t", ",,", '",']))
+        case 1:
+            lines.insert(index, dice.choice(["", "   ", "# altmarl-transitions 2", lines[dice.randrange(len(lines))]]))
+        case 2:
+            del lines[index]
+        case _:
+            cells = lines[index].split(",")
+            words = ("", "nan", "inf", "x", "-1", "1.5", "1e400", "0x1", "1_0", '"', "é", "9" * 400)
+            cells[dice.randrange(len(cells))] = dice.choice([*words, *map(str, NUMBERS)])
+            lines[index] = ",".join(cells)
+    return "\n".join(lines)
+
+
 def mutated_array(array: Any, dice: Dice) -> Any:
     """An array of another type, shape or content."""
     match dice.randrange(10):
@@ -345,6 +381,8 @@ def mutant(target: Target, content: bytes, dice: Dice) -> bytes:
         return mutated_bytes(content, dice)
     if target.file.suffix == ".npz":
         return mutated_npz(content, dice)
+    if target.file.suffix == ".csv":
+        return mutated_table(content.decode(), dice).encode("utf-8", "replace")
     if target.file.suffix == ".jsonl":
         lines = content.decode().splitlines()
         index = dice.randrange(len(lines))
@@ -354,7 +392,7 @@ def mutant(target: Target, content: bytes, dice: Dice) -> bytes:
 
 
 NAMES = (
-    *("game", "tabular", "neural", "uniform", "posterior", "filter"),
+    *("log csv", "log npz", "types", "game", "tabular", "neural", "uniform", "posterior", "filter"),
     *("run config.json", "run game.npz", "run policy.npz", "run summary.json", "summary", "metrics", "json"),
     *("sweep sweep.json", "sweep summary.json", "sweep certificate.json"),
 )
