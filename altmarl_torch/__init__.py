@@ -11,9 +11,11 @@ Subsampling*: G-LEARN, L-LEARN and ALTERNATING-MARL, exactly where the paper sam
 ones; everything else may change.
 """
 
-from altmarl_torch import errors, games, heuristics, neural, policies, tabular, theory
+from altmarl_torch import errors, games, heuristics, neural, policies, rewards, tabular, theory
 from altmarl_torch.alternation import Decision, Update
+from altmarl_torch.behaviour import collect
 from altmarl_torch.certificate import Certificate, Gap, certify
+from altmarl_torch.coverage import Coverage, coverage_of_data, coverage_of_game
 from altmarl_torch.errors import (
     AltMarlError,
     ArgumentError,
@@ -34,11 +36,13 @@ from altmarl_torch.initial import InitialLaw
 from altmarl_torch.kernels import CountKernel, SampledCountKernel
 from altmarl_torch.logs import Transitions, read_log
 from altmarl_torch.noise import bellman_noise
+from altmarl_torch.offline import learn_from_data
 from altmarl_torch.rollout import Rollouts, rollout
 from altmarl_torch.rollout_gaps import rollout_gaps
 from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.solution import Solution
 from altmarl_torch.solver import solve
+from altmarl_torch.trajectories import Trajectories
 
 __version__ = "0.1.0"
 
@@ -48,6 +52,7 @@ __all__ = [
     "Certificate",
     "CountKernel",
     "CountSimplex",
+    "Coverage",
     "Decision",
     "FileFormatError",
     "FittedGame",
@@ -64,20 +69,26 @@ __all__ = [
     "SampledCountKernel",
     "SizeError",
     "Solution",
+    "Trajectories",
     "Transitions",
     "Update",
     "bellman_noise",
     "certify",
+    "collect",
+    "coverage_of_data",
+    "coverage_of_game",
     "errors",
     "estimate",
     "games",
     "heuristics",
     "joint_value",
+    "learn_from_data",
     "neural",
     "paired_difference",
     "policies",
     "population_value",
     "read_log",
+    "rewards",
     "rollout",
     "rollout_gaps",
     "solve",

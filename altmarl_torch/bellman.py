@@ -11,6 +11,7 @@ The operators on Q(s_g, h, a_g) differ only in the expectation they take:
     T-hat_k      (B.2)  r + gamma E max_a' Q(s_g', h', a')            exact           `adapted_bellman`
     T-hat_{k,m}  (B.3)  r + gamma/m sum_j max_a' Q(s_g^j, h^j, a')    m frozen draws  `empirical_adapted_bellman`
     T            (B.1)  T-hat_k with k = n, every agent seen
+    T-hat^random (F.2)  either of the first two, with draws of r      Xi frozen draws `randomized_adapted_bellman`
 
 and each is a gamma-contraction in the supremum norm (Lemmas B.6, B.7). With rewards in [0, r~] its iterates from zero
 stay below r~/(1-gamma) (Lemma B.4), and T-hat_k^T 0 is Lipschitz in the histogram (Theorem B.18).
@@ -18,17 +19,23 @@ stay below r~/(1-gamma) (Lemma B.4), and T-hat_k^T 0 is Lipschitz in the histogr
 Special cases, which are tests: gamma = 0 gives r; k = n gives T; for k = 1 the counts are one-hot and the surrogate is
 the MDP of a single agent; as m grows, T-hat_{k,m} tends to T-hat_k.
 
+**Stochastic rewards.** Algorithm 10 averages Xi draws of R_Delta (Eq. 53) in place of r_Delta, and as printed it draws
+anew in every iteration. Here they are drawn once, for every (s_g, h, a_g), and frozen like the m draws: only then is
+there one operator, a contraction with a fixed point. It depends on the draws through their averages alone, and an
+average that is off by at most e moves the fixed point by at most e / (1 - gamma).
+
 The same operators act on tables over k-tuples of local states, [sg, sl^k, ag] (`adapted_bellman_tuples`), which is what
 the paper uses where sl^k <= sl k^sl (Algorithm 1); folding tuples onto their counts maps one to the other.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from einops import einsum, rearrange
 from torch import Tensor
 
+from altmarl_torch.errors import ArgumentError
 from altmarl_torch.game import Game
 from altmarl_torch.kernels import Kernel, SampledCountKernel, make_kernels
 from altmarl_torch.pair_moves import MANY_COUNTS, PairPlan
@@ -50,10 +57,16 @@ __all__ = [
     "next_sg_law",
     "policy_backup",
     "push_law",
+    "randomized_adapted_bellman",
+    "reward_noise",
     "surrogate_reward",
     "tuple_reward",
     "uses_tuples",
 ]
+
+
+STATES_AT_ONCE = 2**14
+"""Count vectors at which rewards are drawn together."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +80,12 @@ class Surrogate:
     kernels: tuple[Kernel, ...]  # law of the next counts under each s_g
     local_reward: Tensor  # [sg, N] sum_z mean_z r_l_pi(z, s_g), the mean that of `frequencies`
     prior: Prior | None = None  # of the posterior correction (`posterior`); None: the k agents are the population
+    pi_l: Tensor | None = None  # [sl, sg, al], where it is known; draws of rewards need it
 
     @classmethod
     def build(cls, game: Game, pi_l: Tensor, plan: PairPlan, prior: Prior | None = None) -> "Surrogate":
         """Form the surrogate of `plan.simplex.k` agents under `pi_l [sl, sg, al]`; with a prior, the corrected one."""
-        return cls.from_tables(game, *game.induced(pi_l), plan, prior)
+        return replace(cls.from_tables(game, *game.induced(pi_l), plan, prior), pi_l=pi_l)
 
     @classmethod
     def from_tables(
@@ -241,6 +255,37 @@ def empirical_adapted_bellman(Q: Tensor, reward: Tensor, draws: Draws, gamma: fl
     for j in range(draws.local.shape[-1]):
         total += values[draws.sg[..., j], draws.local[..., j].unsqueeze(-1)]
     return reward.to(Q.dtype) + gamma * total / draws.local.shape[-1]
+
+
+def randomized_adapted_bellman(Q: Tensor, surrogate: Surrogate, noise: Tensor, draws: Draws | None = None) -> Tensor:
+    """T-hat^random_{k,m} Q averaged over Xi frozen draws of the rewards (Definition F.2, Eq. 54), on counts.
+
+    Q and `noise` are `[sg, N, ag]`, the latter from `reward_noise`; without `draws`, the next state is expected.
+    """
+    if draws is None:
+        return adapted_bellman(Q, surrogate).add_(noise)
+    return empirical_adapted_bellman(Q, surrogate_reward(surrogate) + noise, draws, surrogate.game.gamma)
+
+
+def reward_noise(surrogate: Surrogate, counts: Tensor, xi: int, generator: torch.Generator) -> Tensor:
+    """The average of `xi` draws of R_Delta (Eq. 53), less its mean: `[sg, states, ag]` at counts `[states, sl]`.
+
+    A table over tuples hands in the counts of every tuple, and each has draws of its own.
+
+    Raises:
+        ArgumentError: the rewards are not random, or the surrogate does not know its pi_l.
+    """
+    game = surrogate.game
+    if not game.has_random_rewards or surrogate.pi_l is None:
+        raise ArgumentError("draws of rewards need a game with a reward law, and a surrogate made by Surrogate.build")
+    sampler = game.reward_sampler(surrogate.pi_l)
+    tables = []
+    for sg in range(game.num_sg):
+        parts = torch.split(counts, STATES_AT_ONCE)
+        rows = [torch.full((len(part),), sg, device=counts.device) for part in parts]
+        noise = [sampler.noise(s_g, part, xi, generator) for s_g, part in zip(rows, parts, strict=True)]
+        tables.append(torch.cat(noise))
+    return torch.stack(tables)
 
 
 def adapted_bellman_tuples(Q: Tensor, reward: Tensor, game: Game, P_l_pi: Tensor, k: int) -> Tensor:

@@ -1,5 +1,5 @@
-"""The command line: ``altmarl train | evaluate | certify | sweep | plot | bounds | chains | games``; ``train.py`` is
-its ``train``.
+"""The command line: ``altmarl train | evaluate | certify | sweep | plot | fit | collect | bounds | chains | games``;
+``train.py`` is its ``train``.
 
 Exit codes: 0 done, 1 something failed at run time (a file, a table too large to build), 2 an argument is wrong, 130
 ended by Ctrl-C with what was learned so far saved.  An error that this package or the file system raises on purpose is
@@ -24,6 +24,7 @@ from altmarl_torch import games
 from altmarl_torch.bounds import bounds_json, bounds_table, bounds_text
 from altmarl_torch.certificate import PARTS, certify
 from altmarl_torch.chain_report import chain_rows, chains_text
+from altmarl_torch.collect_command import add_collect
 from altmarl_torch.config import TrainConfig, add_arguments, from_arguments
 from altmarl_torch.errors import AltMarlError, ArgumentError
 from altmarl_torch.fit_command import add_fit
@@ -108,6 +109,7 @@ def _parser() -> _Parser:
     add_sweep(commands)
     add_plot(commands)
     add_fit(commands)
+    add_collect(commands)
     _add_bounds(commands)
     _add_chains(commands)
     games_parser = commands.add_parser("games", help="list the named games", description=_games.__doc__)

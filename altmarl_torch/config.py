@@ -28,6 +28,7 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation import Objective
 from altmarl_torch.game import LARGEST_N, Game
 from altmarl_torch.neural.fitting import Settings
+from altmarl_torch.offline import game_of_data
 from altmarl_torch.rollout import require_memory
 from altmarl_torch.solver import (
     MOST_STARTS,
@@ -36,13 +37,16 @@ from altmarl_torch.solver import (
     Observation,
     Select,
     Solver,
+    check_drawn,
     check_eta,
     check_l_learner,
     check_observation,
     check_size,
+    check_xi,
 )
 from altmarl_torch.tables import LARGEST_SEED, as_device, as_integer, as_number
 from altmarl_torch.tabular.chain_l_learn import ChainSettings
+from altmarl_torch.trajectories import Trajectories
 from altmarl_torch.user_games import call_function, is_function
 
 __all__ = ["TrainConfig", "add_arguments", "from_arguments"]
@@ -57,6 +61,7 @@ INTEGERS = (
     ("k", 1, math.inf),
     ("n", 1, LARGEST_N),
     ("m", 1, MOST_DRAWS),
+    ("passes", 1, MOST_STEPS),
     ("steps", 1, MOST_STEPS),
     ("starts", 1, MOST_STARTS),
     ("episodes", 1, math.inf),
@@ -67,6 +72,15 @@ INTEGERS = (
 
 GAME_FILE = ".npz"
 
+COUNTED = "counted"
+"""The word for the game that is counted from the data that are learned from."""
+
+OF_DATA = ("step_size", "passes")
+"""Options that learning from data has alone."""
+
+NOT_OF_DATA = ("gamma", "preset", "objective", "observation", "m", "xi", "starts", "select")
+"""Options that it does not have: of the game, and of the alternation."""
+
 Metadata = dict[str, Any]
 
 
@@ -74,6 +88,14 @@ def _number_or_word(text: str) -> float | str:
     """``"0.1"`` is 0.1 and ``"auto"`` stays a word; which words are right is decided with the other checks."""
     try:
         return float(text)
+    except ValueError:
+        return text
+
+
+def _integer_or_word(text: str) -> int | str:
+    """``"30"`` is 30 and ``"lemma"`` stays a word, as in `_number_or_word`."""
+    try:
+        return int(text)
     except ValueError:
         return text
 
@@ -92,10 +114,11 @@ class TrainConfig:
     """
 
     game: str = field(
-        default="warehouse",
+        default=None,  # type: ignore[assignment]  # replaced by a name; readers always find that
         metadata=_flag(
             "a named game (`altmarl games` lists them), a file that Game.save wrote (*.npz), or a function in a file "
-            "of your own, which is run and returns a Game (my_game.py:build)"
+            "of your own, which is run and returns a Game (my_game.py:build)",
+            unset="warehouse; with --from-data, the game counted from the data",
         ),
     )
     k: int = field(default=20, metadata=_flag("how many local agents the global agent sees at each step, 1..n", int))
@@ -114,8 +137,8 @@ class TrainConfig:
     solver: Solver = field(
         default="auto",  # type: ignore[arg-type]  # replaced by one of the two; readers always find that
         metadata=_flag(
-            "networks on counts, of any size, or exact tables over them; auto: tables for --l-learner ucfh, networks "
-            "otherwise",
+            "networks on counts, of any size, or exact tables over them; auto: tables for --l-learner ucfh and "
+            "--from-data, networks otherwise",
             choices=("auto", *get_args(Solver)),
         ),
     )
@@ -142,6 +165,14 @@ class TrainConfig:
     m: int | None = field(
         default=None,
         metadata=_flag("draws per Bellman update of G-LEARN", int, unset="exact expectations; networks: 1"),
+    )
+    xi: int | Literal["lemma"] | None = field(
+        default=None,
+        metadata=_flag(
+            "draws of stochastic rewards that G-LEARN averages (Algorithm 10), or 'lemma' for Lemma F.4's number",
+            _integer_or_word,
+            unset="the mean rewards",
+        ),
     )
     epsilon: float | Literal["paper"] = field(
         default=ChainSettings.epsilon,
@@ -201,19 +232,43 @@ class TrainConfig:
         default=Settings.learning_rate, metadata=_flag("step size of the networks' optimiser", float)
     )
     compile: bool = field(default=False, metadata=_flag("pass networks through torch.compile", bool))
+    from_data: str | None = field(
+        default=None,
+        metadata=_flag(
+            "learn from trajectories alone (a file of `altmarl collect`), off-policy; k is theirs, and --game is only "
+            "where the pair is measured",
+            unset="learn from the game",
+        ),
+    )
+    step_size: float | None = field(
+        default=None,
+        metadata=_flag(
+            "with --from-data and tables: a constant step size of Eq. 46, in (0, 1]",
+            float,
+            unset="decaying, (1 + updates of the entry)^-0.6",
+        ),
+    )
+    passes: int | None = field(
+        default=None,
+        metadata=_flag(
+            "with --from-data: how often the data are gone through", int, unset="tables 5; networks 2000 gradient steps"
+        ),
+    )
     runs_dir: str = field(default="runs", metadata=_flag("folder that receives the run's folder"))
     quiet: bool = field(
         default=False, metadata=_flag("print the results alone: no configuration, no updates, no bar", bool)
     )
 
     def __post_init__(self) -> None:
+        if self.game is None:
+            object.__setattr__(self, "game", "warehouse" if self.from_data is None else COUNTED)
         for option in dataclasses.fields(self):
             _check_word(option, getattr(self, option.name))
         if self.horizon is None:
             object.__setattr__(self, "horizon", HORIZONS[self.preset])
         for name, low, high in INTEGERS:
             value = getattr(self, name)
-            if value is not None or name not in ("n", "m"):
+            if value is not None or name not in ("n", "m", "passes"):
                 as_integer(name, value, low, high, ArgumentError)
         if self.gamma is not None:
             as_number("gamma", self.gamma, "[0, 1)", lambda x: 0 <= x < 1, ArgumentError)
@@ -221,10 +276,33 @@ class TrainConfig:
         as_number("learning_rate", rate, "(0, inf)", lambda x: 0 < x < math.inf, ArgumentError)
         check_eta(self.eta)
         if self.solver == "auto":  # type: ignore[comparison-overlap]
-            object.__setattr__(self, "solver", "tabular" if self.l_learner == "ucfh" else "neural")
+            tables = self.l_learner == "ucfh" or self.from_data is not None
+            object.__setattr__(self, "solver", "tabular" if tables else "neural")
+        self._check_data()
         check_l_learner(self.solver, self.l_learner)
         check_observation(self.solver, self.l_learner, self.observation, self.m)
+        check_xi(self.xi, self.observation)
         self._settings()  # which checks them
+
+    def _check_data(self) -> None:
+        """Options that go with learning from data, and those that do not, are not mixed."""
+        defaults = {option.name: option.default for option in dataclasses.fields(self)}
+        refused = OF_DATA if self.from_data is None else NOT_OF_DATA
+        given = [name for name in refused if getattr(self, name) != defaults[name]]
+        if given:
+            why = "goes with from_data alone" if self.from_data is None else "does not go with from_data"
+            raise ArgumentError(f"{given[0]} = {getattr(self, given[0])!r} {why}")
+        if self.from_data is None:
+            return
+        if self.l_learner not in ("auto", "dp") or self.device not in ("auto", "cpu"):
+            raise ArgumentError(
+                "from_data keeps the logged local policy and computes on the CPU: leave out l_learner and device"
+            )
+        object.__setattr__(self, "device", "cpu")
+        if self.step_size is not None:
+            as_number("step_size", self.step_size, "(0, 1]", lambda x: 0 < x <= 1, ArgumentError)
+            if self.solver == "neural":
+                raise ArgumentError("step_size is of tables; networks have learning_rate")
 
     def _settings(self) -> ChainSettings:
         return ChainSettings(self.epsilon, self.delta, self.confidence)
@@ -238,13 +316,15 @@ class TrainConfig:
         """The game that the configuration names, with its n and gamma, on its device.
 
         Raises:
-            ArgumentError: no such game, file or device (the message lists what there is), or k is outside 1..n.
+            ArgumentError: no such game, file or device (the message lists what there is), k is outside 1..n, or xi is
+                given for rewards that are deterministic.
             SizeError: the counts of k agents are too many to list, or episodes and horizon too many to keep.
             AltMarlError: the game refuses n or gamma, or the file holds no game.
         """
         device = as_device(self.device)
         game = self._named_game()
         game.check_k(self.k)
+        check_drawn(self.xi, game)
         if self.observation != "filter":  # which learns for a size of its own
             check_size(game, self.solver, self.k, self.chain)
         require_memory(game, self.k, self.episodes, self.horizon)
@@ -254,6 +334,8 @@ class TrainConfig:
         """The game on the CPU, before anything is asked of it."""
         changes = {"n": self.n, "gamma": self.gamma}
         chosen: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+        if self.game == COUNTED and self.from_data is not None:
+            return game_of_data(Trajectories.load(self.from_data)).replace(**chosen)
         if is_function(self.game):
             self._refuse_preset([])
             return call_function(self.game).replace(**chosen)
@@ -319,18 +401,20 @@ def add_arguments(parser: argparse.ArgumentParser, without: Sequence[str] = ()) 
 
 
 def from_arguments(arguments: argparse.Namespace) -> TrainConfig:
-    """The configuration that a parser of :func:`add_arguments` read.
+    """The configuration that a parser of :func:`add_arguments` read; fields without a flag take their defaults.
 
     Raises:
         ArgumentError: a value is outside its range.
     """
-    return TrainConfig(**{option.name: getattr(arguments, option.name) for option in dataclasses.fields(TrainConfig)})
+    given = vars(arguments)
+    return TrainConfig(**{o.name: given[o.name] for o in dataclasses.fields(TrainConfig) if o.name in given})
 
 
 def _check_word(option: "dataclasses.Field[Any]", value: object) -> None:
     """Text is text, flags are flags, and a field with choices holds one of them."""
     expected = {str: "text", bool: "true or false"}.get(option.metadata["parse"])
-    if expected and not isinstance(value, option.metadata["parse"]):
+    unset = value is None and option.default is None
+    if expected and not unset and not isinstance(value, option.metadata["parse"]):
         raise ArgumentError(f"{option.name} must be {expected}, not {value!r}")
     if value == "":
         raise ArgumentError(f"{option.name} must not be empty")

@@ -99,6 +99,9 @@ def _games(types: object, base: Game | None) -> list[Game]:
         check_game(game)
         if game.num_types > 1:
             raise ArgumentError(f"{game!r} has {game.num_types} types already; give the games of single types")
+        if game.r_l_law is not None:
+            hint = "give types with replace(r_l=game.r_l), and the law of all of them to the result, replace(r_l=law)"
+            raise ArgumentError(f"{game!r} has a law of r_l; {hint}")
     return list(types)
 
 
@@ -108,6 +111,7 @@ def _check_alike(first: Game, game: Game, number: int) -> None:
     facts |= {"the device": (str(first.device), str(game.device))}
     facts |= {"the shape of P_l": (list(first.P_l.shape), list(game.P_l.shape))}
     facts |= {"initial.strength": (first.initial.strength, game.initial.strength)}
+    facts |= {"the law of r_g": (first.r_g_law, game.r_g_law)}
     for what, (mine, other) in facts.items():
         if mine != other:
             raise ArgumentError(f"type {number} differs from type 0 in {what}: {other} and {mine}")

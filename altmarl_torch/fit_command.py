@@ -7,14 +7,18 @@ what the log leaves open (:mod:`altmarl_torch.estimation`).
 """
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.estimation import FittedGame, estimate
 from altmarl_torch.files import write_json
+from altmarl_torch.npz import kind_of
 from altmarl_torch.rollout import rollout
 from altmarl_torch.solver import solve
+from altmarl_torch.tables import as_integer
+from altmarl_torch.trajectories import FILE_FORMAT, Trajectories
 
 __all__ = ["add_fit"]
 
@@ -26,11 +30,17 @@ EPISODES, HORIZON = 750, 100
 def add_fit(commands: "argparse._SubParsersAction[Any]") -> None:
     """The subcommand ``fit``."""
     parser = commands.add_parser("fit", help="count a game from a log of what agents did", description=_fit.__doc__)
-    parser.add_argument("log", metavar="LOG", help="a log: *.csv or *.npz (docs/games-from-data.md lists the columns)")
     parser.add_argument(
-        "--gamma", type=float, required=True, metavar="GAMMA", help="discount factor per step of the log"
+        "log",
+        metavar="LOG",
+        help="a log: *.csv or *.npz (docs/games-from-data.md lists the columns), or trajectories of `altmarl collect`",
     )
-    parser.add_argument("--n", type=int, required=True, metavar="N", help="how many local agents there are")
+    parser.add_argument(
+        "--gamma", type=float, metavar="GAMMA", help="discount factor per step of the log (trajectories have their own)"
+    )
+    parser.add_argument(
+        "--n", type=int, metavar="N", help="how many local agents there are (trajectories have their own)"
+    )
     parser.add_argument("--out", default="game.npz", metavar="FILE", help="the game (default: %(default)s)")
     parser.add_argument(
         "--smoothing",
@@ -62,14 +72,15 @@ def _fit(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     if out.suffix != ".npz":
         raise ArgumentError(f"out must end in .npz, as games do, not {arguments.out!r}")
-    fitted = estimate(
-        arguments.log,
-        gamma=arguments.gamma,
-        n=arguments.n,
-        smoothing=arguments.smoothing,
-        name=arguments.name or Path(arguments.log).stem,
-        **{f"num_{word}": getattr(arguments, f"num_{word}") for word in SIZES},
-    )
+    as_integer("draws", arguments.draws, 1, math.inf, ArgumentError)
+    table, facts = _log(arguments.log)
+    facts |= {name: value for name, value in vars(arguments).items() if name in facts and value is not None}
+    missing = [name for name in ("gamma", "n") if facts[name] is None]
+    if missing:
+        raise ArgumentError(f"{arguments.log} does not say {missing[0]}: give --{missing[0]}")
+    fitted = estimate(table, smoothing=arguments.smoothing, **facts)
+    if arguments.k is not None:
+        fitted.game.check_k(arguments.k)
     print(fitted.report())
     fitted.game.save(out)
     report = fitted.as_dict()
@@ -78,6 +89,15 @@ def _fit(arguments: argparse.Namespace) -> int:
     write_json(out.with_suffix(".json"), report)
     print(f"\nwritten    {out} and {out.with_suffix('.json')}\ntrain      altmarl train --game {out}")
     return DONE
+
+
+def _log(path: str) -> tuple[Any, dict[str, Any]]:
+    """The log, and what it says besides; None where it says nothing."""
+    sizes = [f"num_{word}" for word in SIZES]
+    if not path.endswith(".csv") and kind_of(path) == FILE_FORMAT:
+        data = Trajectories.load(path)
+        return data.transitions(), {name: getattr(data, name) for name in ("gamma", "n", "name", *sizes)}
+    return path, {"gamma": None, "n": None, "name": Path(path).stem, **dict.fromkeys(sizes)}
 
 
 def _solved(fitted: FittedGame, k: int, draws: int, seed: int) -> dict[str, float | int]:

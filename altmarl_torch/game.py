@@ -31,6 +31,9 @@ which is all that the global agent's best response needs to know of the local ag
 (Assumption 2.2) and every value at most v_max = r_tilde / (1 - gamma).  The assumption also asks for non-negative
 rewards; the tables may hold negative ones, and the bounds that need the sign check it themselves.
 
+**Stochastic rewards.**  r_g and r_l may be given as laws (:mod:`altmarl_torch.rewards`, Appendix F): the tables are
+then their means, with which everything computes that is an expectation, and the laws stand beside them for draws.
+
 A game is immutable and holds float64 tensors on one device.  It is checked once, here, so that nothing downstream has
 to: every message names the table, the indices, the value found and what would be right.
 """
@@ -48,10 +51,12 @@ from einops import einsum
 from torch import Tensor
 
 from altmarl_torch.counting import count_transitions
+from altmarl_torch.earnings import RewardSampler
 from altmarl_torch.errors import ArgumentError, FileFormatError, GameError, PolicyError
 from altmarl_torch.initial import InitialLaw
 from altmarl_torch.logs import Table, as_log
 from altmarl_torch.npz import as_scalar, read_npz, write_npz
+from altmarl_torch.rewards import RewardLaw, law_from_arrays
 from altmarl_torch.tables import (
     as_device,
     as_finite,
@@ -73,6 +78,8 @@ FILE_FORMAT, FILE_VERSION = "altmarl-game", 1
 FILE_ENTRIES = (*TABLE_AXES, "gamma", "n", "name", "initial_sg", "initial_local_mean", "initial_strength")
 NUM_TYPES = "initial_num_types"
 """An entry that files of earlier versions lack."""
+LAWS = {"r_g": "r_g_law", "r_l": "r_l_law"}
+"""Where the law of a stochastic reward is kept; in a file, the first part of its entries' names."""
 LARGEST_N = 2**53  # counts are whole numbers in float64, exact up to here
 
 
@@ -96,13 +103,15 @@ class Game:
         n: number of local agents, at least 1.
         initial: law of the first state; ``None`` gives uniform s_g and independent, uniform local states.
         name: a printable word for run folders and plots.
+        r_g_law, r_l_law: laws of stochastic rewards, None where they are deterministic. Give a law as ``r_g`` or
+            ``r_l``: it is found here, and its mean there.
 
     Tables may be tensors, arrays or nested lists of any real dtype; they are copied to float64.  Rows that miss a sum
     of one by at most 1e-6 are renormalised.
 
     Raises:
         GameError: shapes or devices disagree, a row is no law, an entry or v_max is not finite, or gamma, n (at most
-            2^53, where counts are exact), initial or name is out of range.
+            2^53, where counts are exact), initial or name is out of range, or a law's mean is not the table.
     """
 
     P_g: Tensor  # [sg, ag, sg']
@@ -113,8 +122,12 @@ class Game:
     n: int
     initial: InitialLaw = None  # type: ignore[assignment]  # None asks for the default; readers always find a law
     name: str = "game"
+    r_g_law: RewardLaw | None = None
+    r_l_law: RewardLaw | None = None
 
     def __post_init__(self) -> None:
+        for name, kept in LAWS.items():
+            self._keep_law(name, kept)
         tables = {name: as_table(name, getattr(self, name), axes) for name, axes in TABLE_AXES.items()}
         check_devices(tables)
         check_sizes(tables, TABLE_AXES)
@@ -128,6 +141,19 @@ class Game:
         self._check_types()
         if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
             raise GameError(f"name must be a non-empty, printable string, not {self.name!r}")
+
+    def _keep_law(self, name: str, kept: str) -> None:
+        """Put a law that came as the table beside its mean, and hold a law that came beside it against the table."""
+        given = getattr(self, name)
+        if isinstance(given, RewardLaw):
+            object.__setattr__(self, kept, given)
+            object.__setattr__(self, name, given.mean)
+            return
+        law = getattr(self, kept)
+        if law is not None and not isinstance(law, RewardLaw):
+            raise GameError(f"{kept} must be a reward law or None, not {type(law).__name__}")
+        if law is not None and not (isinstance(given, Tensor) and torch.equal(given, law.mean)):
+            raise GameError(f"{name} must be the mean of {kept}; give the law itself as {name}, or {kept} = None")
 
     def _check_bound(self) -> None:
         """Refuse rewards so large that no float holds v_max; the message names the largest."""
@@ -212,6 +238,25 @@ class Game:
         """r_tilde / (1 - gamma), a bound on every value."""
         return self.r_tilde / (1 - self.gamma)
 
+    @property
+    def has_random_rewards(self) -> bool:
+        """Whether a reward has a law."""
+        return self.r_g_law is not None or self.r_l_law is not None
+
+    @property
+    def reward_range(self) -> float:
+        """sup G + sup L - inf G - inf L (Assumption F.1), by the laws' bounds, or a table's where it has no law."""
+        total = 0.0
+        for name, kept in LAWS.items():
+            law, table = getattr(self, kept), getattr(self, name)
+            total += float(table.max() - table.min()) if law is None else law.high - law.low
+        return total
+
+    def reward_sampler(self, pi_l: Tensor) -> RewardSampler:
+        """Draws of the rewards under ``pi_l [sl, sg, al]``; errors as in :meth:`induced`."""
+        r_l_pi = self.induced(pi_l).r_l_pi
+        return RewardSampler.of(self.r_g, r_l_pi, self.P_l, pi_l, self.r_g_law, self.r_l_law)
+
     def induced(self, pi_l: Tensor) -> InducedTables:
         """Average the local tables over the local action (Eq. 5, 6): ``P_l_pi [sl, sg, sl']`` and ``r_l_pi [sl, sg]``.
 
@@ -238,10 +283,14 @@ class Game:
     def to(self, device: torch.device | str) -> "Game":
         """Return the same game with every table on ``device``; an ArgumentError lists the devices that are here."""
         device = as_device(device)
-        return self.replace(**{name: getattr(self, name).to(device) for name in TABLE_AXES})
+        moved = {name: getattr(self, name).to(device) for name in TABLE_AXES}
+        laws = {name: getattr(self, kept) for name, kept in LAWS.items()}
+        return self.replace(**moved | {name: law.to(device) for name, law in laws.items() if law is not None})
 
     def replace(self, **changes: Any) -> "Game":
         """Return a game with some attributes changed, checked anew: ``game.replace(n=10**9, name="large")``.
+
+        A new r_g or r_l takes the place of the old one's law.
 
         Raises:
             ArgumentError: a game has no such attribute.
@@ -251,7 +300,8 @@ class Game:
         unknown = [name for name in changes if name not in known]
         if unknown:
             raise ArgumentError(f"a game has the attributes {', '.join(known)}; not {', '.join(unknown)}")
-        return dataclasses.replace(self, **changes)
+        dropped = {kept: None for name, kept in LAWS.items() if name in changes and kept not in changes}
+        return dataclasses.replace(self, **dropped | changes)
 
     @classmethod
     def from_functions(
@@ -284,7 +334,9 @@ class Game:
         for axis, size in sizes.items():
             as_integer(f"num_{axis}", size, 1, math.inf, GameError)
         functions: dict[str, Callable[..., object]] = {"P_g": P_g, "P_l": P_l, "r_g": r_g, "r_l": r_l}
-        tables = {table: tabulate(table, function, TABLE_AXES[table], sizes) for table, function in functions.items()}
+        tables: dict[str, Any] = {
+            table: tabulate(table, function, TABLE_AXES[table], sizes) for table, function in functions.items()
+        }
         start = InitialLaw.uniform(num_sg, num_sl) if initial is None else initial
         return cls(**tables, gamma=gamma, n=n, initial=start, name=name)
 
@@ -326,12 +378,19 @@ class Game:
         return cls(**counted.tables, gamma=gamma, n=n, initial=counted.initial, name=name)  # type: ignore[arg-type]  # arrays
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an ``.npz`` archive to exactly ``path``, atomically; :meth:`load` gives back the same bits."""
+        """Write an ``.npz`` archive to exactly ``path``, atomically; :meth:`load` gives back the same bits.
+
+        Raises:
+            ArgumentError: a reward is a SampledReward; a file holds no functions.
+        """
         tables = {name: getattr(self, name) for name in TABLE_AXES}
         tables |= {"initial_sg": self.initial.sg, "initial_local_mean": self.initial.local_mean}
         entries = {name: table.cpu().numpy() for name, table in tables.items()}
         scalars = {"gamma": self.gamma, "n": self.n, "name": self.name, "initial_strength": self.initial.strength}
-        write_npz(path, FILE_FORMAT, FILE_VERSION, entries | scalars | {NUM_TYPES: self.num_types})
+        laws = {kept: getattr(self, kept) for kept in LAWS.values()}
+        stored = {kept: law.arrays() for kept, law in laws.items() if law is not None}
+        parts = {f"{kept}/{name}": part for kept, arrays in stored.items() for name, part in arrays.items()}
+        write_npz(path, FILE_FORMAT, FILE_VERSION, entries | scalars | {NUM_TYPES: self.num_types} | parts)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Game":
@@ -344,16 +403,28 @@ class Game:
                 FileFormatError as well.
         """
         arrays: dict[str, Any] = {NUM_TYPES: np.asarray(1)}
-        arrays |= read_npz(path, FILE_FORMAT, FILE_VERSION, FILE_ENTRIES, (NUM_TYPES,))
+        arrays |= read_npz(path, FILE_FORMAT, FILE_VERSION, FILE_ENTRIES, (NUM_TYPES, *LAWS.values()))
         names = ("gamma", "n", "name", "initial_strength")
         try:
             scalars = {name: as_scalar(name, arrays[name], GameError) for name in names}
             strength = scalars.pop("initial_strength")
             num_types = as_scalar(NUM_TYPES, arrays[NUM_TYPES], GameError)
             initial = InitialLaw(arrays["initial_sg"], arrays["initial_local_mean"], strength, num_types)
-            return cls(**{name: arrays[name] for name in TABLE_AXES}, initial=initial, **scalars)
+            tables = {name: arrays[name] for name in TABLE_AXES} | _stored_laws(arrays)
+            return cls(**tables, initial=initial, **scalars)
         except GameError as cause:
             raise _NoGameError(f"{path} holds no game: {cause}") from cause
+
+
+def _stored_laws(arrays: dict[str, Any]) -> dict[str, RewardLaw]:
+    """The laws that a file holds, by the table whose place they take."""
+    laws = {}
+    for name, kept in LAWS.items():
+        parts = {key.removeprefix(f"{kept}/"): part for key, part in arrays.items() if key.startswith(f"{kept}/")}
+        if parts:
+            scalars = {key: as_scalar(key, parts[key], GameError) for key in ("kind", "low", "high") if key in parts}
+            laws[name] = law_from_arrays(parts | scalars)
+    return laws
 
 
 class _NoGameError(GameError, FileFormatError):

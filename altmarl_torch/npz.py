@@ -41,7 +41,7 @@ from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.files import open_regular, whole
 from altmarl_torch.tables import ErrorType
 
-__all__ = ["as_scalar", "read_npz", "write_npz"]
+__all__ = ["as_scalar", "kind_of", "read_npz", "write_npz"]
 
 SUFFIX = ".npy"
 LABELS = ("format", "version")
@@ -107,6 +107,16 @@ def read_npz(
     if missing:
         raise FileFormatError(f"{path} lacks the entries {', '.join(missing)}; format {kind!r} has {', '.join(names)}")
     return arrays
+
+
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """The kind of content that an archive says it has; errors as for :func:`read_npz`."""
+    with _BriefReader(open_regular(path, LARGEST_FILE)) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return str(_read_array(archive, LABELS[0], _directory(archive)[LABELS[0]]))
+        except Exception as cause:
+            raise FileFormatError(f"{path} is no readable .npz archive: {type(cause).__name__}: {cause}") from cause
 
 
 def as_scalar(name: str, array: NDArray[np.generic], error: ErrorType) -> Any:

@@ -20,6 +20,9 @@ renames the counts. And there is a second way: *row factors*, P = R_1 R_2 ... R_
 found by back substitution in some order of the states; R_i is S - 1 pair moves out of i. That takes twice as many
 moves, but some order of the states succeeds for many kernels that are only moderately lazy, or sparse.
 
+Where P falls into blocks, as it does for agents of several types (`finite_types`), moves within the blocks are enough:
+20 instead of 45 for two types of five states.
+
 **Accuracy.** Moves with a, b in [0, 1] are stochastic, so rounding errors are averaged, never amplified. A move outside
 that range is no law but still an exact factor; it can amplify errors by at most c^k, where
 c = max(|a| + |1 - a|, |b| + |1 - b|). The product of these factors times machine epsilon bounds the relative error
@@ -91,8 +94,8 @@ def multiply_moves(num_sl: int, pairs: tuple[tuple[int, int], ...], chances: Ten
 
 def _newton(P: Tensor, pairs: tuple[tuple[int, int], ...]) -> Tensor | None:
     """Solve B_1 ... B_M = P for the chances `[M, 2]`; None where Newton's method does not converge."""
-    off = ~torch.eye(len(P), dtype=torch.bool)
     i, j = torch.tensor(pairs).T
+    off = torch.zeros_like(P, dtype=torch.bool).index_put((torch.cat([i, j]), torch.cat([j, i])), torch.tensor(True))
     chances = torch.stack([P[i, j], P[j, i]], -1)
     for _ in range(NEWTON_STEPS):
         before, after = multiply_moves(len(P), pairs, chances)
@@ -180,15 +183,26 @@ def factor_pairs(P: Tensor, k: int, tolerance: float = 0.0) -> PairMoves | None:
 def _factorizations(P: Tensor) -> Iterator[PairMoves]:
     """Candidates, the cheapest to apply first."""
     identity = tuple(range(len(P)))
-    ascending, labels = tuple(itertools.combinations(identity, 2)), dict.fromkeys([identity, _laziest_labels(P)])
-    for relabel, pairs in itertools.product(labels, [ascending, ascending[::-1]]):
-        chances = _newton(P[:, list(relabel)], pairs)
-        if chances is not None:
-            yield PairMoves(pairs, chances, relabel)
+    labels = dict.fromkeys([identity, _laziest_labels(P)])
+    for relabel in labels:
+        relabelled = P[:, list(relabel)]
+        ascending = _pairs_within_blocks(relabelled)
+        for pairs in (ascending, ascending[::-1]):
+            chances = _newton(relabelled, pairs) if pairs else None
+            if chances is not None:
+                yield PairMoves(pairs, chances, relabel)
     for relabel, order in itertools.product(labels, _orders(len(P))):
         moves = _row_moves(P[:, list(relabel)], order, relabel)
         if moves is not None:
             yield moves
+
+
+def _pairs_within_blocks(P: Tensor) -> tuple[tuple[int, int], ...]:
+    """The pairs i < j of states that some path joins, whichever way its steps lead."""
+    joined = (P > 0) | (P > 0).T | torch.eye(len(P), dtype=torch.bool)
+    for _ in range(len(P).bit_length()):  # squaring doubles the length of the paths
+        joined = joined.double() @ joined.double() > 0
+    return tuple((i, j) for i, j in itertools.combinations(range(len(P)), 2) if joined[i, j])
 
 
 def _orders(num_sl: int) -> list[tuple[int, ...]]:

@@ -87,6 +87,7 @@ class Job:
     starts: int = 1  # how many local policies to begin from, where there is no `start`
     chain: ChainSettings | None = None  # of l_learner="ucfh"; None: another
     only_global: bool = False  # whether pi_l stays as it is
+    xi: int | None = None  # draws of the rewards (Algorithm 10); None: their means
     keeper: Keeper | None = None  # of checkpoints
     desk: Desk | None = None  # where long computations lay their work
 
@@ -190,7 +191,7 @@ def _tabular_players(job: Job) -> Players:
         (number,) = np.random.SeedSequence(job.seed).generate_state(1).tolist()
         episodes = torch.Generator(game.device).manual_seed(number)
         local = ChainLocalLearner(surrogates, job.objective, job.chain, episodes, progress, job.curve, job.desk)
-    learners = TabularGlobalLearner(surrogates, job.m, generator, progress), local
+    learners = TabularGlobalLearner(surrogates, job.m, generator, progress, job.xi), local
     return (
         learners,
         TabularEvaluator(surrogates, progress),
@@ -209,7 +210,9 @@ def _neural_players(job: Job) -> Players:
     weights, local_weights, for_g, for_l = (torch.Generator(game.device).manual_seed(number) for number in seeds)
     network = CountNetwork(*sizes, generator=weights) if job.network is None else job.network
     check_network(network, *sizes, game.device)
-    memory = Memory(game, k, network, job.settings, job.prior, curve=job.curve, progress=job.progress, desk=job.desk)
+    memory = Memory(
+        game, k, network, job.settings, job.prior, curve=job.curve, progress=job.progress, desk=job.desk, xi=job.xi
+    )
     evaluator = RolloutEvaluator(game, k, job.accept, episodes, job.prior)
     turns: Turns = table_turns
     if job.local_network:

@@ -6,6 +6,7 @@ Three pictures of one run, each made to be read without its caption (those of ma
 * :func:`occupation_figure` is Figure 4 of the paper.  Rows are local states ("zones"), columns are steps; the darker
   a cell, the larger the fraction of the n local agents there.  The line is the dispatcher's choice a_g, the
   dashes are the true mode; wherever they lie on each other, the dispatcher has found the crowd from its k samples.
+  Agents of several types have a band of rows each, with the lines in every band.
 * :func:`value_history_figure` is Algorithm 3.  The line is the joint value of the current pair after each proposal;
   the marks are the proposals: their height is the value that each would have had, their shape the decision, their
   colour the player.
@@ -25,6 +26,7 @@ style that the caller would inherit.
 """
 
 import itertools
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,9 +51,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from altmarl_torch.alternation import Decision, Update
+from altmarl_torch.finite_types import fold_types
 from altmarl_torch.heuristics import Rule
 from altmarl_torch.policies import greedy_actions
-from altmarl_torch.rollout import Rollouts, Trace
+from altmarl_torch.rollout import Rollouts
 
 __all__ = [
     "draw_occupation",
@@ -98,11 +101,13 @@ def draw_occupation(axes: Axes, rollouts: Rollouts, most: float | None = None) -
     trace = rollouts.trace
     shares = trace.occupation.cpu().numpy().T
     image = axes.imshow(shares, cmap="Greys", vmin=0.0, vmax=most, aspect="auto", interpolation="nearest")
-    steps = np.arange(len(trace.mode))
-    if rollouts.mode_accuracy is not None:
-        axes.step(steps, trace.a_g.cpu().numpy(), where="mid", color=BLUE, lw=1.8, label="dispatcher's choice")
-    axes.step(steps, trace.mode.cpu().numpy(), where="mid", color=RED, lw=1.4, ls="--", label="true mode")
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
+    bands = range(0, len(shares), len(shares) // _num_types(rollouts))
+    for band in bands:  # a label that begins with "_" is not in the legend
+        _draw_lines(axes, rollouts, band, label="" if band == 0 else "_")
+    if len(bands) > 1:
+        _name_bands(axes, bands)
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
     axes.set_ylim(-0.5, len(shares) - 0.5)
     return image
 
@@ -191,20 +196,43 @@ def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
+def _num_types(rollouts: Rollouts) -> int:
+    return 1 if rollouts.types is None else len(rollouts.types.occupation)
+
+
+def _draw_lines(axes: Axes, rollouts: Rollouts, band: int, label: str) -> None:
+    """The dispatcher's choice, where it can be read as a state, and the true mode, from row ``band`` on."""
+    trace, steps = rollouts.trace, np.arange(len(rollouts.trace.mode))
+    if rollouts.mode_accuracy is not None:
+        choice = band + trace.a_g.cpu().numpy()
+        axes.step(steps, choice, where="mid", color=BLUE, lw=1.8, label=f"{label}dispatcher's choice")
+    mode = band + trace.mode.cpu().numpy()
+    axes.step(steps, mode, where="mid", color=RED, lw=1.4, ls="--", label=f"{label}true mode")
+
+
+def _name_bands(axes: Axes, bands: range) -> None:
+    """Say which rows are of which type: by lines between the bands, and by ticks."""
+    ticks = [band + place for band in bands for place in range(0, bands.step, math.ceil(bands.step * len(bands) / 16))]
+    axes.set_yticks(ticks, [f"type {tick // bands.step}: {tick % bands.step}" for tick in ticks])
+    for band in bands[1:]:
+        axes.axhline(band - 0.5, color=GREY, lw=0.8)
+
+
 def _occupation_title(rollouts: Rollouts) -> str:
     seen = f"k = {rollouts.k:,} of n = {rollouts.n:,} agents seen"
     if rollouts.mode_accuracy is None:
         return seen
     return (
-        f"{seen}\nchoice is the true mode in {_hits(rollouts.trace):.0%} of these steps, "
+        f"{seen}\nchoice is the true mode in {_hits(rollouts):.0%} of these steps, "
         f"{rollouts.mode_accuracy:.0%} over {len(rollouts.returns):,} episodes"
     )
 
 
-def _hits(trace: Trace) -> float:
-    """Fraction of the episode's steps at which a_g is a state of maximal occupation."""
-    chosen = trace.occupation.gather(1, trace.a_g.unsqueeze(1)).squeeze(1)
-    return float((chosen == trace.occupation.amax(1)).double().mean())
+def _hits(rollouts: Rollouts) -> float:
+    """Fraction of the first episode's steps at which a_g is a state of maximal occupation."""
+    occupation = fold_types(rollouts.trace.occupation, _num_types(rollouts))
+    chosen = occupation.gather(1, rollouts.trace.a_g.unsqueeze(1)).squeeze(1)
+    return float((chosen == occupation.amax(1)).double().mean())
 
 
 def _legend_below(axes: Axes) -> None:

@@ -136,9 +136,15 @@ def _type_lines(types: TypeReport | None) -> list[str]:
 
 
 def outcome_text(solution: Solution, phase_seconds: Mapping[str, float], wall_seconds: float) -> str:
-    """How the alternation ended, the pair's value, the tolerances, and where the time went."""
+    """How the alternation ended, the pair's value, the tolerances, and where the time went.
+
+    A pair from data has no alternation behind it, and no tolerance.
+    """
     ended = "interrupted" if solution.interrupted else "converged" if solution.converged else "not converged"
     phases = ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in phase_seconds.items())
+    if not solution.history and not solution.interrupted:
+        value = f"{solution.value:.3f}, estimated for the first states of the data, with k = {solution.k:,} agents"
+        return f"value        {value}\nseconds      {wall_seconds:.2f} ({phases})"
     facts = {
         "alternation": f"{ended} after {len(solution.history)} proposals",
         "value": f"{solution.value:.3f} on the surrogate of {solution.sample_size:,} agents, mean over the initial law",

@@ -20,6 +20,9 @@ is a Markov chain by itself and carries everything that is collected. Its moves 
   ``altmarl_torch.population``, at a cost that does not depend on n.
 * The reward: given the counts, sum_i r_l has conditional mean sum_z c(z) r_l_pi(z, s_g) (Eq. 6). This mean is collected
   instead of a draw, so a stochastic pi_l earns the same expected return; a deterministic one, exactly what it earns.
+  Where the game has laws of stochastic rewards (:mod:`altmarl_torch.rewards`) draws are collected: of r_g where that
+  has a law, and where r_l has one, of the actions of pi_l, given where the agents go, and of the sum of r_l over
+  those of each state and action.
 
 The law of (s_g, c, a_g) is exactly that of simulating n agents one by one (the tests do so and compare). Per step and
 episode the cost is O(|S_l|^2 + k log k), for n = 10 as for n = 10^9.
@@ -28,9 +31,9 @@ Estimates
 ---------
 Episodes are independent: ``mean`` has standard error ``sem`` = std / sqrt(episodes). Stopping at T leaves out at most
 gamma^T max|r| / (1 - gamma) of the infinite-horizon value. The start, the sampling, the moves of s_g, the moves of the
-local agents and the dispatcher draw from five streams of their own, all derived from ``seed``: two policies, or two
-n, under one seed meet the same starts and, as far as their laws allow, the same luck, so that differences of
-returns have less noise than the returns.
+local agents and the dispatcher draw from five streams of their own (stochastic rewards from a sixth, which leaves the
+others as they are), all derived from ``seed``: two policies, or two n, under one seed meet the same starts and, as far
+as their laws allow, the same luck, so that differences of returns have less noise than the returns.
 """
 
 import math
@@ -42,12 +45,13 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from altmarl_torch.earnings import RewardSampler
 from altmarl_torch.errors import ArgumentError, PolicyError, SizeError
 from altmarl_torch.finite_types import fold_types
 from altmarl_torch.game import LARGEST_N, Game, check_game
 from altmarl_torch.parallel import one_thread
 from altmarl_torch.policies import PolicyPair, check_pair, cumulative, draw
-from altmarl_torch.population import count_labels, distinct_labels, split, split_shares
+from altmarl_torch.population import count_labels, deal, distinct_labels, split, split_shares
 from altmarl_torch.tables import as_integer, refuse_first
 
 __all__ = ["Rollouts", "Trace", "TypeReport", "require_memory", "rollout", "visits"]
@@ -156,9 +160,11 @@ def rollout(
 
     Returns:
         Returns, their mean and standard error, how often the dispatcher chose the true mode, and the first episode.
-        For a stochastic pi_l, the local part of each reward is its expectation given the counts (Eq. 6).
+        For a stochastic pi_l, the local part of each reward is its expectation given the counts (Eq. 6), unless r_l has
+        a law: rewards with laws are drawn.
 
     Raises:
+        GameError: a law of the caller's own draws a reward outside its bounds, or cannot draw sums of many.
         ArgumentError: k > n, or episodes, horizon or seed out of range.
         PolicyError: the pair is no pair, pi_l is no local policy of this game, or pi_g has other states or actions.
         SizeError: more episodes or steps than fit in memory (:func:`require_memory`).
@@ -171,8 +177,9 @@ def rollout(
     require_memory(game, game.check_k(pair.k), episodes, horizon)
     _check_pi_g(game, pair)
     tables, record = _Tables.of(game, pair.pi_l), _Record.empty(game, episodes, horizon)
-    for t, (s_g, counts, a_g) in enumerate(_steps(game, pair, tables, episodes, horizon, seed)):
-        record.add(t, s_g, a_g, counts, tables)
+    purse = _Purse.of(game, pair.pi_l, seed)
+    for t, (s_g, counts, a_g, flows) in enumerate(_steps(game, pair, tables, episodes, horizon, seed)):
+        record.add(t, s_g, a_g, counts, *purse(s_g, a_g, counts, flows))
     return record.finish(game, pair.k, seed)
 
 
@@ -186,22 +193,23 @@ def visits(
     """
     game.check_k(pair.k)
     met = list(_steps(game, pair, _Tables.of(game, pair.pi_l), episodes, horizon, seed))
-    return torch.stack([s_g for s_g, _, _ in met]), torch.stack([counts for _, counts, _ in met])
+    return torch.stack([s_g for s_g, *_ in met]), torch.stack([counts for _, counts, *_ in met])
 
 
 def _steps(
     game: Game, pair: PolicyPair, tables: "_Tables", episodes: int, horizon: int, seed: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """s_g [episodes], counts [episodes, sl] and a_g [episodes], step by step."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Step by step: s_g [episodes], counts [episodes, sl], a_g [episodes], and the moves [episodes, sl, sl']."""
     streams = _Streams.of(seed, game.device)
     dispatcher = pair.dispatcher(streams.dispatcher_seed)
     dispatcher.reset(episodes)
     s_g, counts = _start(game, episodes, streams.start)
     for labels in _label_blocks(episodes, horizon, pair.k, game.n, streams.sample):
         a_g = _check_actions(game, dispatcher.act(s_g, count_labels(labels, counts, pair.k)))
-        yield s_g, counts, a_g
         # Eq. 3: the agents move under the s_g they saw, not under the one that P_g is about to draw.
-        counts = split(counts, tables.shares.index_select(0, s_g), streams.local_moves)
+        flows = deal(counts, tables.shares.index_select(0, s_g), streams.local_moves)
+        yield s_g, counts, a_g, flows
+        counts = flows.sum(-2)
         s_g = draw(tables.P_g_sums.index_select(0, s_g * game.num_ag + a_g), streams.global_moves)
 
 
@@ -234,6 +242,12 @@ def _check_actions(game: Game, a_g: Tensor) -> Tensor:
     return a_g
 
 
+def _seeds(seed: int) -> list[int]:
+    """One for each source of chance: the start, the sample, either mover, the dispatcher, the rewards."""
+    seeds: list[int] = np.random.SeedSequence(seed).generate_state(6).tolist()  # the first five are those of (5)
+    return seeds
+
+
 @dataclass(frozen=True, eq=False)
 class _Streams:
     """One generator per source of chance, so that a change in one leaves the others' draws alone."""
@@ -246,7 +260,7 @@ class _Streams:
 
     @classmethod
     def of(cls, seed: int, device: torch.device) -> "_Streams":
-        seeds = np.random.SeedSequence(seed).generate_state(5).tolist()
+        seeds = _seeds(seed)
         start, sample, global_moves, local_moves = (torch.Generator(device=device).manual_seed(s) for s in seeds[:4])
         return cls(start, sample, global_moves, local_moves, dispatcher_seed=seeds[4])
 
@@ -261,14 +275,36 @@ class _Tables:
 
     P_g_sums: Tensor  # [(sg ag), sg'], running sums over s_g'
     shares: Tensor  # [sg, sl, sl'], split_shares of P_l_pi
-    r_g: Tensor  # [sg, ag]
-    r_l_pi: Tensor  # [sg, sl]
 
     @classmethod
     def of(cls, game: Game, pi_l: Tensor) -> "_Tables":
         induced = game.induced(pi_l)
         shares = rearrange(split_shares(induced.P_l_pi), "sl sg sl_next -> sg sl sl_next").contiguous()
-        return cls(cumulative(game.P_g).flatten(0, 1), shares, game.r_g, induced.r_l_pi.T.contiguous())
+        return cls(cumulative(game.P_g).flatten(0, 1), shares)
+
+
+@dataclass(frozen=True, eq=False)
+class _Purse:
+    """What is earned: expectations, or where the game has laws, draws."""
+
+    r_g: Tensor  # [sg, ag]
+    r_l_pi: Tensor  # [sg, sl]
+    sampler: RewardSampler | None
+    generator: torch.Generator
+
+    @classmethod
+    def of(cls, game: Game, pi_l: Tensor, seed: int) -> "_Purse":
+        generator = torch.Generator(game.device).manual_seed(_seeds(seed)[-1])
+        sampler = game.reward_sampler(pi_l) if game.has_random_rewards else None
+        return cls(game.r_g, game.induced(pi_l).r_l_pi.T.contiguous(), sampler, generator)
+
+    def __call__(self, s_g: Tensor, a_g: Tensor, counts: Tensor, flows: Tensor) -> tuple[Tensor, Tensor]:
+        """r_g `[episodes]`, and (1/n) sum r_l over the agents of each state `[episodes, sl]`."""
+        occupation = counts / counts.sum(-1, keepdim=True)
+        if self.sampler is None:
+            return self.r_g[s_g, a_g], occupation * self.r_l_pi.index_select(0, s_g)
+        drawn = self.sampler.draw_moved(s_g, flows, self.generator) / counts.sum(-1, keepdim=True)
+        return self.sampler.draw_global(s_g, a_g, self.generator), drawn
 
 
 @dataclass(eq=False)
@@ -297,12 +333,12 @@ class _Record:
         types = TypeReport(numbers(episodes, several), numbers(episodes, several), numbers(several, places))
         return cls(numbers(episodes), several, hits, trace, types if several > 1 else None, 1.0, game.gamma)
 
-    def add(self, t: int, s_g: Tensor, a_g: Tensor, counts: Tensor, tables: _Tables) -> None:
-        """Book one step: rewards (Eq. 1 and 6), hits, and the first episode."""
-        occupation, r_l_pi = counts / counts.sum(-1, keepdim=True), tables.r_l_pi.index_select(0, s_g)
-        self.returns += self.discount * (tables.r_g[s_g, a_g] + (occupation * r_l_pi).sum(-1))
+    def add(self, t: int, s_g: Tensor, a_g: Tensor, counts: Tensor, r_g: Tensor, r_l: Tensor) -> None:
+        """Book one step: rewards (Eq. 1 and 6) as the purse gives them, hits, and the first episode."""
+        occupation = counts / counts.sum(-1, keepdim=True)
+        self.returns += self.discount * (r_g + r_l.sum(-1))
         if self.types is not None:
-            self._add_types(self.types, occupation, r_l_pi)
+            self._add_types(self.types, occupation, r_l)
         self.discount *= self.gamma
         places = fold_types(counts, self.num_types)
         if self.hits is not None:
@@ -310,10 +346,10 @@ class _Record:
         self.trace.occupation[t], self.trace.mode[t] = occupation[0], places[0].argmax()
         self.trace.s_g[t], self.trace.a_g[t] = s_g[0], a_g[0]
 
-    def _add_types(self, types: TypeReport, occupation: Tensor, r_l_pi: Tensor) -> None:
+    def _add_types(self, types: TypeReport, occupation: Tensor, r_l: Tensor) -> None:
         """Book one step by type; `finish` divides the occupation that is summed here."""
         there = rearrange(occupation, "b (e x) -> b e x", e=self.num_types)
-        earned = rearrange(occupation * r_l_pi, "b (e x) -> b e x", e=self.num_types).sum(-1)
+        earned = rearrange(r_l, "b (e x) -> b e x", e=self.num_types).sum(-1)
         types.held.copy_(there.sum(-1))
         types.returns.add_(torch.where(types.held > 0, self.discount * earned / types.held, 0.0))
         types.occupation.add_(there.sum(0))

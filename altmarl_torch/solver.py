@@ -32,7 +32,8 @@ from altmarl_torch.solution import Observation, Solution
 from altmarl_torch.tables import as_device, as_integer, as_number, as_seed, check_callable
 from altmarl_torch.tabular.chain_l_learn import ChainSettings
 from altmarl_torch.tabular.chained import chain_form, require_planned
-from altmarl_torch.theory import eta_algorithm_3
+from altmarl_torch.tabular.g_learn import MOST_XI
+from altmarl_torch.theory import eta_algorithm_3, xi_lemma_f4
 
 __all__ = [
     "MOST_STARTS",
@@ -40,10 +41,12 @@ __all__ = [
     "Observation",
     "Select",
     "Solver",
+    "check_drawn",
     "check_eta",
     "check_l_learner",
     "check_observation",
     "check_size",
+    "check_xi",
     "solve",
 ]
 
@@ -70,6 +73,7 @@ def solve(
     *,
     solver: Solver = "tabular",
     m: int | None = None,
+    xi: int | Literal["lemma"] | None = None,
     l_learner: LLearner = "auto",
     chain: ChainSettings | None = None,
     objective: Objective = "team",
@@ -99,6 +103,9 @@ def solve(
         m: samples of the paper's T-hat_{k,m} in each Bellman update (Table 2: 30); None for the exact expectation. The
             neural solver draws afresh in every gradient step, so that its fixed point is T-hat_k's for every m; None
             is one draw.
+        xi: draws of stochastic rewards that G-LEARN averages (Algorithm 10): an integer, or "lemma" for that of Lemma
+            F.4; None learns from the mean rewards. Values and certificates are of the means in any case.
+            (`docs/stochastic-rewards.md`)
         l_learner: "dp", the model-based one; "ucfh", that of Algorithm 2, for games whose chained MDP can be listed, of
             the tabular solver alone; "neural", the first with a network for pi_l, of the neural solver alone; "auto" is
             "dp".
@@ -145,6 +152,7 @@ def solve(
     check_l_learner(solver, l_learner)
     _check_chain(l_learner, chain)
     check_observation(solver, l_learner, observation, m)
+    check_xi(xi, observation)
     if alpha is not None and observation != "posterior":
         raise ArgumentError(f"alpha is the prior of observation='posterior'; it has no place in {observation!r}")
     check_eta(eta)
@@ -161,6 +169,7 @@ def solve(
         solver=solver,
         rules=_rules(game, learned, eta, accept),
         m=m,
+        xi=_reward_draws(game, k, xi),
         objective=objective,
         accept=accept,
         steps=steps,
@@ -193,6 +202,30 @@ def check_observation(solver: Solver, l_learner: LLearner, observation: Observat
         )
     if (solver, observation) == ("tabular", "posterior") and m is not None:
         raise ArgumentError("observation='posterior' needs m=None with solver='tabular': its expectations are exact")
+
+
+def check_xi(xi: object, observation: Observation) -> None:
+    """Raise an ArgumentError unless `xi` is None, "lemma" or a number of draws, or where it cannot be followed."""
+    if xi is None:
+        return
+    if xi != "lemma":
+        if isinstance(xi, str):
+            raise ArgumentError(f"xi must be an integer in 1..{MOST_XI}, 'lemma' or None, not {xi!r}")
+        as_integer("xi", xi, 1, MOST_XI, ArgumentError)
+    if observation != "surrogate":
+        raise ArgumentError(f"xi draws the rewards of the surrogate; it has no place in observation={observation!r}")
+
+
+def check_drawn(xi: object, game: Game) -> None:
+    """Raise an ArgumentError where rewards are to be drawn that are deterministic."""
+    if xi is not None and not game.has_random_rewards:
+        raise ArgumentError("xi draws stochastic rewards, and this game's are deterministic: give r_g or r_l as a law")
+
+
+def _reward_draws(game: Game, k: int, xi: int | Literal["lemma"] | None) -> int | None:
+    """How many draws of the rewards are averaged."""
+    check_drawn(xi, game)
+    return min(xi_lemma_f4(game, k), MOST_XI) if xi == "lemma" else xi
 
 
 def check_size(game: Game, solver: Solver, k: int, chain: ChainSettings | None) -> None:

@@ -18,6 +18,7 @@ Before there is any pair to save the folder is removed instead.  A second one en
 (``altmarl_torch.checkpoints``) to the policy and the metrics that the unbroken run would have written.
 """
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -27,12 +28,13 @@ from typing import Any
 
 from altmarl_torch.alternation import Update
 from altmarl_torch.certificate import ENUMERATED_POLICIES, LARGEST_CHOICE, PARTS, Certificate, Part, certify
-from altmarl_torch.config import TrainConfig
+from altmarl_torch.config import COUNTED, TrainConfig
 from altmarl_torch.deviations import number_of_local_policies
 from altmarl_torch.errors import ArgumentError, KernelError, SizeError
 from altmarl_torch.files import alone
 from altmarl_torch.game import Game
 from altmarl_torch.interrupts import Interrupts
+from altmarl_torch.offline import check_same_sizes, learn_from_data
 from altmarl_torch.plots import occupation_figure, policy_slice_figure, save_png, value_history_figure
 from altmarl_torch.policies import PolicyPair
 from altmarl_torch.report import (
@@ -52,6 +54,7 @@ from altmarl_torch.solution import Solution
 from altmarl_torch.solver import solve
 from altmarl_torch.tables import as_device
 from altmarl_torch.tracking import Tag, Tracker
+from altmarl_torch.trajectories import Trajectories
 from altmarl_torch.yardsticks import yardsticks
 
 __all__ = ["Measurement", "TrainedRun", "affordable_parts", "measure", "resume", "train"]
@@ -115,6 +118,8 @@ def train(config: TrainConfig, console: Console, *, name: str | None = None) -> 
         OSError: the run folder cannot be written.
         KeyboardInterrupt: Ctrl-C came before there was a pair; if there was no checkpoint, no folder is left.
     """
+    if config.from_data is not None:
+        config = dataclasses.replace(config, k=Trajectories.load(config.from_data).k)
     game = config.build_game()
     folder = create_run(config, game, name)
     return _run_alone(config, game, folder, console)
@@ -205,11 +210,14 @@ def measure(
 
 
 def _learn(config: TrainConfig, game: Game, folder: RunFolder, tracker: Tracker, console: Console) -> Solution:
+    if config.from_data is not None:
+        return _learn_from_data(config, game, console)
     return solve(
         game,
         config.k,
         solver=config.solver,
         m=config.m,
+        xi=config.xi,
         l_learner=config.l_learner,
         chain=config.chain,
         objective=config.objective,
@@ -228,6 +236,19 @@ def _learn(config: TrainConfig, game: Game, folder: RunFolder, tracker: Tracker,
         curve=tracker.curve,
         checkpoints=folder.checkpoints,
     )
+
+
+def _learn_from_data(config: TrainConfig, game: Game, console: Console) -> Solution:
+    """Learn off-policy, and say in which game the pair is then measured."""
+    assert config.from_data is not None
+    data = Trajectories.load(config.from_data)
+    check_same_sizes(data, game)
+    rate = config.learning_rate if config.solver == "neural" else config.step_size
+    solution = learn_from_data(data, solver=config.solver, step_size=rate, passes=config.passes, seed=config.seed)
+    counted = "counted from the same data: estimates, not what the pair earns in truth"
+    where = f"the game {counted}" if config.game == COUNTED else f"{config.game}, of which the learner knew nothing"
+    console.result(f"learned from {data!r}\nreturns below are those in {where}")
+    return solution
 
 
 def _recorder(folder: RunFolder, tracker: Tracker, console: Console) -> Callable[[Update], None]:

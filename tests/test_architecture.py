@@ -21,10 +21,11 @@ ORDER = [
     # errors, files, tables, threads
     "errors", "files", "tables", "npz", "states", "parallel", "interrupts",
     # the game
-    "initial", "logs", "counting", "game", "finite_types",
-    "games.warehouse", "games.toys", "games.random", "games.smart_grid", "games.two_speed", "games",
+    "initial", "logs", "counting", "population", "clipped_normal", "rewards", "earnings", "game", "finite_types",
+    "games.warehouse", "games.toys", "games.random", "games.smart_grid", "games.two_speed",
+    "games.federated", "games",
     # counts and the law of the next counts
-    "simplex", "pair_moves", "population", "kernels", "posterior",
+    "simplex", "trajectories", "pair_moves", "kernels", "posterior",
     # policies and their simulation
     "policies", "heuristics", "yardsticks", "belief", "rollout",
     # a game from a log
@@ -38,7 +39,7 @@ ORDER = [
     # how far a pair is from an equilibrium; before any learner, so that it can import none
     "deviations", "certificate", "rollout_gaps",
     # learners
-    "tabular.g_learn", "tabular.l_learn",
+    "tabular.g_learn", "tabular.l_learn", "tabular.q_learning",
     "tabular.episodic", "tabular.visits", "tabular.chain_forms", "tabular.chain_literal", "tabular.chain_policies",
     "tabular.chained",
     "tabular.chain_simulator", "tabular.deciding", "tabular.confidence", "tabular.units",
@@ -47,16 +48,21 @@ ORDER = [
     # the loop and what it returns
     "alternation", "tabular.learners", "tabular", "chain_report",
     "neural.networks", "neural.surrogate", "neural.policies", "neural.storage", "neural.training", "neural.fitting",
-    "neural.evaluation",
+    "neural.evaluation", "neural.q_learning",
     "neural.l_learn", "neural.learners", "neural",
     "choices", "solution", "checkpoints", "players", "starts", "observing", "selection", "solver",
+    # off-policy: what acts, what it shows, what is learned from it
+    "behaviour", "coverage", "offline",
     # the sampled operator measured against the exact one
     "noise",
     # the library's door, and the command line behind it
     "", "user_games", "config", "runs", "plots", "tracking", "report", "training",
     "sweeps.plan", "sweeps.cell", "sweeps.workers", "sweeps.results", "sweeps.live", "sweeps.running", "sweeps",
     "sweeps.published", "sweeps.run_figures", "sweeps.figures", "sweeps.commands",
-    "fit_command",
+    "fit_command", "collect_command",
+    # real federated averaging, from which one game was counted
+    "federated.simulation", "federated.observing", "federated.episodes", "federated.building", "federated.comparing",
+    "federated", "federated.__main__",
     "cli", "__main__",
 ]  # fmt: skip
 

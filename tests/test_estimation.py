@@ -196,6 +196,19 @@ class TestCommand:
         options = f"--k 2 --solver tabular --episodes 5 --horizon 5 --quiet --runs-dir {tmp_path / 'runs'}"
         assert main(f"train --game {out} {options}".split()) == 0
 
+    def test_trajectories_say_what_a_log_does_not(self, tmp_path, capsys):
+        data, out = tmp_path / "data.npz", tmp_path / "counted.npz"
+        assert main(f"collect --game steer --k 2 --steps 500 --trajectories 2 --n 40 --out {data}".split()) == 0
+        assert main(f"fit {data} --out {out}".split()) == 0
+        game = am.Game.load(out)
+        assert (game.n, game.gamma, game.num_sl) == (40, 0.8, 2)
+        assert main(f"fit {data} --out {out} --n 7".split()) == 0
+        assert am.Game.load(out).n == 7
+        assert (
+            "2,000 transitions of local agents, 1,000 steps of the global agent in 2 episodes"
+            in capsys.readouterr().out
+        )
+
     @pytest.mark.parametrize(
         ("options", "code", "message"),
         [
@@ -203,7 +216,9 @@ class TestCommand:
             ("--gamma 0.8 --n 50 --num-al 3", 1, "the log has no transition from P_l[sl=0, sg=0, al=2]"),
             ("--gamma 0.8 --n 50 --out game.csv", 2, "out must end in .npz"),
             ("--gamma 1 --n 50", 1, "gamma must be"),
-            ("--n 50", 2, "--gamma"),
+            ("--n 50", 2, "fleet.csv does not say gamma: give --gamma"),
+            ("--gamma 0.8 --n 50 --k 60", 2, "k must be an integer in 1..50"),
+            ("--gamma 0.8 --n 50 --k 2 --draws 0", 2, "draws must be an integer at least 1"),
         ],
     )
     def test_what_is_wrong_is_one_line(self, log, capsys, options, code, message):

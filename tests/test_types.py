@@ -4,16 +4,50 @@ import itertools
 import math
 
 import numpy as np
+import oracles
 import pytest
 import torch
+from agent_oracle import assert_same_law, simulate
 
 import altmarl_torch as am
+from altmarl_torch.bellman import Surrogate
+from altmarl_torch.cli import main
 from altmarl_torch.errors import ArgumentError, GameError
 from altmarl_torch.finite_types import fold_types
 from altmarl_torch.games import random_game, steer, two_speed_warehouse, warehouse
-from altmarl_torch.heuristics import RULES, WALKERS, constant_values, heuristic_pair
+from altmarl_torch.heuristics import RULES, WALKERS, constant_values, heuristic_pair, table
+from altmarl_torch.kernels import dense_kernel
+from altmarl_torch.pair_moves import PairPlan, factor_pairs, multiply_moves
+from altmarl_torch.plots import occupation_figure
+from altmarl_torch.policies import uniform_local
+from altmarl_torch.rewards import DiscreteReward
 from altmarl_torch.rollout import visits
+from altmarl_torch.runs import open_run
 from altmarl_torch.simplex import CountSimplex
+
+
+def random_types():
+    """Two random types of two states, with other starts, and rewards that depend on (e, x) alone."""
+    first, second = (random_game(2, 2, 2, 2, seed=seed) for seed in (2, 3))
+    reward = torch.tensor([[1.0, 3.0], [5.0, 2.0]], dtype=torch.float64)[:, :, None, None].expand(-1, -1, 2, 2)
+    games = [
+        first.replace(P_l=game.P_l, r_l=r_l, initial=am.InitialLaw([0.5, 0.5], mean))
+        for game, r_l, mean in zip((first, second), reward, ([0.2, 0.8], [0.6, 0.4]), strict=True)
+    ]
+    return am.with_types(games, [0.4, 0.6])
+
+
+def with_coin(table):
+    """Steer, with rewards in ``table`` that are 0 or 1 by chance."""
+    rewards = getattr(steer(), table)
+    values = torch.tensor([0.0, 1.0]).expand(*rewards.shape, 2)
+    return steer().replace(**{table: DiscreteReward(values, torch.full_like(values, 0.5))})
+
+
+def mode_by_brute_force(game, k):
+    """pi_g [sg, h, ag] on ``oracles.count_vectors``: to the x of most agents, of whatever type."""
+    most = [np.argmax(np.array(h).reshape(2, -1).sum(0)) % game.num_ag for h in oracles.count_vectors(k, game.num_sl)]
+    return np.repeat(np.eye(game.num_ag)[most][None], game.num_sg, 0)
 
 
 def doubled(game, weights=(0.3, 0.7)):
@@ -46,6 +80,16 @@ class TestTables:
         game = steer()
         both = am.with_types([(game.P_l, game.r_l), (game.P_l, game.r_l + 1)], [0.5, 0.5], base=game)
         assert torch.equal(both.r_l[2:], game.r_l + 1)
+
+    def test_a_law_of_r_g_stays_and_one_of_r_l_is_given_to_the_whole(self):
+        assert doubled(with_coin("r_g")).r_g_law is not None
+        both = doubled(steer().replace(r_g=torch.zeros(2, 2)))
+        either = torch.stack([both.r_l - 1, both.r_l + 1], -1)
+        drawn = both.replace(r_l=DiscreteReward(either, torch.full_like(either, 0.5)))
+        found, expected = (am.rollout(game, heuristic_pair(game, 5, "mode", "walk")) for game in (drawn, both))
+        assert (found.types.returns != expected.types.returns).all()
+        assert ((found.types.mean - expected.types.mean).abs() < 5 * found.types.sem).all()
+        assert torch.allclose((found.types.held * found.types.returns).sum(-1), found.returns)
 
     def test_types_that_start_elsewhere(self):
         starts = [steer().replace(initial=am.InitialLaw([0.5, 0.5], mean)) for mean in ([1.0, 0.0], [0.0, 1.0])]
@@ -114,7 +158,7 @@ class TestEqualTypes:
     def test_n_agents_earn_as_much(self):
         game = warehouse()
         plain, typed = (
-            am.rollout(one, heuristic_pair(one, 8, "sticky", "walk"), episodes=4000) for one in (game, doubled(game))
+            am.rollout(one, heuristic_pair(one, 8, "sticky", "walk"), episodes=2000) for one in (game, doubled(game))
         )
         assert abs(plain.mean - typed.mean) < 4 * math.hypot(plain.sem, typed.sem)
         assert (typed.types.mean[0] - typed.types.mean[1]).abs() < 4 * typed.types.sem.max()
@@ -160,6 +204,100 @@ class TestReport:
         )
         assert torch.isfinite(found.types.returns).all()
         assert ((found.types.returns > 0).sum(-1) == 1).all()
+
+    def test_an_agent_counts_alike_in_whatever_episode_it_is(self):
+        """Of five agents a tenth is slow: most episodes have none of them, which says nothing of what they earn."""
+        game = two_speed_warehouse(share=0.1, n=5).replace(r_g=torch.zeros(3, 3))
+        found = am.rollout(game, heuristic_pair(game, 3, "hold", "walk"), episodes=3000)
+        many = am.rollout(game, heuristic_pair(game, 3, "hold", "walk"), episodes=3000, n=1000)
+        assert (found.types.held[:, 1] == 0).double().mean() > 0.5
+        assert float(found.types.mean @ found.types.shares) == pytest.approx(found.mean, rel=1e-12)
+        assert ((found.types.mean - many.types.mean).abs() < 4 * (found.types.sem + many.types.sem)).all()
+
+    @pytest.mark.parametrize("e", [0, 1])
+    def test_a_type_s_return_is_what_the_system_earns_where_the_others_earn_nothing(self, e):
+        game = two_speed_warehouse().replace(r_g=torch.zeros(3, 3))
+        alone = game.r_l.clone().view(2, 3, 3, 3)
+        alone[1 - e] = 0
+        one = game.replace(r_l=alone.flatten(0, 1))
+        types, returns = (
+            am.rollout(this, heuristic_pair(game, 5, "mode", "walk"), episodes=50) for this in (game, one)
+        )
+        assert torch.allclose(types.types.held[:, e] * types.types.returns[:, e], returns.returns, rtol=1e-12)
+
+    def test_the_choice_hits_a_mode_of_all_types_together(self):
+        game = two_speed_warehouse()
+        found = am.rollout(game, heuristic_pair(game, game.n, "mode", "walk"), episodes=5)
+        assert found.mode_accuracy == 1.0
+        assert torch.equal(found.trace.mode, found.trace.a_g)
+        assert (found.trace.mode < 3).all()
+
+    def test_figures_have_a_band_for_each_type(self):
+        game = two_speed_warehouse()
+        (axes, _) = occupation_figure(am.rollout(game, heuristic_pair(game, 5, "mode", "walk"), episodes=5)).axes
+        labels = [label.get_text() for label in axes.get_yticklabels()]
+        assert labels == [f"type {e}: {x}" for e in range(2) for x in range(3)]
+        assert len(axes.get_legend().get_texts()) == 2
+
+    def test_a_run_prints_and_keeps_them(self, tmp_path, capsys):
+        options = f"--k 3 --solver tabular --episodes 20 --horizon 20 --certify never --quiet --runs-dir {tmp_path}"
+        assert main(["train", "--game", "two_speed_warehouse", *options.split()]) == 0
+        table = capsys.readouterr().out.partition("local reward per agent of each type")[2].splitlines()
+        (folder,) = tmp_path.iterdir()
+        run = open_run(folder)
+        types = run.summary["types"]
+        assert [line.split()[0] for line in table[2:4]] == ["0", "1"]
+        assert [line.split()[2] for line in table[2:4]] == [f"{one['return_mean']:.3f}" for one in types]
+        assert [set(one) for one in types] == [{"share", "return_mean", "return_sem", "occupation"}] * 2
+        assert run.game.num_types == 2
+
+
+class TestAgainstOneByOne:
+    def test_the_value_of_a_pair(self):
+        game, k = random_types(), 2
+        pi_l, pi_g = uniform_local(game), mode_by_brute_force(game, k)
+        found = am.joint_value(Surrogate.build(game, pi_l, PairPlan(CountSimplex(k, 4))), torch.from_numpy(pi_g))
+        assert torch.allclose(found.values, torch.from_numpy(oracles.joint_value(game, pi_g, pi_l, k)))
+        assert torch.equal(table(game, RULES["mode"](game), CountSimplex(k, 4)), torch.from_numpy(pi_g))
+
+    def test_the_returns_of_each_type(self):
+        game = random_types()
+        pair = heuristic_pair(game, 3, "mode", "uniform")
+        found = am.rollout(game, pair, episodes=3000, horizon=12, n=6)
+        law = lambda s_g, counts: pair.rule(torch.from_numpy(s_g), torch.from_numpy(counts)).numpy()  # noqa: E731
+        each = simulate(game, law, pair.pi_l, k=3, n=6, episodes=3000, horizon=12, seed=1)
+        of_type = each.counts.reshape(3000, 12, 2, 2)
+        assert (of_type.sum(-1) == of_type[:, :1].sum(-1)).all()
+        earned = np.einsum("etkx,kx,t->ek", of_type, game.r_l[:, 0, 0].view(2, 2), game.gamma ** np.arange(12))
+        expected = earned.sum(0) / of_type[:, 0].sum(-1).sum(0)
+        assert ((found.types.mean - torch.from_numpy(expected)).abs() < 6 * found.types.sem).all()
+        assert_same_law(of_type[:, 0].sum(-1), (6 * found.types.held).round().numpy().astype(int))
+
+
+class TestKernels:
+    def test_no_move_leads_from_type_to_type(self):
+        game = two_speed_warehouse(num_zones=5)
+        P = game.induced(WALKERS["walk"](game)).P_l_pi[:, 0]
+        moves = factor_pairs(P, 10)
+        assert len(moves.pairs) == 2 * 10
+        assert all((i < 5) == (j < 5) for i, j in moves.pairs)
+        assert torch.allclose(multiply_moves(10, moves.pairs, moves.chances)[0][-1], P, atol=1e-13)
+
+    @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [0, 3, 1, 4, 2, 5], [4, 1, 5, 3, 0, 2]])
+    def test_moves_within_blocks_are_the_whole_kernel_wherever_the_blocks_lie(self, order):
+        game = two_speed_warehouse()
+        P = game.induced(WALKERS["walk"](game)).P_l_pi[:, 1][order][:, order]
+        kernel = am.CountKernel(P, 6)
+        assert kernel.form == "pair moves"
+        values = torch.rand(kernel.simplex.size, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        dense = dense_kernel(P, kernel.simplex)
+        assert torch.allclose(kernel.expect(values), dense @ values, atol=1e-13)
+        assert torch.allclose(kernel.push(values), dense.T @ values, atol=1e-13)
+
+    def test_agents_that_never_move_need_no_moves(self):
+        kernel = am.CountKernel(torch.eye(4), 10)
+        values = torch.arange(float(kernel.simplex.size))
+        assert torch.equal(kernel.expect(values), values)
 
 
 class TestTwoSpeeds:
@@ -216,6 +354,8 @@ class TestTwoSpeeds:
             "type 1 differs from type 0 in r_g, which is the global agent's",
         ),
         (lambda: am.with_types([doubled(steer())], [1.0]), ArgumentError, "has 2 types already"),
+        (lambda: am.with_types([with_coin("r_l")], [1.0]), ArgumentError, "has a law of r_l; give types with replace"),
+        (lambda: am.with_types([steer(), with_coin("r_g")], [0.5, 0.5]), ArgumentError, "type 0 in the law of r_g"),
         (lambda: am.with_types([steer()], [1.0], base=steer()), ArgumentError, r"every type is a pair \(P_l, r_l\)"),
         (
             lambda: am.InitialLaw([1.0], [0.5, 0.5, 0.0], num_types=2),

@@ -17,6 +17,7 @@ from typing import Any
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.game import Game
+from altmarl_torch.games.federated import federated
 from altmarl_torch.games.random import random_game
 from altmarl_torch.games.smart_grid import AirConditioner, smart_grid
 from altmarl_torch.games.toys import beacon, beacon_value, beacon_value_against_waiting, hash_game, steer, ware
@@ -30,6 +31,7 @@ __all__ = [
     "beacon_value",
     "beacon_value_against_waiting",
     "describe",
+    "federated",
     "hash_game",
     "make",
     "names",
@@ -50,6 +52,7 @@ _REGISTRY: dict[str, Callable[..., Game]] = {
     "random": random_game,
     "smart_grid": smart_grid,
     "two_speed_warehouse": two_speed_warehouse,
+    "federated": federated,
 }
 
 

@@ -8,7 +8,7 @@ turn needs no fit of its own). Each player draws from a generator of its own.
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ class Memory:
         ArgumentError: the network could not be stored, or values do not fit into float32.
     """
 
-    game: Game  # with the rewards that are judged; they are centred here
+    game: Game  # with the rewards that are judged
     k: int
     network: nn.Module
     settings: Settings
@@ -63,14 +63,18 @@ class Memory:
     curve: Curve | None = None
     progress: PhaseProgress | None = None
     desk: Desk | None = None
+    xi: int | None = None  # draws of the rewards in each target; None for their means
 
     def __post_init__(self) -> None:
-        self.game, _ = centred(self.game)
+        self.centred, _ = centred(self.game)
         pack_network(self.network)  # what cannot be stored is refused before it is trained
 
     def surrogate(self, pi_l: Tensor) -> BatchSurrogate:
         """The k-agent MDP under `pi_l [sl, sg, al]`."""
-        return BatchSurrogate.build(self.game, pi_l, self.k, self.prior)
+        surrogate = BatchSurrogate.build(self.centred, pi_l, self.k, self.prior)
+        if self.xi is None or not self.game.has_random_rewards:
+            return surrogate
+        return replace(surrogate, rewards=self.game.reward_sampler(pi_l), xi=self.xi)
 
     def fit(self, surrogate: BatchSurrogate, policy: BatchPolicy | None, generator: torch.Generator, phase: str) -> Fit:
         """Fit on from the last network."""
@@ -192,7 +196,7 @@ class NeuralLocalLearner:
                 break
             gain = proposed.mean - best_value.mean
             best, best_value, rounds = candidate, proposed, rounds + 1
-            if gain < SMALL_GAIN * self.memory.game.v_max:
+            if gain < SMALL_GAIN * self.memory.centred.v_max:
                 break
         details: dict[str, float | int | str] = {
             "l_learn/rounds": rounds,

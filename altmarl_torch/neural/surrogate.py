@@ -16,6 +16,11 @@ depend on a, so one draw serves every action, and differences between actions sh
 unbiased for C, and least squares on fresh draws converges to T-hat_k itself, for every m, one included. (T-hat_{k,m}
 differs because its draws are frozen: Definition B.3.) m only buys less noise per gradient step.
 
+**Stochastic rewards** (Algorithm 10, `xi`). The network learns Q as r + gamma C with the mean reward r, so Xi draws of
+the reward at (s_g, h, a), drawn afresh in every gradient step, enter the target of C as (their average - r) / gamma.
+This has mean 0, and it too is averaged after the maximum: the fixed point is T-hat_k's for every Xi, and Xi buys less
+noise. That rewards are centred (`centred`) makes no difference to it.
+
 Given a table in place of the network (`table_values`), the same functions are the tabular operators; a test says so.
 """
 
@@ -26,6 +31,7 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor
 
+from altmarl_torch.earnings import RewardSampler
 from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.game import Game
 from altmarl_torch.policies import cumulative, draw
@@ -56,6 +62,8 @@ class BatchSurrogate:
         mover: draws the next counts.
         P_g_sums: `[sg, ag, sg']`, running sums of P_g, for draws of s_g'.
         prior: of the posterior correction (`altmarl_torch.posterior`); None: the k agents are the population.
+        rewards: draws of the rewards, for targets; None: their means.
+        xi: how many of them are averaged.
     """
 
     game: Game
@@ -67,6 +75,8 @@ class BatchSurrogate:
     mover: CountMover
     P_g_sums: Tensor
     prior: Prior | None = None
+    rewards: RewardSampler | None = None
+    xi: int = 1
 
     @classmethod
     def build(cls, game: Game, pi_l: Tensor, k: int, prior: Prior | None = None) -> "BatchSurrogate":
@@ -104,7 +114,10 @@ class BatchSurrogate:
 
     def targets(self, values: Values, s_g: Tensor, counts: Tensor, m: int, generator: torch.Generator) -> Tensor:
         """Targets of C at the pairs (s_g `[b]`, counts `[b, sl]`), by m draws of the next counts: `[b, ag]`."""
-        return self.spread(self.draw_values(values, s_g, counts, m, generator).mean(0), s_g)
+        target = self.spread(self.draw_values(values, s_g, counts, m, generator).mean(0), s_g)
+        if self.rewards is None or self.game.gamma == 0:  # where nothing follows, C is of no account
+            return target
+        return target + self.rewards.noise(s_g, counts, self.xi, generator).float() / self.game.gamma
 
     def draw_values(self, values: Values, s_g: Tensor, counts: Tensor, m: int, generator: torch.Generator) -> Tensor:
         """V(s_g', h^j) at m draws of the next counts: `[m, b, sg']`."""

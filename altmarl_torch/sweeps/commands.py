@@ -25,7 +25,7 @@ def add_sweep(commands: Any) -> None:
     parser = commands.add_parser(
         "sweep", help="one experiment for many k and seeds, on this machine or a cluster", description=_sweep.__doc__
     )
-    add_arguments(parser, without=("k",))
+    add_arguments(parser, without=("k", "from_data", "step_size", "passes"))
     parser.set_defaults(run=_sweep, **DEFAULTS)
     whole = parser.add_argument_group("of the sweep")
     whole.add_argument(

@@ -49,7 +49,8 @@ FIGURES = "figures"
 LINEAR = 60
 """The largest k up to which its axis is linear: the paper's Figure 3 ends at 50."""
 
-YARDSTICKS = tuple(zip(ACTIONS[2:6], ("-.", "--", (0, (5, 1, 1, 1, 1, 1)), ":"), strict=True))
+DASHES = ("-.", "--", (0, (5, 1, 1, 1, 1, 1)), ":", (0, (8, 3)), (0, (3, 1, 1, 1)), (0, (1, 3)), (0, (6, 1)))
+YARDSTICKS = tuple(zip(ACTIONS[2:], DASHES, strict=True))
 """Colour and dashes of each heuristic, in turn."""
 
 OTHERS = "#000000"

@@ -15,6 +15,9 @@ always that over counts (they differ from k = 2 on).
 **From coarse to fine.** A table for k agents is started from the solution for half as many, carried over by `lift`
 (degree elevation), and so on down to a size that costs nothing; a table that has been solved for another pi_l, or for
 the last alternation, is a better start still and comes in as `start`.
+
+**Stochastic rewards** (Algorithm 10, `xi`). In place of r, the average of Xi draws of the reward at every state and
+action, drawn before the first sweep and kept (`randomized_adapted_bellman`).
 """
 
 from dataclasses import dataclass
@@ -31,6 +34,8 @@ from altmarl_torch.bellman import (
     draw_next_tuples,
     empirical_adapted_bellman,
     max_backup,
+    randomized_adapted_bellman,
+    reward_noise,
     surrogate_reward,
     tuple_reward,
     uses_tuples,
@@ -41,16 +46,19 @@ from altmarl_torch.fixed_point import MAX_SWEEPS, FixedPoint, Progress, Step, so
 from altmarl_torch.game import Game
 from altmarl_torch.pair_moves import PairPlan
 from altmarl_torch.policies import greedy
-from altmarl_torch.simplex import CountSimplex, lift, rank_tuples
+from altmarl_torch.simplex import CountSimplex, lift, list_tuples, rank_tuples, tuples_to_counts
 from altmarl_torch.tables import as_integer, as_tolerance, check_kind
 from altmarl_torch.theory import sweeps_algorithm_3
 
-__all__ = ["GlobalResponse", "Parameterization", "approx_value", "g_learn"]
+__all__ = ["MOST_XI", "GlobalResponse", "Parameterization", "approx_value", "g_learn"]
 
 Parameterization = Literal["paper", "auto", "tuples", "counts"]
 
 MOST_TUPLES = 20_000
 """Beyond so many k-tuples the switch rule is not followed: counts give the same policy, and are far fewer."""
+
+MOST_XI = 10**6
+"""Draws of a reward that are averaged at most."""
 
 COARSEST = 1_000
 """Tables with at most so many counts are solved from zero."""
@@ -80,6 +88,7 @@ def g_learn(
     tolerance: float | None = None,
     parameterization: Parameterization = "paper",
     start: Tensor | None = None,
+    xi: int | None = None,
     progress: Progress | None = None,
 ) -> GlobalResponse:
     """Best-respond to the surrogate's pi_l.
@@ -91,10 +100,12 @@ def g_learn(
         tolerance: guaranteed error of Q, in units of value; by default 1e-7 V_max.
         parameterization: "paper" (the switch rule), "auto" (the smaller table), "tuples" or "counts".
         start: values `[sg, N]` to start from where `sweeps` is None.
+        xi: draws of the rewards, from `generator`; None for their means.
         progress: called as progress(sweeps, error) after every update.
 
     Raises:
-        ArgumentError: an option is outside its range, or draws are asked for without a generator.
+        ArgumentError: an option is outside its range, draws are asked for without a generator, or draws of the rewards
+            where they are not random, or of the posterior correction.
     """
     check_kind("surrogate", surrogate, Surrogate)
     tolerance = value_tolerance(surrogate) if tolerance is None else as_tolerance(tolerance)
@@ -107,16 +118,18 @@ def g_learn(
     count = sweeps_algorithm_3(game, k) if sweeps == "paper" else sweeps
     if count is not None:
         count = as_integer("sweeps", count, 1, MAX_SWEEPS, ArgumentError)
-    to_q = _tuple_operator(surrogate, m, generator) if tuples else _count_operator(surrogate, m, generator)
+    noise = None if xi is None else _draw_noise(surrogate, tuples, xi, generator)
+    to_q = (_tuple_operator if tuples else _count_operator)(surrogate, m, generator, noise)
     if count is None and start is None and not tuples and m is None:
         start = _coarse_values(surrogate)
     first = surrogate.start if start is None else start
     if tuples:
         folding = rank_tuples(surrogate.simplex)
         first = first[:, folding]
-    step: Step = (lambda V: max_backup(surrogate, V)) if not tuples and m is None else (lambda V: to_q(V).amax(-1))
+    values_alone = not tuples and m is None and xi is None
+    step: Step = (lambda V: max_backup(surrogate, V)) if values_alone else (lambda V: to_q(V).amax(-1))
     found = (
-        _sweep(step, torch.zeros_like(first), count, game, progress)
+        _sweep(step, torch.zeros_like(first), count, game, progress, _value_bound(game, noise))
         if count is not None
         else solve_fixed_point(step, first, game.gamma, tolerance, progress=progress)
     )
@@ -137,19 +150,39 @@ def approx_value(pi_g: Tensor, Q: Tensor) -> Tensor:
     return (pi_g * Q).sum(-1)
 
 
-def _count_operator(surrogate: Surrogate, m: int | None, generator: torch.Generator | None) -> Step:
+def _draw_noise(surrogate: Surrogate, tuples: bool, xi: int, generator: torch.Generator | None) -> Tensor:
+    """What Xi draws of the rewards add to their means, at every state of the table and action."""
+    xi = as_integer("xi", xi, 1, MOST_XI, ArgumentError)
+    if surrogate.prior is not None:
+        raise ArgumentError("xi draws the rewards of the k agents; the posterior correction has expectations only")
+    game, simplex = surrogate.game, surrogate.simplex
+    counts = simplex.counts
+    if tuples:
+        counts = tuples_to_counts(list_tuples(simplex.k, game.num_sl, game.device), game.num_sl)
+    return reward_noise(surrogate, counts, xi, _required(generator))
+
+
+def _count_operator(
+    surrogate: Surrogate, m: int | None, generator: torch.Generator | None, noise: Tensor | None
+) -> Step:
     """V to Q over counts, `[sg, N]` to `[sg, N, ag]`."""
-    if m is None:
+    game = surrogate.game
+    draws = None if m is None else draw_next(game, surrogate.P_l_pi, surrogate.plan, m, _required(generator))
+    if noise is not None:
+        return lambda values: randomized_adapted_bellman(values.unsqueeze(-1), surrogate, noise, draws)
+    if draws is None:
         return lambda values: action_values(surrogate, values)
-    game, reward = surrogate.game, surrogate_reward(surrogate)
-    draws = draw_next(game, surrogate.P_l_pi, surrogate.plan, m, _required(generator))
+    reward = surrogate_reward(surrogate)
     return lambda values: empirical_adapted_bellman(values.unsqueeze(-1), reward, draws, game.gamma)
 
 
-def _tuple_operator(surrogate: Surrogate, m: int | None, generator: torch.Generator | None) -> Step:
+def _tuple_operator(
+    surrogate: Surrogate, m: int | None, generator: torch.Generator | None, noise: Tensor | None
+) -> Step:
     """V to Q over k-tuples, `[sg, sl^k]` to `[sg, sl^k, ag]`."""
     game, k = surrogate.game, surrogate.simplex.k
     reward = tuple_reward(game, surrogate.r_l_pi, k)
+    reward = reward if noise is None else reward + noise
     if m is None:
         return lambda values: adapted_bellman_tuples(values.unsqueeze(-1), reward, game, surrogate.P_l_pi, k)
     draws = draw_next_tuples(game, surrogate.P_l_pi, k, m, _required(generator))
@@ -158,7 +191,7 @@ def _tuple_operator(surrogate: Surrogate, m: int | None, generator: torch.Genera
 
 def _required(generator: torch.Generator | None) -> torch.Generator:
     if generator is None:
-        raise ArgumentError("the sampled operator (an integer m) needs a generator")
+        raise ArgumentError("the sampled operator (an integer m or xi) needs a generator")
     return generator
 
 
@@ -171,16 +204,21 @@ def _fold(Q: Tensor, folding: Tensor, size: int) -> Tensor:
     return total / torch.bincount(folding, minlength=size)[:, None]
 
 
-def _sweep(step: Step, values: Tensor, count: int, game: Game, progress: Progress | None) -> FixedPoint:
+def _value_bound(game: Game, noise: Tensor | None) -> float:
+    """V_max, of the rewards as they were drawn."""
+    return game.v_max if noise is None else game.v_max + float(noise.abs().max()) / (1 - game.gamma)
+
+
+def _sweep(step: Step, values: Tensor, count: int, game: Game, progress: Progress | None, bound: float) -> FixedPoint:
     """Exactly `count` plain updates; all but the last are swept here, the last is the Q that is returned.
 
-    The error is gamma^T V_max (Corollary B.11).
+    The error is gamma^T V_max (Corollary B.11), with the bound V_max on the values.
     """
     for sweep in range(1, count):
         values = step(values)
         if progress:
-            progress(sweep, game.gamma**sweep * game.v_max)
-    return FixedPoint(values, game.gamma**count * game.v_max, count, True)
+            progress(sweep, game.gamma**sweep * bound)
+    return FixedPoint(values, game.gamma**count * bound, count, True)
 
 
 def _coarse_values(surrogate: Surrogate) -> Tensor | None:

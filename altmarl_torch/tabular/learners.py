@@ -37,6 +37,7 @@ class TabularGlobalLearner:
     m: int | None  # draws of T-hat_{k,m}; None for the exact operator
     generator: torch.Generator
     progress: PhaseProgress | None = None
+    xi: int | None = None  # draws of the rewards (Algorithm 10); None for their means
     player: Player = "global"
     phase: str = "g_learn"
 
@@ -49,6 +50,7 @@ class TabularGlobalLearner:
             self.surrogates(pair.pi_l),
             m=self.m,
             generator=self.generator,
+            xi=self.xi,
             start=None if self._is_first else value.values,
             progress=_watch(self.progress, self.phase),
         )

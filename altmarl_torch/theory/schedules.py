@@ -129,11 +129,12 @@ def xi_lemma_f4(game: Game, k: int, *, reward_range: float | None = None) -> int
     """Xi = 10 R k^(1/4) sqrt( ln(200 sqrt k) ) draws of a stochastic reward (proof of Lemma F.4), at least 1.
 
     R = sup G + sup L - inf G - inf L is the range of a stage reward over all its laws; by default that of the game's
-    tables. As printed, which is too few: Equation 57 divides by Xi^2 where Hoeffding's inequality divides by Xi, and
-    even with Equation 57 this Xi gives a deviation of 1/sqrt(200 sqrt k) instead of the 1/sqrt(200 k) that is claimed.
+    laws, or of a table that has none. As printed, which is too few: Equation 57 divides by Xi^2 where Hoeffding's
+    inequality divides by Xi, and even with Equation 57 this Xi gives a deviation of 1/sqrt(200 sqrt k) instead of the
+    1/sqrt(200 k) that is claimed.
     """
     k = as_count("k", k)
     if reward_range is None:
-        reward_range = sum(float(table.max() - table.min()) for table in (game.r_g, game.r_l))
+        reward_range = game.reward_range
     draws = 10 * as_noise("reward_range", reward_range) * math.sqrt(math.sqrt(k) * math.log(200 * math.sqrt(k)))
     return max(1, scaled(draws, 1))

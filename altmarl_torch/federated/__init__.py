@@ -1,0 +1,45 @@
+"""Federated optimization (Example 2.6): real federated averaging, watched, logged, and counted as a game.
+
+    simulation    n clients with unlike digits, local SGD, averages of those who take part
+    observing     what the server and a client see, decide and earn: states, actions, rewards
+    episodes      the one loop that runs a federation under a controller
+    building      explore, log, count: the game of `altmarl_torch.games.federated`, and where it comes from
+    comparing     a learned pair back in the real federation, against fixed schedules
+
+``python -m altmarl_torch.federated`` rebuilds the game and makes the comparison.  The digits come with scikit-learn:
+``pip install 'altmarl-torch[federated]'``.  Who only solves the game needs neither.
+"""
+
+from altmarl_torch.federated.building import Explorer, Plan, build, count, log, read_setup, thresholds, write
+from altmarl_torch.federated.comparing import Comparison, PairController, Schedule, compare, figure, schedules
+from altmarl_torch.federated.episodes import Controller, Episode, play
+from altmarl_torch.federated.observing import MODES, STEPS, Observer
+from altmarl_torch.federated.simulation import Digits, Federation, Setting, dirichlet_split, load_digits
+
+__all__ = [
+    "MODES",
+    "STEPS",
+    "Comparison",
+    "Controller",
+    "Digits",
+    "Episode",
+    "Explorer",
+    "Federation",
+    "Observer",
+    "PairController",
+    "Plan",
+    "Schedule",
+    "Setting",
+    "build",
+    "compare",
+    "count",
+    "dirichlet_split",
+    "figure",
+    "load_digits",
+    "log",
+    "play",
+    "read_setup",
+    "schedules",
+    "thresholds",
+    "write",
+]
