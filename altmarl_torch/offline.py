@@ -32,7 +32,7 @@ from altmarl_torch.neural.q_learning import LEARNING_RATE, FittedQ, fitted_q
 from altmarl_torch.policies import greedy_actions, one_hot
 from altmarl_torch.simplex import CountSimplex
 from altmarl_torch.solution import LARGEST_TABLE, Solution, tabulate_within
-from altmarl_torch.tables import as_seed, check_kind
+from altmarl_torch.tables import as_seed, check_entries, check_kind
 from altmarl_torch.tabular.q_learning import Learned, Polynomial, StepSize, q_learning
 from altmarl_torch.trajectories import Trajectories
 
@@ -74,7 +74,7 @@ def learn_from_data(
     if solver == "tabular":
         size = Polynomial() if step_size is None else step_size
         learned = q_learning(data, step_size=size, passes=PASSES if passes is None else passes)
-        return _solution(data, solver, seed, started, _mean_best(data, learned.Q), pi_g=_greedy_where_tried(learned))
+        return _solution(data, solver, seed, started, _mean_best(data, learned), pi_g=_greedy_where_tried(learned))
     if solver != "neural":
         raise ArgumentError(f"solver must be one of tabular, neural; not {solver!r}")
     if step_size is None:
@@ -88,6 +88,7 @@ def learn_from_data(
 def logged_policy(data: Trajectories) -> Tensor:
     """The local policy of the data, ``[sl, sg, al]``: frequencies of a_l given (s_l, s_g), uniform where never seen."""
     shape = (data.num_sl, data.num_sg, data.num_al)
+    check_entries("pi_l", *shape)
     sg = np.broadcast_to(data.s_g[:, :-1, None], data.a_l.shape)
     place = np.ravel_multi_index((data.s_l[:, :-1].ravel(), sg.ravel(), data.a_l.ravel()), shape)
     counts = torch.from_numpy(np.bincount(place, minlength=int(np.prod(shape))).reshape(shape)).double()
@@ -119,9 +120,10 @@ def _greedy_where_tried(learned: Learned) -> Tensor:
     return torch.where(known, one_hot(actions, tried.shape[-1]), 1 / tried.shape[-1])
 
 
-def _mean_best(data: Trajectories, Q: Tensor) -> float:
-    """The mean of max_a Q over the first states."""
-    return float(Q.amax(-1).flatten()[torch.from_numpy(data.states[:, 0])].mean())
+def _mean_best(data: Trajectories, learned: Learned) -> float:
+    """The mean over the first states of max Q, over the actions that were tried there: each was left at least once."""
+    best = learned.Q.masked_fill(learned.visits == 0, -torch.inf).amax(-1)
+    return float(best.flatten()[torch.from_numpy(data.states[:, 0])].mean())
 
 
 def _mean_best_fitted(data: Trajectories, fitted: FittedQ) -> float:

@@ -121,6 +121,8 @@ def train(config: TrainConfig, console: Console, *, name: str | None = None) -> 
     if config.from_data is not None:
         config = dataclasses.replace(config, k=Trajectories.load(config.from_data).k)
     game = config.build_game()
+    if config.from_data is not None:
+        check_same_sizes(Trajectories.load(config.from_data), game)  # before there is a folder
     folder = create_run(config, game, name)
     return _run_alone(config, game, folder, console)
 

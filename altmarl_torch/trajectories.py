@@ -77,6 +77,7 @@ class Trajectories:
     Raises:
         ArgumentError: an array has the wrong shape or kind, an entry is out of its range or not finite (the message
             gives its place), or a scalar is out of its range.
+            Values of such rewards that no float holds are out of range as well.
         SizeError: there are more than 10^8 numbers.
     """
 
@@ -103,6 +104,7 @@ class Trajectories:
         self._check_shapes()
         object.__setattr__(self, "gamma", as_number("gamma", self.gamma, "[0, 1)", lambda x: 0 <= x < 1, ArgumentError))
         object.__setattr__(self, "n", as_integer("n", self.n, self.k, LARGEST_N, ArgumentError))
+        self._check_bound()
         for name in ("name", "behaviour"):
             text = getattr(self, name)
             if not isinstance(text, str) or not text or not text.isprintable():
@@ -216,6 +218,13 @@ class Trajectories:
         size = getattr(self, f"num_{word}")
         _refuse(name, array, (array < 0) | (array >= size), f"num_{word} = {size}: expected 0..{size - 1}")
         return array.astype(np.int32)
+
+    def _check_bound(self) -> None:
+        """Values of such rewards are finite."""
+        with np.errstate(over="ignore"):
+            v_max = (np.abs(self.r_g).max() + np.abs(self.r_l).max()) / (1 - self.gamma)
+        if not math.isfinite(v_max):
+            raise ArgumentError("rewards must be so small that (max|r_g| + max|r_l|) / (1 - gamma) is finite")
 
     def _check_shapes(self) -> None:
         if self.a_l.ndim != 3 or not self.a_l.size:

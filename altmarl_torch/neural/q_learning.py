@@ -4,11 +4,13 @@ The network is the one of the neural solver (`networks.CountNetwork`, on the fre
 minibatches of stored transitions, drawn anew in each step, instead of one by one (replay):
 
     target    y = r + gamma max_a Q-(s_g', h', a),      Q- the running average of the network
-    loss      Huber( Q(s_g, h, a_g) - y )
+    loss      mean square of y - Q(s_g, h, a_g) - d,      d its mean over the batch
 
-and the running average, which no gradient moves, is what is returned: it is the target network too. The mean reward is
-taken off first (a common offset of mean / (1-gamma), which networks learn last), and rewards are measured in units of
-their standard deviation times the horizon; both are put back in the policy's values.
+and the running average, which no gradient moves, is what is returned: it is the target network too. A common offset of
+all values, which takes 1/(1-gamma) sweeps to climb, is never learned (as in `fitting`): d takes it out of every target,
+and at the end the mean of y - Q over all transitions, divided by 1 - gamma, is put back. Squares, not a loss milder to
+outliers: Q is a mean, and where rewards are rare and large, outliers are what it is made of. Rewards are measured in
+units of their standard deviation times the horizon.
 
 The greedy policy maximises over *all* actions, and a network answers for those that the data never show as well: with
 little exploration it may be drawn to what it has not seen. There is no guard against that; `coverage` tells.
@@ -25,8 +27,9 @@ from torch import Tensor, nn
 from altmarl_torch.errors import ArgumentError, LearningError
 from altmarl_torch.neural.networks import CountNetwork
 from altmarl_torch.neural.policies import NetworkPolicy
+from altmarl_torch.neural.surrogate import LARGEST_VALUE, check_count
 from altmarl_torch.parallel import one_thread
-from altmarl_torch.tables import as_integer, as_number, as_seed, check_kind
+from altmarl_torch.tables import as_integer, as_number, as_seed, check_entries, check_kind
 from altmarl_torch.trajectories import Trajectories
 
 __all__ = ["FittedQ", "fitted_q"]
@@ -79,11 +82,20 @@ def fitted_q(
         seed: of the network's start and of the minibatches.
 
     Raises:
-        ArgumentError: a number is outside its range.
+        ArgumentError: a number is outside its range, or rewards are too large for float32.
         LearningError: the loss is not finite.
-        SizeError: the counts are too many to keep.
+        SizeError: the counts are too many to keep, float32 does not count to k, or the network would be too large.
     """
     check_kind("data", data, Trajectories, "`collect` makes them")
+    check_count(data.k)
+    check_entries("what a network reads of a batch", BATCH, data.num_sl)
+    check_entries("what a network answers to a batch", BATCH, data.num_sg, data.num_ag)
+    largest = float(np.abs(data.rewards).max()) / (1 - data.gamma)
+    if not largest <= LARGEST_VALUE:
+        raise ArgumentError(
+            f"values of these data may be up to {largest:.3g}; networks compute in float32 and need at most "
+            f"{LARGEST_VALUE:g}: express the rewards in a larger unit"
+        )
     rate = as_number("step_size", learning_rate, "(0, inf)", lambda x: 0 < x < math.inf, ArgumentError)
     steps = LEAST_STEPS
     if passes is not None:
@@ -93,8 +105,9 @@ def fitted_q(
     weights, draws = (torch.Generator().manual_seed(number) for number in seeds)
     network = CountNetwork(data.num_sl, data.num_sg, data.num_ag, generator=weights)
     with one_thread():  # the tables are small: threads cost more than they give
-        average, loss = _fit(network, _Replay(data), rate, steps, draws)
-    return _result(data, average, steps, loss)
+        replay = _Replay(data)
+    average, loss = _fit(network, replay, rate, steps, draws)
+    return _result(data, average, replay.offset(average), steps, loss)
 
 
 class _Replay:
@@ -110,14 +123,27 @@ class _Replay:
         mean, unit = _units(data)
         self.rewards = torch.from_numpy((data.rewards.ravel() - mean) / unit).float()
 
-    def loss(self, network: nn.Module, target: nn.Module, rows: Tensor) -> Tensor:
-        """The loss on some transitions."""
+    def errors(self, network: nn.Module, target: nn.Module, rows: Tensor) -> Tensor:
+        """y - Q(s_g, h, a_g) on some transitions ``[b]``: the same."""
         place = torch.arange(len(rows))
         with torch.no_grad():
             best = target(self.after[rows])[place, self.sg_next[rows]].amax(-1)
-            wanted = self.rewards[rows] + self.gamma * best
         found = network(self.before[rows])[place, self.sg[rows], self.ag[rows]]
-        return nn.functional.smooth_l1_loss(found, wanted)
+        errors: Tensor = self.rewards[rows] + self.gamma * best - found
+        return errors
+
+    @torch.no_grad()
+    def offset(self, network: nn.Module) -> float:
+        """What all values of a network lack, if its errors are the same everywhere."""
+        rows = torch.split(torch.arange(len(self.ag)), BATCH)
+        errors = torch.cat([self.errors(network, network, part) for part in rows])
+        return float(errors.double().mean()) / (1 - self.gamma)
+
+    def loss(self, network: nn.Module, target: nn.Module, rows: Tensor) -> Tensor:
+        """The loss on some transitions."""
+        error = self.errors(network, target, rows)
+        loss: Tensor = error.sub(error.detach().mean()).square().mean()
+        return loss
 
 
 def _fit(
@@ -151,9 +177,9 @@ def _units(data: Trajectories) -> tuple[float, float]:
     return float(rewards.mean()), spread / (1 - data.gamma) if spread > 0 else 1.0
 
 
-def _result(data: Trajectories, network: nn.Module, steps: int, loss: float) -> FittedQ:
+def _result(data: Trajectories, network: nn.Module, offset: float, steps: int, loss: float) -> FittedQ:
     """The greedy policy: in r_g + gamma C with r_g = 0 and the network as C, whose unit leaves the order alone."""
     mean, unit = _units(data)
     gamma = data.gamma or 0.5  # any positive number: at gamma = 0 the network holds the rewards alone
     policy = NetworkPolicy(network, torch.zeros(data.num_sg, data.num_ag), gamma, unit / gamma, data.k)
-    return FittedQ(policy, mean / (1 - data.gamma), steps, loss)
+    return FittedQ(policy, mean / (1 - data.gamma) + unit * offset, steps, loss)

@@ -14,6 +14,10 @@ of the targets of those that met it. (One after the other would be a loop over a
 by the same alpha with less noise.) For E = 1 the two are the same. A pass over the data takes T steps, and further
 passes go on from there: they replay the data, and tend to the fixed point of the game *counted* from it.
 
+**Actions that the data never try.** Assumption E.1 rules them out; logs have them all the same. The maximum of Eq. 46
+is then taken over the actions that were tried in x_{t+1}: the zero of an entry that no step moves would pass for a
+promise wherever rewards are negative. A state that was only reached at the end of a trajectory counts as 0.
+
 **Step sizes** alpha, of which u is the number of updates that the entry has had before, and t that of the steps:
 
     a number            constant: E|Q - Q*|^2 falls like (1 - (1-gamma) alpha/2)^t, to a floor proportional to alpha
@@ -175,9 +179,9 @@ def q_learning(
     curve = []
     for steps in learner.run(passes, 1 if wanted is None else POINTS):
         if wanted is not None:
-            curve.append((steps, float(np.abs(learner.Q.reshape(shape) - wanted).max())))
+            curve.append((steps, float(np.abs(learner.table.reshape(shape) - wanted).max())))
     visits = np.bincount(learner.entries.ravel(), minlength=learner.Q.size).reshape(shape)
-    Q = torch.from_numpy(learner.Q.reshape(shape))
+    Q = torch.from_numpy(learner.table.reshape(shape))
     return Learned(Q, torch.from_numpy(visits), passes * data.a_g.size, tuple(curve))
 
 
@@ -198,6 +202,9 @@ class _Learner:
         self.after = states[:, 1:].T.copy()  # [T, E], flat (s_g, h)
         self.rewards = data.rewards.T.copy()  # [T, E]
         self.Q = np.zeros((data.num_sg * data.simplex.size, data.num_ag))
+        tried = np.bincount(self.entries.ravel(), minlength=self.Q.size).reshape(self.Q.shape) > 0
+        self.untried = ~tried & tried.any(-1, keepdims=True)  # beside an action that was tried
+        self.Q[self.untried] = -np.inf  # no maximum
         self.updated = np.zeros(self.Q.size, np.int64)  # how often each entry was
         self.by_visits = schedule.by_visits
         self.rates = schedule(np.arange(self._largest_count(passes), dtype=np.float64))
@@ -208,6 +215,11 @@ class _Learner:
         if self.by_visits and trajectories == 1:
             return passes * int(np.bincount(self.entries.ravel()).max())
         return passes * int(steps)
+
+    @property
+    def table(self) -> Floats:
+        """Q, with 0 at entries that no step moves."""
+        return np.where(self.untried, 0.0, self.Q)
 
     def run(self, passes: int, points: int) -> Iterator[int]:
         """Learn from the data, and tell so many times how many steps have been made."""
