@@ -32,6 +32,9 @@ from altmarl_torch.tables import as_integer, as_seed, place
 
 __all__ = ["FittedGame", "estimate"]
 
+FORMAT, VERSION = "altmarl-fit", 1
+"""What a report says of itself."""
+
 LISTED = 10
 """Pairs that the report names of those never seen."""
 
@@ -110,6 +113,8 @@ class FittedGame:
         """The report as numbers, for JSON."""
         counted = self.counted
         return {
+            "format": FORMAT,
+            "version": VERSION,
             "rows": counted.rows,
             "steps": counted.steps,
             "episodes": counted.episodes,

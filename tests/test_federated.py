@@ -309,8 +309,11 @@ def test_a_pilot_that_saw_too_little_is_refused() -> None:
 
 def test_a_file_that_is_no_provenance_is_refused(tmp_path: object) -> None:
     path = tmp_path / "game.json"  # type: ignore[operator]
-    write_json(path, {"thresholds": {"drift": 1}})
+    write_json(path, {"format": "altmarl-federated", "version": 1, "thresholds": {"drift": 1}})
     with pytest.raises(FileFormatError, match="no provenance"):
+        read_setup(path)
+    write_json(path, {"thresholds": {"drift": 1}})
+    with pytest.raises(FileFormatError, match=r"format and version are .*, not \(None, None\)"):
         read_setup(path)
 
 

@@ -56,6 +56,9 @@ __all__ = [
 COLUMNS = ("episode", "step", "agent", "sg", "ag", "r_g", "sg_next", "sl", "al", "r_l", "sl_next")
 """Of the log."""
 
+FORMAT, VERSION = "altmarl-federated", 1
+"""What a provenance says of itself."""
+
 REDRAW = 0.1
 QUARTILES = (0.25, 0.5, 0.75)
 
@@ -210,6 +213,10 @@ def read_setup(path: Path) -> tuple[Observer, Setting]:
         OSError: it cannot be read.
     """
     told = read_json(path)
+    label = told.get("format"), told.get("version")
+    if label != (FORMAT, VERSION):
+        wanted = f"format and version are {(FORMAT, VERSION)}, not {label}"
+        raise FileFormatError(f"{path} is no provenance of a federated game: {wanted}")
     try:
         cuts = told["thresholds"]
         return Observer(cuts["drift"], tuple(cuts["loss"])), Setting(**told["setting"])
@@ -220,6 +227,8 @@ def read_setup(path: Path) -> tuple[Observer, Setting]:
 def provenance(plan: Plan, fitted: FittedGame, observer: Observer, columns: dict[str, NDArray[Any]]) -> dict[str, Any]:
     """Where a game comes from, for JSON: `docs/federated.md` explains the keys."""
     return {
+        "format": FORMAT,
+        "version": VERSION,
         "command": f"python -m altmarl_torch.federated rebuild --episodes {plan.episodes}",
         "data": "scikit-learn's digits, 1,797 images of 8 x 8 pixels (sklearn.datasets.load_digits)",
         "split": {"training": "the rest", "probe": PROBE, "validation": VALIDATION},
