@@ -272,7 +272,7 @@ class TestGoingOn:
         assert (folder / "results.csv").read_bytes() == (unbroken / "results.csv").read_bytes()
 
     def test_ctrl_c_leaves_a_table_of_what_is_finished_and_nobody_running(self, tmp_path):
-        command = [sys.executable, "-m", "altmarl_torch", "sweep", *WORDS, "--k", "1,2", "--seeds", "2"]
+        command = [sys.executable, "-m", "altmarl_torch", "sweep", *WORDS, "--k", "1,2", "--seeds", "8"]  # far more than are done
         started = subprocess.Popen([*command, "--runs-dir", str(tmp_path)], stderr=subprocess.PIPE, text=True)
         wait_for(lambda: list(tmp_path.glob("*/k*/summary.json")))
         children = psutil.Process(started.pid).children(recursive=True)
@@ -283,7 +283,7 @@ class TestGoingOn:
         assert "Traceback" not in errors
         wait_for(lambda: not any(alive(child) for child in children))
         (folder,) = tmp_path.iterdir()
-        assert 1 <= len(rows(folder)) < 4
+        assert 1 <= len(rows(folder)) < 16
 
 
 class TestFailures:
