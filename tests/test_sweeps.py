@@ -272,7 +272,7 @@ class TestGoingOn:
         assert (folder / "results.csv").read_bytes() == (unbroken / "results.csv").read_bytes()
 
     def test_ctrl_c_leaves_a_table_of_what_is_finished_and_nobody_running(self, tmp_path):
-        command = [sys.executable, "-m", "altmarl_torch", "sweep", *WORDS, "--k", "1,2", "--seeds", "8"]  # far more than are done
+        command = [sys.executable, "-m", "altmarl_torch", "sweep", *WORDS, "--k", "1,2", "--seeds", "8"]  # many
         started = subprocess.Popen([*command, "--runs-dir", str(tmp_path)], stderr=subprocess.PIPE, text=True)
         wait_for(lambda: list(tmp_path.glob("*/k*/summary.json")))
         children = psutil.Process(started.pid).children(recursive=True)
