@@ -84,20 +84,16 @@ NOT_OF_DATA = ("gamma", "preset", "objective", "observation", "m", "xi", "starts
 Metadata = dict[str, Any]
 
 
-def _number_or_word(text: str) -> float | str:
-    """``"0.1"`` is 0.1 and ``"auto"`` stays a word; which words are right is decided with the other checks."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def _or_word(parse: Callable[[str], object]) -> Callable[[str], object]:
+    """``"0.1"`` is a number and ``"auto"`` stays a word; which are right is decided with the other checks."""
 
+    def read(text: str) -> object:
+        try:
+            return parse(text)
+        except ValueError:
+            return text
 
-def _integer_or_word(text: str) -> int | str:
-    """``"30"`` is 30 and ``"lemma"`` stays a word, as in `_number_or_word`."""
-    try:
-        return int(text)
-    except ValueError:
-        return text
+    return read
 
 
 def _flag(help: str, parse: Callable[[str], object] = str, choices: tuple[str, ...] = (), unset: str = "") -> Metadata:
@@ -170,13 +166,13 @@ class TrainConfig:
         default=None,
         metadata=_flag(
             "draws of stochastic rewards that G-LEARN averages (Algorithm 10), or 'lemma' for Lemma F.4's number",
-            _integer_or_word,
+            _or_word(int),
             unset="the mean rewards",
         ),
     )
     epsilon: float | Literal["paper"] = field(
         default=ChainSettings.epsilon,
-        metadata=_flag("UCFH's accuracy, relative, in (0, 1]; 'paper': 1/sqrt(k) in units of value", _number_or_word),
+        metadata=_flag("UCFH's accuracy, relative, in (0, 1]; 'paper': 1/sqrt(k) in units of value", _or_word(float)),
     )
     delta: float = field(
         default=ChainSettings.delta, metadata=_flag("UCFH's failure probability in each response, in (0, 1]", float)
@@ -187,7 +183,7 @@ class TrainConfig:
     )
     eta: Eta = field(
         default="auto",
-        metadata=_flag("UPDATE's tolerance: 'auto', 'paper' (Algorithm 3's formula) or a number >= 0", _number_or_word),
+        metadata=_flag("UPDATE's tolerance: 'auto', 'paper' (Algorithm 3's formula) or a number >= 0", _or_word(float)),
     )
     accept: Acceptance = field(
         default="mean",

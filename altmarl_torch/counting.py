@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 from altmarl_torch.errors import ArgumentError, GameError
 from altmarl_torch.initial import InitialLaw
 from altmarl_torch.logs import Transitions
-from altmarl_torch.tables import as_number, check_entries, place
+from altmarl_torch.tables import TABLE_AXES, as_number, check_entries, place
 
 __all__ = ["FEWEST_EPISODES", "Counted", "Sizes", "count_transitions"]
 
@@ -51,8 +51,6 @@ ROUNDING = 1e-11
 
 SHOWN = 5
 """Entries that a message lists."""
-
-AXES = {"P_g": "sg ag sg'", "P_l": "sl sg al sl'", "r_g": "sg ag", "r_l": "sl sg al"}
 
 Sizes = Mapping[str, int | None]
 Integers = NDArray[np.int64]
@@ -138,7 +136,7 @@ def count_transitions(
 
 
 def _shape(name: str, sizes: Mapping[str, int]) -> list[int]:
-    return [sizes[word.rstrip("'")] for word in AXES[name].split()]
+    return [sizes[word.rstrip("'")] for word in TABLE_AXES[name].split()]
 
 
 def _index(data: Mapping[str, Integers], words: tuple[str, ...], sizes: Mapping[str, int]) -> Integers:
@@ -176,7 +174,9 @@ def _reached(
 
 def _refuse_unseen(unseen: Mapping[str, Flags]) -> None:
     """Raise a GameError that lists pairs which can be reached and were never seen."""
-    found = [place(name, AXES[name], index) for name, flags in unseen.items() for index in np.argwhere(flags).tolist()]
+    found = [
+        place(name, TABLE_AXES[name], index) for name, flags in unseen.items() for index in np.argwhere(flags).tolist()
+    ]
     if found:
         more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
         raise GameError(

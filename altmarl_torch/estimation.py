@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from altmarl_torch.counting import AXES, FEWEST_EPISODES, Counted, count_transitions
+from altmarl_torch.counting import FEWEST_EPISODES, Counted, count_transitions
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.game import Game
 from altmarl_torch.initial import InitialLaw
 from altmarl_torch.logs import Table, as_log
 from altmarl_torch.policies import PolicyPair
 from altmarl_torch.rollout import rollout
-from altmarl_torch.tables import as_integer, as_seed, place
+from altmarl_torch.tables import TABLE_AXES, as_integer, as_seed, place
 
 __all__ = ["FittedGame", "estimate"]
 
@@ -57,7 +57,7 @@ class FittedGame:
     def unseen(self) -> list[str]:
         """The pairs that can be reached and were never seen, ``"P_l[sl=0, sg=1, al=2]"``; filled in by smoothing."""
         flags = self.counted.unseen
-        return [place(name, AXES[name], index) for name in flags for index in np.argwhere(flags[name]).tolist()]
+        return [place(name, TABLE_AXES[name], index) for name in flags for index in np.argwhere(flags[name]).tolist()]
 
     def draw(self, seed: int) -> Game:
         """A game that the log allows: laws and rewards drawn from what it says of them."""
@@ -135,7 +135,7 @@ class FittedGame:
         worst = [int(index) for index in np.unravel_index(error.argmax(), error.shape)]
         value = self.counted.tables[name][tuple(worst)]
         numbers = f"{visits.size:>6,} {gaps:>11,} {met.min():>9,.0f} {np.median(met):>9,.0f}"
-        return f"{name:<6} {numbers}   {error.max():.2g} at {place(name, AXES[name], worst)} = {value:.3g}"
+        return f"{name:<6} {numbers}   {error.max():.2g} at {place(name, TABLE_AXES[name], worst)} = {value:.3g}"
 
 
 def estimate(

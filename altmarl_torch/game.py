@@ -58,6 +58,7 @@ from altmarl_torch.logs import Table, as_log
 from altmarl_torch.npz import as_scalar, read_npz, write_npz
 from altmarl_torch.rewards import RewardLaw, law_from_arrays
 from altmarl_torch.tables import (
+    TABLE_AXES,
     as_device,
     as_finite,
     as_integer,
@@ -73,7 +74,6 @@ from altmarl_torch.tables import (
 
 __all__ = ["LARGEST_N", "Game", "InducedTables", "check_game"]
 
-TABLE_AXES = {"P_g": "sg ag sg'", "P_l": "sl sg al sl'", "r_g": "sg ag", "r_l": "sl sg al"}
 FILE_FORMAT, FILE_VERSION = "altmarl-game", 1
 FILE_ENTRIES = (*TABLE_AXES, "gamma", "n", "name", "initial_sg", "initial_local_mean", "initial_strength")
 NUM_TYPES = "initial_num_types"

@@ -58,7 +58,7 @@ agent's state and s_g are a Markov chain, whatever n is. Its law rho_t [sg, sl] 
 
     J(a_g, a_l) = sum_t gamma^t sum_{sg, sl} rho_t(sg, sl) (r_g(sg, a_g) + r_l(sl, sg, a_l)),
 
-for all pairs at once, until gamma^t is below 1e-4 or `MOST_STEPS` have been made.
+for all pairs at once, until gamma^t is below 1e-4, or `MOST_STEPS` or `MOST_WORK` is reached.
 """
 
 import logging
@@ -99,8 +99,9 @@ CLEARLY_MORE = 2
 
 IMPROVEMENT = 1e-12  # times the largest value: what policy iteration takes for more than rounding
 
-MOST_STEPS = 10_000
-"""How far ahead the fixed actions are compared, where gamma is so close to 1 that it does not say."""
+MOST_STEPS, MOST_WORK = 10_000, 10**11
+"""How far ahead the fixed actions are compared, where gamma is so close to 1 that it does not say; and multiplications
+at most, which ends it sooner where there are hundreds of states: about a minute's."""
 
 MAX_ROUNDS = 1_000
 """A cap for gamma so close to 1 that rounding is more than `IMPROVEMENT`; a handful of rounds is usual."""
@@ -263,7 +264,8 @@ def constant_values(game: Game) -> Tensor:
     law = game.initial.sg[:, None] * game.initial.local_mean  # [sg, sl]
     law = law.expand(game.num_ag, game.num_al, -1, -1)
     total, discount = torch.zeros_like(reward[..., 0, 0]), 1.0
-    for _ in range(MOST_STEPS):
+    steps = MOST_WORK // (reward.numel() * (game.num_sl + game.num_sg))
+    for _ in range(min(MOST_STEPS, max(1, steps))):
         total = total + discount * (law * reward).sum((-1, -2))
         discount *= game.gamma
         if discount < 1e-4:

@@ -29,6 +29,7 @@ from altmarl_torch.errors import AltMarlError, ArgumentError, GameError, SizeErr
 __all__ = [
     "LARGEST_SEED",
     "LAW_TOLERANCE",
+    "TABLE_AXES",
     "as_device",
     "as_finite",
     "as_float64",
@@ -48,6 +49,9 @@ __all__ = [
     "refuse_first",
     "tabulate",
 ]
+
+TABLE_AXES = {"P_g": "sg ag sg'", "P_l": "sl sg al sl'", "r_g": "sg ag", "r_l": "sl sg al"}
+"""The axes of a game's tables."""
 
 LAW_TOLERANCE = 1e-6
 LARGEST_SEED = 2**63 - 1  # what a torch.Generator takes

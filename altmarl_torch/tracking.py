@@ -106,6 +106,7 @@ class Tag(StrEnum):
     RETURN_ALERT_THERMOSTAT = "eval/return_alert_thermostat"
     RETURN_EMERGENCY_THERMOSTAT = "eval/return_emergency_thermostat"
     RETURN_SPARING_THERMOSTAT = "eval/return_sparing_thermostat"
+    RETURN_ALTERNATE_ALTERNATE = "eval/return_alternate_alternate"
     OCCUPATION = "eval/occupation"
     TIME_UPDATE = "time/update"
     TIME_G_LEARN = "time/g_learn"

@@ -118,11 +118,12 @@ def train(config: TrainConfig, console: Console, *, name: str | None = None) -> 
         OSError: the run folder cannot be written.
         KeyboardInterrupt: Ctrl-C came before there was a pair; if there was no checkpoint, no folder is left.
     """
-    if config.from_data is not None:
-        config = dataclasses.replace(config, k=Trajectories.load(config.from_data).k)
+    data = None if config.from_data is None else Trajectories.load(config.from_data)
+    if data is not None:
+        config = dataclasses.replace(config, k=data.k)
     game = config.build_game()
-    if config.from_data is not None:
-        check_same_sizes(Trajectories.load(config.from_data), game)  # before there is a folder
+    if data is not None:
+        check_same_sizes(data, game)  # before there is a folder
     folder = create_run(config, game, name)
     return _run_alone(config, game, folder, console)
 

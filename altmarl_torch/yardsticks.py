@@ -19,6 +19,12 @@ the hottest band, or in one of the two; hot loads more than a quarter, half or t
 51.75 and 51.73, standard error 0.10; the best from x > 0 on 50.68; `python benchmarks/smart_grid.py rules --k 10
 --episodes 2000`). A thermostat that begins within the comfort band earns 0.05 to 0.12 less with all that wait for the
 highest level.
+
+**federated** (`games.federated`; s_g: nobody, a quarter or all are averaged in a round; local steps: none, few, many):
+
+=========  ============================================================================================================
+alternate  everybody makes many steps and all are averaged in every second round, and nothing is done in between
+=========  ============================================================================================================
 """
 
 from collections.abc import Callable
@@ -66,6 +72,16 @@ def _smart_grid(game: Game, k: int) -> list[HeuristicPair]:
     return [HeuristicPair(f"{name} + thermostat", k, rule, thermostat) for name, rule in rules.items()]
 
 
+def _federated(game: Game, k: int) -> list[HeuristicPair]:
+    """Work and average in every second round; s_g tells which it is."""
+    if (game.num_sg, game.num_ag, game.num_al) != (3, 3, 3):
+        return []
+    most = 2  # of the three modes, and of the three numbers of steps
+    works = torch.arange(3, device=game.device) == most
+    steps = deterministic_local((most * works.long()).expand(game.num_sl, -1), 3)
+    return [HeuristicPair("alternate + alternate", k, lambda s_g, counts: one_hot(most * (s_g == 0).long(), 3), steps)]
+
+
 def _curtail(when: Tensor) -> Tensor:
     """The law of a_g ``[..., ag]`` that interrupts ``when [...]`` says so."""
     return one_hot(when.long(), 2)
@@ -76,5 +92,5 @@ def _mostly_hot(counts: Tensor) -> Tensor:
     return 2 * counts[..., -HOT_BANDS:].sum(-1) > counts.sum(-1)
 
 
-OWN: dict[str, Callable[[Game, int], list[HeuristicPair]]] = {"smart_grid": _smart_grid}
+OWN: dict[str, Callable[[Game, int], list[HeuristicPair]]] = {"smart_grid": _smart_grid, "federated": _federated}
 """The rules that belong to one game, by its name."""

@@ -7,29 +7,9 @@ fitted game's pair in the true game (3,000 episodes), its share of what the true
 the log itself says of the uncertainty.
 """
 
-import numpy as np
-
 import altmarl_torch as am
 
 K, LENGTHS, SEEDS = 20, (10_000, 100_000, 1_000_000), (1, 2, 3)
-
-
-def log(game: am.Game, rows: int, seed: int) -> dict[str, np.ndarray]:
-    """A run of rows / K steps: columns of a log."""
-    draw, steps = np.random.default_rng(seed), rows // K
-    to_sg, to_sl = game.P_g.numpy().cumsum(-1), game.P_l.numpy().cumsum(-1)
-    sg, ag = np.zeros(steps + 1, int), draw.integers(0, game.num_ag, steps)
-    sl, al = np.zeros((steps + 1, K), int), draw.integers(0, game.num_al, (steps, K))
-    sg[0], sl[0] = draw.integers(game.num_sg), draw.integers(0, game.num_sl, K)
-    for t in range(steps):
-        sg[t + 1] = min((to_sg[sg[t], ag[t]] < draw.random()).sum(), game.num_sg - 1)
-        sl[t + 1] = (to_sl[sl[t], sg[t], al[t]] < draw.random((K, 1))).sum(-1).clip(max=game.num_sl - 1)
-    each = np.repeat(np.arange(steps), K)
-    columns = {"episode": 0 * each, "step": each, "sg": sg[each], "ag": ag[each], "sg_next": sg[each + 1]}
-    columns |= {"sl": sl[:-1].ravel(), "al": al.ravel(), "sl_next": sl[1:].ravel()}
-    columns["r_g"] = game.r_g.numpy()[columns["sg"], columns["ag"]]
-    columns["r_l"] = game.r_l.numpy()[columns["sl"], columns["sg"], columns["al"]]
-    return columns
 
 
 def main() -> None:
@@ -42,7 +22,8 @@ def main() -> None:
     )
     for rows in LENGTHS:
         for seed in SEEDS:
-            fitted = am.estimate(log(game, rows, seed), gamma=game.gamma, n=game.n, initial=game.initial)
+            log = am.collect(game, K, steps=rows // K, seed=seed).transitions()
+            fitted = am.estimate(log, gamma=game.gamma, n=game.n, initial=game.initial)
             pair = am.solve(fitted.game, K)
             earned = am.rollout(game, pair, episodes=3000, seed=7).mean
             spread = fitted.returns(pair, draws=20)

@@ -27,8 +27,9 @@ from altmarl_torch.federated.observing import (
 )
 from altmarl_torch.federated.simulation import Digits, Federation, Setting, average, dirichlet_split, losses, sgd_steps
 from altmarl_torch.files import read_json, write_json
-from altmarl_torch.games.federated import TABLES
+from altmarl_torch.games.federated import TABLES, federated
 from altmarl_torch.heuristics import constant_values
+from altmarl_torch.yardsticks import yardsticks
 
 PROVENANCE = TABLES.with_suffix(".json")
 MINIATURE = Setting(num_clients=6, batch=4)
@@ -351,3 +352,14 @@ def test_a_miniature_of_the_real_thing_is_written_and_read(tmp_path: object) -> 
     write(path, plan, fitted, observer, columns)
     assert torch.equal(am.Game.load(path).P_l, fitted.game.P_l)
     assert read_setup(path.with_suffix(".json")) == (observer, MINIATURE)
+
+
+def test_the_yardstick_alternates() -> None:
+    """It is the schedule "every 2" of the comparison, as a pair of the game."""
+    pair = yardsticks(federated(), 3)["alternate + alternate"]
+    play, every = pair.dispatcher(), next(one for one in schedules() if one.name == "every 2")
+    s_g = 2
+    for time in range(6):
+        assert (pair.pi_l[:, s_g].argmax(-1) == every.a_l(time)).all()
+        s_g = int(play.act([s_g], [[3, 0, 0, 0, 0]]))
+        assert s_g == every.a_g(time)

@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from altmarl_torch.alternation import Decision, Update
 from altmarl_torch.config import TrainConfig
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.games import smart_grid, steer
+from altmarl_torch.games import federated, smart_grid, steer
 from altmarl_torch.heuristics import RULES, heuristic_pairs
 from altmarl_torch.plots import policy_slice_figure
 from altmarl_torch.report import Console
@@ -28,7 +28,11 @@ UCFH = BOUNDS | {
 }
 MODEL_BASED = {Tag.L_LEARN_ROUNDS, Tag.L_LEARN_CHANGES_TRIED}
 NEURAL = (CURVE_TAGS - BOUNDS) | {Tag.G_LEARN_STEPS, Tag.G_LEARN_GREEDY_CHANGES, Tag.L_LEARN_STEPS}
-OWN_RULES = {Tag.of_heuristic(name) for name in yardsticks(smart_grid(), 2).keys() - heuristic_pairs(steer(), 2).keys()}
+OWN_RULES = {
+    Tag.of_heuristic(name)
+    for game in (smart_grid(), federated())
+    for name in yardsticks(game, 2).keys() - heuristic_pairs(steer(), 2).keys()
+}
 PLUGIN = {"_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info"}
 
 
