@@ -12,10 +12,11 @@ ones; everything else may change.
 """
 
 from altmarl_torch import errors, games, heuristics, neural, policies, rewards, tabular, theory
-from altmarl_torch.alternation import Decision, Update
-from altmarl_torch.behaviour import collect
-from altmarl_torch.certificate import Certificate, Gap, certify
-from altmarl_torch.coverage import Coverage, coverage_of_data, coverage_of_game
+from altmarl_torch.alternation.loop import Decision, Update
+from altmarl_torch.alternation.solution import Solution
+from altmarl_torch.alternation.solving import solve
+from altmarl_torch.counts.kernels import CountKernel, SampledCountKernel
+from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import (
     AltMarlError,
     ArgumentError,
@@ -27,22 +28,21 @@ from altmarl_torch.errors import (
     PolicyError,
     SizeError,
 )
-from altmarl_torch.estimation import FittedGame, estimate
-from altmarl_torch.evaluation import JointValue, joint_value
-from altmarl_torch.finite import paired_difference, population_value
-from altmarl_torch.finite_types import with_types
-from altmarl_torch.game import Game
-from altmarl_torch.initial import InitialLaw
-from altmarl_torch.kernels import CountKernel, SampledCountKernel
-from altmarl_torch.logs import Transitions, read_log
-from altmarl_torch.noise import bellman_noise
-from altmarl_torch.offline import learn_from_data
-from altmarl_torch.rollout import Rollouts, rollout
-from altmarl_torch.rollout_gaps import rollout_gaps
-from altmarl_torch.simplex import CountSimplex
-from altmarl_torch.solution import Solution
-from altmarl_torch.solver import solve
-from altmarl_torch.trajectories import Trajectories
+from altmarl_torch.evaluation.certificate import Certificate, Gap, certify
+from altmarl_torch.evaluation.finite_population import paired_difference, population_value
+from altmarl_torch.evaluation.gaps_by_rollout import rollout_gaps
+from altmarl_torch.evaluation.rollouts import Rollouts, rollout
+from altmarl_torch.games.game import Game
+from altmarl_torch.games.initial import InitialLaw
+from altmarl_torch.games.transitions import Transitions, read_log
+from altmarl_torch.games.types import with_types
+from altmarl_torch.learners.tabular.bellman_noise import bellman_noise
+from altmarl_torch.offline.behaviour import collect
+from altmarl_torch.offline.coverage import Coverage, coverage_of_data, coverage_of_game
+from altmarl_torch.offline.fitted_game import FittedGame, estimate
+from altmarl_torch.offline.learning import learn_from_data
+from altmarl_torch.offline.trajectories import Trajectories
+from altmarl_torch.operators.joint_value import JointValue, joint_value
 
 __version__ = "0.1.0"
 

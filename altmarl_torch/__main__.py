@@ -1,9 +1,9 @@
-"""``python -m altmarl_torch`` is the command ``altmarl``."""
+"""`python -m altmarl_torch` is the command `altmarl`."""
 
 import sys
 
 try:
-    from altmarl_torch.cli import main
+    from altmarl_torch.runs.cli.main import main
 
     sys.exit(main())
 except KeyboardInterrupt:  # while importing; a command that runs sees to it itself

@@ -1,6 +1,6 @@
 """Errors for people: what was wrong, where, and what would be right.
 
-Every error that the package raises on purpose is an :class:`AltMarlError`; it is a ``ValueError`` too, so that research
+Every error that the package raises on purpose is an `AltMarlError`; it is a `ValueError` too, so that research
 code which catches the built-in one keeps working.
 """
 

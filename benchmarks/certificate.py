@@ -10,7 +10,7 @@ import resource
 import time
 
 import altmarl_torch as am
-from altmarl_torch.certificate import PARTS
+from altmarl_torch.evaluation.certificate import PARTS
 
 
 def main():

@@ -13,7 +13,7 @@ import torch
 
 import altmarl_torch as am
 from altmarl_torch.games import hash_game, steer, ware, warehouse
-from altmarl_torch.heuristics import RULES, table
+from altmarl_torch.policies.rules import RULES, table
 
 CHAINS = [
     (steer(), 1),

@@ -2,7 +2,7 @@
 
     python benchmarks/logs.py
 
-A log follows k = 20 robots under random actions through one long run.  For every length it prints the return of the
+A log follows k = 20 robots under random actions through one long run. For every length it prints the return of the
 fitted game's pair in the true game (3,000 episodes), its share of what the true game's own pair earns there, and what
 the log itself says of the uncertainty.
 """

@@ -15,7 +15,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 import altmarl_torch as am
-from altmarl_torch.heuristics import heuristic_pair
+from altmarl_torch.policies.rules import heuristic_pair
 
 MODELS = ("surrogate", "posterior", "filter")
 

@@ -13,15 +13,15 @@ import time
 import torch
 
 import altmarl_torch as am
-from altmarl_torch.behaviour import Behaviour
-from altmarl_torch.bellman import Surrogate, action_values, max_backup
-from altmarl_torch.fixed_point import solve_fixed_point
-from altmarl_torch.heuristics import heuristic_pair
-from altmarl_torch.neural.q_learning import fitted_q
-from altmarl_torch.offline import logged_policy
-from altmarl_torch.pair_moves import PairPlan
-from altmarl_torch.simplex import CountSimplex
-from altmarl_torch.tabular.q_learning import q_learning
+from altmarl_torch.counts.pair_moves import PairPlan
+from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.offline.behaviour import Behaviour
+from altmarl_torch.offline.fitted_q import fitted_q
+from altmarl_torch.offline.learning import logged_policy
+from altmarl_torch.offline.q_learning import q_learning
+from altmarl_torch.operators.bellman import Surrogate, action_values, max_backup
+from altmarl_torch.operators.fixed_point import solve_fixed_point
+from altmarl_torch.policies.rules import heuristic_pair
 from altmarl_torch.theory import error_theorem_e4
 
 SEEDS = 20

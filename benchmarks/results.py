@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from altmarl_torch.sweeps.published import all_curves
+from altmarl_torch.runs.sweeps.published import all_curves
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAPER = "altmarl sweep --k 1,2,5,10,20,35,50 --seeds 15"

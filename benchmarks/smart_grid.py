@@ -2,7 +2,7 @@
 
 returns   learned pairs against k, beside the yardsticks that see as many loads: means, standard errors, and how
           much more the learned pair earns than the best yardstick, on common episodes, with a 95 % interval
-rules     the hand-written rules that `altmarl_torch.yardsticks` chose "sparing" from
+rules     the hand-written rules that `policies.yardsticks` chose "sparing" from
 figure    the laws of the bands and one episode of the learned pair, as a PNG: ... figure docs/smart-grid.png
 """
 
@@ -14,10 +14,10 @@ import torch
 from matplotlib.figure import Figure
 
 import altmarl_torch as am
-from altmarl_torch.games.smart_grid import COMFORT_BAND, AirConditioner, band_edges
-from altmarl_torch.heuristics import HeuristicPair
-from altmarl_torch.policies import deterministic_local, one_hot
-from altmarl_torch.yardsticks import yardsticks
+from altmarl_torch.games.named.smart_grid import COMFORT_BAND, AirConditioner, band_edges
+from altmarl_torch.policies.base import deterministic_local, one_hot
+from altmarl_torch.policies.rules import HeuristicPair
+from altmarl_torch.policies.yardsticks import yardsticks
 
 STEP = 5 / 60  # hours
 

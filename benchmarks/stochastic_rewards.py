@@ -2,7 +2,7 @@
 
     python benchmarks/stochastic_rewards.py
 
-A random game with two global and three local states, k = 3, whose rewards are coins: r_g +- 0.5 and r_l +- 1.  For
+A random game with two global and three local states, k = 3, whose rewards are coins: r_g +- 0.5 and r_l +- 1. For
 every Xi, over 40 seeds: the error of the fixed point in the supremum norm, Hoeffding's bound on it (99 %, over all
 entries), and what the learned pair loses, judged by the mean rewards.
 """
@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 import altmarl_torch as am
-from altmarl_torch.bellman import Surrogate
-from altmarl_torch.pair_moves import PairPlan
-from altmarl_torch.policies import uniform_local
-from altmarl_torch.rewards import DiscreteReward
-from altmarl_torch.tabular.g_learn import g_learn
+from altmarl_torch.counts.pair_moves import PairPlan
+from altmarl_torch.games.reward_laws import DiscreteReward
+from altmarl_torch.learners.tabular.g_learn import g_learn
+from altmarl_torch.operators.bellman import Surrogate
+from altmarl_torch.policies.base import uniform_local
 
 K, DRAWS, SEEDS = 3, [4**i for i in range(8)], range(40)
 

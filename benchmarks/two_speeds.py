@@ -9,9 +9,9 @@ steps (3000 episodes), and the discounted local reward per robot of each type, a
 import time
 
 import altmarl_torch as am
-from altmarl_torch.heuristics import heuristic_pair
-from altmarl_torch.parallel import one_thread
-from altmarl_torch.policies import PolicyPair
+from altmarl_torch.policies.base import PolicyPair
+from altmarl_torch.policies.rules import heuristic_pair
+from altmarl_torch.support.threads import one_thread
 
 EPISODES = 3000
 

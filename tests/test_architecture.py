@@ -1,11 +1,12 @@
 """The shape of the package: imports go one way, nothing dangerous is called, everything public is explained.
 
-``ORDER`` is the data flow of the library, and its table of contents.  A module may import what stands before it and
-nothing else, so there are no cycles and a reader can begin at the top.  A package's ``__init__`` is the door to its
-modules and stands behind them.
+`ORDER` is the data flow of the library, folder by folder. A module imports from its own folder and from those above it,
+never from below, and never in a circle. The docstring of a folder's `__init__` is its charter; `docs/architecture.md`
+tells the same story with a picture.
 """
 
 import ast
+import graphlib
 import importlib
 import inspect
 import subprocess
@@ -18,53 +19,20 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "altmarl_torch"
 
 ORDER = [
-    # errors, files, tables, threads
-    "errors", "files", "tables", "npz", "states", "parallel", "interrupts",
-    # the game
-    "initial", "logs", "counting", "population", "clipped_normal", "rewards", "earnings", "game", "finite_types",
-    "games.warehouse", "games.toys", "games.random", "games.smart_grid", "games.two_speed",
-    "games.federated", "games",
-    # counts and the law of the next counts
-    "simplex", "trajectories", "pair_moves", "kernels", "posterior",
-    # policies and their simulation
-    "policies", "heuristics", "yardsticks", "belief", "rollout",
-    # a game from a log
-    "estimation",
-    # operators, values, bounds
-    "fixed_point", "bellman", "evaluation",
-    "theory.arguments", "theory.schedules", "theory.gaps", "theory.sizes", "theory.noise", "theory.complexity",
-    "theory.ucfh", "theory", "bounds",
-    # n agents, and one that deviates
-    "finite", "potential",
-    # how far a pair is from an equilibrium; before any learner, so that it can import none
-    "deviations", "certificate", "rollout_gaps",
-    # learners
-    "tabular.g_learn", "tabular.l_learn", "tabular.q_learning",
-    "tabular.episodic", "tabular.visits", "tabular.chain_forms", "tabular.chain_literal", "tabular.chain_policies",
-    "tabular.chained",
-    "tabular.chain_simulator", "tabular.deciding", "tabular.confidence", "tabular.units",
-    "tabular.exploration", "tabular.ucfh",
-    "tabular.projection", "tabular.chain_l_learn",
-    # the loop and what it returns
-    "alternation", "tabular.learners", "tabular", "chain_report",
-    "neural.networks", "neural.surrogate", "neural.policies", "neural.storage", "neural.training", "neural.fitting",
-    "neural.evaluation", "neural.q_learning",
-    "neural.l_learn", "neural.learners", "neural",
-    "choices", "solution", "checkpoints", "players", "starts", "observing", "selection", "solver",
-    # off-policy: what acts, what it shows, what is learned from it
-    "behaviour", "coverage", "offline",
-    # the sampled operator measured against the exact one
-    "noise",
-    # the library's door, and the command line behind it
-    "", "user_games", "config", "runs", "plots", "tracking", "report", "training",
-    "sweeps.plan", "sweeps.cell", "sweeps.workers", "sweeps.results", "sweeps.live", "sweeps.running", "sweeps",
-    "sweeps.published", "sweeps.run_figures", "sweeps.figures", "sweeps.commands",
-    "fit_command", "collect_command",
-    # real federated averaging, from which one game was counted
-    "federated.simulation", "federated.observing", "federated.episodes", "federated.building", "federated.comparing",
-    "federated", "federated.__main__",
-    "cli", "__main__",
+    "errors", "support", "games", "counts", "operators", "policies", "evaluation", "theory",
+    "learners", "learners.tabular", "learners.chains", "learners.neural",
+    "alternation", "offline",
+    "heuristics", "rewards", "tabular", "neural", "",  # public doors, and the package's own behind them
+    "runs", "runs.sweeps", "sweeps", "runs.cli", "cli",
+    "federated", "__main__",
 ]  # fmt: skip
+SIBLINGS = {
+    "learners.tabular",
+    "learners.chains",
+    "learners.neural",
+}  # ways to one end, which know nothing of each other
+TOP_LEVEL = {"__init__", "__main__", "errors", "heuristics", "rewards", "tabular", "neural", "sweeps", "cli"}
+MOST_MODULES, LONGEST_MODULE, LONGEST_BODY = 16, 350, 45
 
 FORBIDDEN_CALLS = {
     "torch.load": "it unpickles",
@@ -84,15 +52,15 @@ FORBIDDEN_CALLS = {
     "spec.loader.exec_module": "it runs what it reads",
 }
 ALLOWED = {
-    ("parallel", "torch.set_num_threads"),  # the one place, which restores what it found
-    ("user_games", "spec.loader.exec_module"),  # of the file that the command line names, which is run on purpose
+    ("support.threads", "torch.set_num_threads"),  # the one place, which restores what it found
+    ("games.from_file", "spec.loader.exec_module"),  # of the file that the command line names, which is run on purpose
 }
-ALLOWED_IMPORTS = {("sweeps.workers", "joblib")}  # which schedules there, and stores nothing
+ALLOWED_IMPORTS = {("runs.sweeps.workers", "joblib")}  # which schedules there, and stores nothing
 FORBIDDEN_IMPORTS = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "tests", "matplotlib.pyplot"}
 
 
 def name_of(path):
-    """``games/toys.py`` is ``games.toys``; the package's own ``__init__`` is the empty name."""
+    """`games/toys.py` is `games.toys`; the package's own `__init__` is the empty name."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 
@@ -106,7 +74,7 @@ def full(name):
 
 
 def imports(tree):
-    """Every module that is imported anywhere in the file, as ``(module, imported names)``."""
+    """Every module that is imported anywhere in the file, as `(module, imported names)`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, []) for alias in node.names)
@@ -116,7 +84,7 @@ def imports(tree):
 
 
 def own_imports(tree):
-    """The package's modules among them: ``from altmarl_torch import games`` is ``games``."""
+    """The package's modules among them: `from altmarl_torch import games` is `games`."""
     for module, names in imports(tree):
         if module == "altmarl_torch":
             yield from (name if name in MODULES else "" for name in names)
@@ -132,14 +100,59 @@ def calls(tree):
             yield ast.unparse(node.func)
 
 
-def test_the_order_lists_every_module_once():
-    assert sorted(ORDER) == sorted(MODULES)
+def folder_of(name):
+    """The longest entry of `ORDER` that holds a module."""
+    parts = name.split(".")
+    return next(part for n in (2, 1, 0) if (part := ".".join(parts[:n])) in ORDER)
+
+
+def lines_of(function):
+    """The lines of a function behind its signature and docstring."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 0
+
+
+def test_every_folder_stands_in_the_order_and_has_a_charter():
+    folders = {name_of(path) for path in PACKAGE.rglob("__init__.py")}
+    assert folders - {"games.named"} <= set(ORDER)
+    for name in folders:
+        assert ast.get_docstring(MODULES[name]), name
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_imports_go_one_way(name):
-    later = [other for other in own_imports(MODULES[name]) if ORDER.index(other) >= ORDER.index(name)]
-    assert not later, f"{name} imports {later}, which come after it"
+    floor = ORDER.index(folder_of(name))
+    for other in own_imports(MODULES[name]):
+        assert ORDER.index(folder_of(other)) <= floor, f"{name} imports {other}, whose folder comes after its own"
+        both = {folder_of(name), folder_of(other)}
+        assert len(both) == 1 or not both <= SIBLINGS, f"{name} imports {other}: learners know nothing of each other"
+
+
+def test_there_is_no_circle():
+    list(graphlib.TopologicalSorter({name: set(own_imports(MODULES[name])) for name in MODULES}).static_order())
+
+
+@pytest.mark.parametrize("name", [name for name in IMPORTABLE if "." in name])
+def test_no_name_hides_a_module(name):
+    """`import altmarl_torch.evaluation.rollouts` gives the module, whatever its folder's `__init__` imports."""
+    importlib.import_module(full(name))
+    folder, _, last = full(name).rpartition(".")
+    assert getattr(sys.modules[folder], last) is sys.modules[full(name)]
+
+
+def test_folders_and_modules_are_of_a_size_that_can_be_looked_through():
+    assert {path.stem for path in PACKAGE.glob("*.py")} == TOP_LEVEL
+    for folder in (path for path in PACKAGE.rglob("*") if path.is_dir()):
+        assert len(list(folder.glob("*.py"))) <= MOST_MODULES, folder
+    for path in PACKAGE.rglob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE, path
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_functions_can_be_read_at_a_glance(name):
+    for node in ast.walk(MODULES[name]):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert lines_of(node) <= LONGEST_BODY, f"{name}.{node.name}"
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -19,12 +19,16 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
 
 
 def test_every_promise_names_a_test_that_exists():
-    tests = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py")}
+    files = (ROOT / "tests").rglob("test_*.py")
+    tests = {str(path.relative_to(ROOT / "tests")): path.read_text(encoding="utf-8") for path in files}
     everything = "\n".join(tests.values())
     named = re.findall(
         r"`([^`]*)`", "\n".join(re.findall(r"^\|.*\| (.*) \|$", (ROOT / "docs/reliability.md").read_text(), re.M))
     )
-    words = [word for name in named for word in re.findall(r"test_\w+\.py|\w*test_\w{8,}|Test\w+|(?<=\.\.\.)\w+", name)]
+    words = [
+        word for name in named for word in re.findall(r"[\w/]*test_\w+\.py|\w*test_\w{8,}|Test\w+|(?<=\.\.\.)\w+", name)
+    ]
     assert len(words) > 20
     for word in words:
+        word = word.removeprefix("tests/")
         assert word in tests if word.endswith(".py") else word in everything, word

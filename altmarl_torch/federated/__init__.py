@@ -3,18 +3,18 @@
     simulation    n clients with unlike digits, local SGD, averages of those who take part
     observing     what the server and a client see, decide and earn: states, actions, rewards
     episodes      the one loop that runs a federation under a controller
-    building      explore, log, count: the game of `altmarl_torch.games.federated`, and where it comes from
+    building      explore, log, count: the game of `games.named.federated`, and where it comes from
     comparing     a learned pair back in the real federation, against fixed schedules
 
-``python -m altmarl_torch.federated`` rebuilds the game and makes the comparison.  The digits come with scikit-learn:
-``pip install 'altmarl-torch[federated]'``.  Who only solves the game needs neither.
+`python -m altmarl_torch.federated` rebuilds the game and makes the comparison. The digits come with scikit-learn:
+`pip install 'altmarl-torch[federated]'`. Who only solves the game needs neither.
 """
 
 from altmarl_torch.federated.building import Explorer, Plan, build, count, log, read_setup, thresholds, write
 from altmarl_torch.federated.comparing import Comparison, PairController, Schedule, compare, figure, schedules
 from altmarl_torch.federated.episodes import Controller, Episode, play
-from altmarl_torch.federated.observing import MODES, STEPS, Observer
 from altmarl_torch.federated.simulation import Digits, Federation, Setting, dirichlet_split, load_digits
+from altmarl_torch.federated.situations import MODES, STEPS, Observer
 
 __all__ = [
     "MODES",

@@ -1,4 +1,4 @@
-"""``python -m altmarl_torch.federated``: rebuild the shipped game from real runs, or try a learned pair in them.
+"""`python -m altmarl_torch.federated`: rebuild the shipped game from real runs, or try a learned pair in them.
 
 rebuild               pilot, log, count: writes federated.npz and federated.json (two minutes of one core)
 compare RUN           a learned pair (a run folder, or its policy.npz) against fixed schedules, on new federations
@@ -9,15 +9,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.errors import AltMarlError, ArgumentError
 from altmarl_torch.federated.building import Plan, build, read_setup, write
 from altmarl_torch.federated.comparing import compare, figure
-from altmarl_torch.games.federated import TABLES, federated
-from altmarl_torch.logs import Transitions
-from altmarl_torch.plots import save_png
-from altmarl_torch.runs import POLICY
-from altmarl_torch.solution import Solution
-from altmarl_torch.tables import as_integer
+from altmarl_torch.games.named.federated import TABLES, federated
+from altmarl_torch.games.transitions import Transitions
+from altmarl_torch.runs.folder import POLICY
+from altmarl_torch.runs.plots import save_png
+from altmarl_torch.support.tables import as_integer
 
 __all__ = ["main"]
 

@@ -4,14 +4,14 @@
    zero, and the quartiles of the losses of those who are nearer.
 2. **Log.**  Many runs under the same controller, each with a split, models and luck of its own, and one row for every
    client and round: `episode, step, agent, sg, ag, r_g, sg_next, sl, al, r_l, sl_next`.
-3. **Count.**  :func:`altmarl_torch.estimate`, with a hundredth of a pseudo-count per next state.
+3. **Count.**  `altmarl_torch.estimate`, with a hundredth of a pseudo-count per next state.
 
 **The exploring controller** must show every situation, mode and number of steps together, in stretches as a policy
-would make them.  Each run draws a law of its own over the modes, from Dirichlet(1, 1, 1), and a table s_l -> a_l at
+would make them. Each run draws a law of its own over the modes, from Dirichlet(1, 1, 1), and a table s_l -> a_l at
 random, which all clients share; after each round the table is redrawn with probability 1/10.
-(:mod:`altmarl_torch.federated.observing` says why it is shared.)
+(`federated.situations` says why it is shared.)
 
-**The same again?**  All draws come from seeds.  On one machine with the same versions a rebuild gives the same bytes;
+**The same again?**  All draws come from seeds. On one machine with the same versions a rebuild gives the same bytes;
 on another, sums in another order differ in the last digits, and a loss that lies on a threshold may change its level:
 the tables then differ by a few counts among hundreds of thousands.
 """
@@ -31,13 +31,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, FileFormatError
-from altmarl_torch.estimation import FittedGame, estimate
 from altmarl_torch.federated.episodes import Episode, play
-from altmarl_torch.federated.observing import MODES, PRICE_SHARE, PRICE_STEP, START, STEPS, Observer
 from altmarl_torch.federated.simulation import PROBE, VALIDATION, Digits, Federation, Setting, load_digits, losses
-from altmarl_torch.files import read_json, write_json
-from altmarl_torch.initial import InitialLaw
-from altmarl_torch.tables import as_integer, as_seed
+from altmarl_torch.federated.situations import MODES, PRICE_SHARE, PRICE_STEP, START, STEPS, Observer
+from altmarl_torch.games.initial import InitialLaw
+from altmarl_torch.offline.fitted_game import FittedGame, estimate
+from altmarl_torch.support.files import read_json, write_json
+from altmarl_torch.support.tables import as_integer, as_seed
 
 __all__ = [
     "COLUMNS",

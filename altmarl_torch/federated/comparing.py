@@ -1,14 +1,14 @@
 """A learned pair against fixed schedules, in the real federation.
 
-The game was counted from logs, and a pair that is good in it may be bad in what it stands for.  So the pair is put
+The game was counted from logs, and a pair that is good in it may be bad in what it stands for. So the pair is put
 back: in every round the server sees k clients, drawn at random, and announces the next mode by pi_g; every client takes
-its steps by pi_l.  Against it play all nine constant schedules, and five that look at the clock, as people write them:
+its steps by pi_l. Against it play all nine constant schedules, and five that look at the clock, as people write them:
 
     every p      many steps and all averaged in every p-th round, p = 2, 3, 5; nothing in between
     fade-steps   all are averaged in each round; many steps for `EARLY` rounds, few for as many again, then none
     fade-sync    many steps and all averaged for `EARLY` rounds; then few steps, and a quarter is averaged
 
-Each seed is a federation that nobody has seen: another split, other untrained models, other leavers.  All schedules
+Each seed is a federation that nobody has seen: another split, other untrained models, other leavers. All schedules
 under one seed meet the same, so their differences are paired: the standard error of a mean difference is that of the
 differences, over seeds.
 """
@@ -25,14 +25,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
+from altmarl_torch.evaluation.rollouts import rollout
 from altmarl_torch.federated.episodes import Controller, Episode, play
-from altmarl_torch.federated.observing import MODES, STEPS, Observer
 from altmarl_torch.federated.simulation import Digits, Federation, Setting, load_digits
-from altmarl_torch.game import Game
-from altmarl_torch.heuristics import constant_pair
-from altmarl_torch.policies import PolicyPair, cumulative, draw
-from altmarl_torch.rollout import rollout
-from altmarl_torch.tables import as_integer, as_seed
+from altmarl_torch.federated.situations import MODES, STEPS, Observer
+from altmarl_torch.games.game import Game
+from altmarl_torch.policies.base import PolicyPair, cumulative, draw
+from altmarl_torch.policies.rules import constant_pair
+from altmarl_torch.support.tables import as_integer, as_seed
 
 __all__ = ["MEASURES", "Comparison", "PairController", "Schedule", "compare", "figure", "schedules"]
 

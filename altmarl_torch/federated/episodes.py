@@ -4,7 +4,7 @@ At each round t, as in Algorithm 4,
 
     look      the controller gets the clients' states s_l and the mode s_g of this round
     act       it says a_g, the next mode, and a_i, the local steps of every client
-    round     train, average, come and go (:mod:`altmarl_torch.federated.simulation`)
+    round     train, average, come and go (`federated.simulation`)
     collect   r_g(s_g) and r_l of every client, by its model after the round
 """
 
@@ -14,8 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from altmarl_torch.federated.observing import MODES, START, STEPS, Observer, global_reward, local_rewards
 from altmarl_torch.federated.simulation import Federation, losses
+from altmarl_torch.federated.situations import MODES, START, STEPS, Observer, global_reward, local_rewards
 
 __all__ = ["Controller", "Episode", "play"]
 

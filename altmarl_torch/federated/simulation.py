@@ -1,7 +1,7 @@
 """Federated averaging on handwritten digits: n clients with unlike data, simulated for real.
 
 n clients hold the digits of a training set, each m of them, and each has a model of its own: softmax regression,
-w_i `[features, classes]`, on the 64 pixels and a constant.  The server holds w, an average of models.  In one round
+w_i `[features, classes]`, on the 64 pixels and a constant. The server holds w, an average of models. In one round
 
     train        w_i <- w_i - eta grad L_i(w_i; a few of client i's digits),    E_i times, for every i
     average      a random share C of the clients uploads, w <- mean of their w_i, and takes that over, w_i <- w
@@ -9,7 +9,7 @@ w_i `[features, classes]`, on the 64 pixels and a constant.  The server holds w,
 
 C = 1 with equal E_i is FedAvg (McMahan et al., *Communication-Efficient Learning of Deep Networks from Decentralized
 Data*, AISTATS 2017) with full participation, 0 < C < 1 is its partial participation, and C = 0 is a round without
-communication.  Who does not take part goes on with its own model, so models drift apart between the averages, each
+communication. Who does not take part goes on with its own model, so models drift apart between the averages, each
 towards its own data (Li et al., *Federated Optimization in Heterogeneous Networks*, MLSys 2020).
 
 **Unlike data** (Hsu, Qi and Brown, *Measuring the Effects of Non-Identical Data Distribution for Federated Visual
@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.tables import as_integer, as_number, as_seed
+from altmarl_torch.support.tables import as_integer, as_number, as_seed
 
 __all__ = ["Digits", "Federation", "Setting", "average", "dirichlet_split", "load_digits", "losses", "sgd_steps"]
 

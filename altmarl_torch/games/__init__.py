@@ -1,4 +1,4 @@
-"""Named games: functions that build a :class:`~altmarl_torch.game.Game`, and a registry to find them by name.
+"""Named games: functions that build a `Game`, and a registry to find them by name.
 
     >>> from altmarl_torch import games
     >>> games.warehouse(num_zones=10)
@@ -6,7 +6,7 @@
     >>> games.make("steer", gamma=0.9)
     Game('steer': 2 x 2 states, 2 x 2 actions (global x local), gamma=0.9, n=100)
 
-Every argument has a default, so that ``make(name)`` alone gives a game: this is what the command line calls.  A game of
+Every argument has a default, so that `make(name)` alone gives a game: this is what the command line calls. A game of
 your own needs no registration; pass it where a named one would go.
 """
 
@@ -16,13 +16,13 @@ from collections.abc import Callable
 from typing import Any
 
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.game import Game
-from altmarl_torch.games.federated import federated
-from altmarl_torch.games.random import random_game
-from altmarl_torch.games.smart_grid import AirConditioner, smart_grid
-from altmarl_torch.games.toys import beacon, beacon_value, beacon_value_against_waiting, hash_game, steer, ware
-from altmarl_torch.games.two_speed import two_speed_warehouse
-from altmarl_torch.games.warehouse import warehouse
+from altmarl_torch.games.game import Game
+from altmarl_torch.games.named.federated import federated
+from altmarl_torch.games.named.random import random_game
+from altmarl_torch.games.named.smart_grid import AirConditioner, smart_grid
+from altmarl_torch.games.named.toys import beacon, beacon_value, beacon_value_against_waiting, hash_game, steer, ware
+from altmarl_torch.games.named.two_speed import two_speed_warehouse
+from altmarl_torch.games.named.warehouse import warehouse
 
 __all__ = [
     "AirConditioner",
@@ -57,7 +57,7 @@ _REGISTRY: dict[str, Callable[..., Game]] = {
 
 
 def names() -> list[str]:
-    """The names that :func:`make` knows."""
+    """The names that `make` knows."""
     return list(_REGISTRY)
 
 
@@ -67,7 +67,7 @@ def describe() -> dict[str, str]:
 
 
 def make(name: str, **kwargs: Any) -> Game:
-    """Build a named game: ``make("warehouse", preset="code")`` is ``warehouse(preset="code")``.
+    """Build a named game: `make("warehouse", preset="code")` is `warehouse(preset="code")`.
 
     Raises:
         ArgumentError: the name is unknown (the message lists all names and the closest), or the game has no such

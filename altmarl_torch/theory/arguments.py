@@ -1,15 +1,15 @@
 """What every function of this package asks of its arguments, and how large numbers are kept exact.
 
-**Ranges.**  k is a whole number, at least 1; where n stands in the formula, k <= n as well (:meth:`Game.check_k`).
-Confidences and failure probabilities are in (0, 1), accuracies above 0, a measured noise at least 0.  Everything else
+**Ranges.**  k is a whole number, at least 1; where n stands in the formula, k <= n as well (`Game.check_k`).
+Confidences and failure probabilities are in (0, 1), accuracies above 0, a measured noise at least 0. Everything else
 is an ArgumentError; so are whole numbers above 1e100 and positive numbers below 1e-100, whose powers leave every float.
 
-**Signs.**  Assumption 2.2 wants positive rewards.  Games with negative ones are allowed (`docs/differences-from-the-
+**Signs.**  Assumption 2.2 wants positive rewards. Games with negative ones are allowed (`docs/differences-from-the-
 paper.md`, row 15); a bound whose proof needs the sign then warns: values then lie in an interval twice as long as it
 allows for.
 
-**Sizes.**  |S_l|^k has 1,301 digits at |S_l| = 20, k = 1000.  Sizes and sample complexities are therefore exact Python
-integers (:func:`scaled` multiplies one by a real number), and logarithms of them are taken as logarithms of integers.
+**Sizes.**  |S_l|^k has 1,301 digits at |S_l| = 20, k = 1000. Sizes and sample complexities are therefore exact Python
+integers (`scaled` multiplies one by a real number), and logarithms of them are taken as logarithms of integers.
 Nothing overflows to infinity in silence: beyond a million digits, and for rewards whose square no float holds, there is
 a SizeError.
 """
@@ -19,8 +19,8 @@ import warnings
 from fractions import Fraction
 
 from altmarl_torch.errors import ArgumentError, SizeError
-from altmarl_torch.game import Game
-from altmarl_torch.tables import as_integer, as_number
+from altmarl_torch.games.game import Game
+from altmarl_torch.support.tables import as_integer, as_number
 
 __all__ = [
     "as_count",

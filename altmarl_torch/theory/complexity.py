@@ -19,7 +19,7 @@ D.17 prints |A_l|^2, which Remark 4.9 presupposes. Both have r~ in one branch an
 import math
 from typing import NamedTuple
 
-from altmarl_torch.game import Game
+from altmarl_torch.games.game import Game
 from altmarl_torch.theory.arguments import (
     as_count,
     as_positive,

@@ -4,7 +4,7 @@ All of them say that the policy learned for k of n agents loses little in the ga
 
     V^pi*(s) - V^pi_k(s)  <=  2 r~/(1-gamma)^2 ( spread(k) + 1/sqrt(k) )  +  2 noise/(1-gamma),
 
-where noise is epsilon_{k,m}, the Bellman noise of the sampled operator (:mod:`~altmarl_torch.theory.noise`; 0 for the
+where noise is epsilon_{k,m}, the Bellman noise of the sampled operator (`noise`; 0 for the
 exact one), and differ in the spread, the price of seeing a sample. With c = 2 |S_l| |A_g| and u = (n-k+1)/(n k):
 
     B.16, B.37       sqrt( u/2 ln(c sqrt k) )         delta_1 = 1/(sqrt(k) |A_g|) in Theorem B.30
@@ -22,7 +22,7 @@ or more, for no k <= 704, at any gamma (with |S_l| = |A_g| = 1, for none to 655)
 
 import math
 
-from altmarl_torch.game import Game
+from altmarl_torch.games.game import Game
 from altmarl_torch.theory.arguments import as_count, as_noise, as_probability, horizon, unsampled, warn_of_signs
 
 __all__ = [
@@ -138,7 +138,7 @@ def gap_corollary_b33(game: Game, k: int, *, bellman_noise: float = 0.0) -> floa
 def gap_corollary_b37(game: Game, k: int) -> float:
     """The gap of Theorem B.16 at a noise of 2/sqrt(k): ... + 4/(sqrt(k) (1-gamma)), with enough draws.
 
-    Enough are :func:`~altmarl_torch.theory.draws_corollary_b37`. Said to follow from Corollary B.33, but with the
+    Enough are `draws_corollary_b37`. Said to follow from Corollary B.33, but with the
     logarithm inside the root. Holds with probability at least 1 - 1/(100 e^k).
     """
     warn_of_signs(game, "Corollary B.37")

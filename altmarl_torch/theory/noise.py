@@ -2,7 +2,7 @@ r"""What sampling costs: Lipschitz constants, the deviation of a sample from its
 
 **Two samplings.**  The global agent sees k of n agents; G-LEARN draws m next states for each Bellman update.
 
-Of k among n.  Theorem B.18 says that Q_k changes by at most L TV(F, F') when the histogram it reads changes from F to
+Of k among n. Theorem B.18 says that Q_k changes by at most L TV(F, F') when the histogram it reads changes from F to
 F', with L = 2 |r_l| sum_{t<T} gamma^t (true for one k; printed, and false, for two different ones), and Theorem B.26
 that no frequency in the sample deviates by eps or more from that in the population, but for a chance of
 
@@ -12,20 +12,20 @@ Together they are Theorem B.27. Its proof equates TV <= eps with a largest devia
 smaller than the largest deviation, and up to |S_l|/2 times larger: the constant 8 of the statement is not proved. With
 two states and non-negative rewards, where half of L is enough, it is true all the same.
 
-Of m draws.  By Hoeffding's inequality for variables in [-b, b] and a union bound over the N entries of Q, the two fixed
+Of m draws. By Hoeffding's inequality for variables in [-b, b] and a union bound over the N entries of Q, the two fixed
 points differ, but for a chance of rho, by at most
 
     epsilon_{k,m}  <=  gamma b/(1-gamma) sqrt( 2 ln(2N/rho) / m ),        b = max |Q_k*|.
 
 Lemma B.35 takes b = |r_l|/(1-gamma), "by Lemma B.4"; but Lemma B.4 has r~ = |r_g| + |r_l| in place of |r_l|. A game
-with r_l = 0 has noise, and the printed bound 0. :func:`noise_lemma_b35` is as printed,
-:func:`noise_lemma_b35_corrected` has r~; the tests show a game that violates the first.
+with r_l = 0 has noise, and the printed bound 0. `noise_lemma_b35` is as printed,
+`noise_lemma_b35_corrected` has r~; the tests show a game that violates the first.
 """
 
 import math
 from typing import NamedTuple
 
-from altmarl_torch.game import Game
+from altmarl_torch.games.game import Game
 from altmarl_torch.theory.arguments import (
     as_count,
     as_positive,

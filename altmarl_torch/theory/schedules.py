@@ -6,11 +6,11 @@
     Xi        draws of a stochastic reward             10 R k^(1/4) sqrt( ln(200 sqrt k) )          Lemma F.4
 
 **Why T and H.**  T-hat_k is a gamma-contraction, so T sweeps from zero leave an error of gamma^T r~/(1-gamma)
-(Corollary B.11), and gamma^T <= exp(-(1-gamma) T).  A value cut off after H steps loses gamma^H |r|/(1-gamma) at most
-(Lemma C.1).  Both are the same estimate; T has a factor 2 more than the proof of Lemma B.36 needs.
+(Corollary B.11), and gamma^T <= exp(-(1-gamma) T). A value cut off after H steps loses gamma^H |r|/(1-gamma) at most
+(Lemma C.1). Both are the same estimate; T has a factor 2 more than the proof of Lemma B.36 needs.
 
 **Why N_steps.**  The joint value is a potential that lies in [0, r~/(1-gamma)], and an accepted update raises it by eta
-or more; hence the first term of Lemma D.16.  Its other two terms count policies, 2 |Pi_g| |Pi_l|, but what they
+or more; hence the first term of Lemma D.16. Its other two terms count policies, 2 |Pi_g| |Pi_l|, but what they
 multiply are entries of tables: there are |A_g|^(|S_g| |S_l|^k) deterministic policies pi_g, not |S_g| |S_l|^k |A_g|.
 
 Numbers of steps are rounded up and at least 1 (notes of `docs/differences-from-the-paper.md`, row 12).
@@ -18,7 +18,7 @@ Numbers of steps are rounded up and at least 1 (notes of `docs/differences-from-
 
 import math
 
-from altmarl_torch.game import Game
+from altmarl_torch.games.game import Game
 from altmarl_torch.theory.arguments import (
     as_count,
     as_noise,

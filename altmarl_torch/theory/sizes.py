@@ -24,8 +24,8 @@ These numbers are exact where every law has full support, and bounds where some 
 import math
 
 from altmarl_torch.errors import ArgumentError, SizeError
-from altmarl_torch.game import Game
-from altmarl_torch.tables import as_integer
+from altmarl_torch.games.game import Game
+from altmarl_torch.support.tables import as_integer
 from altmarl_torch.theory.arguments import as_count, power
 
 __all__ = [

@@ -1,0 +1,263 @@
+r"""Checkpoints: a training that was killed goes on, to the result that it would have had, bit for bit.
+
+Training is deterministic (on the CPU), so that a checkpoint only has to hold what a turn leaves for later ones. It is
+taken before the first proposal and after every UPDATE: the pair, its joint value, the history, the learners' memories,
+and every random generator. What was being computed when the run was killed is taken up where it was last laid down
+(trainings of networks, UCFH), or computed again (tables).
+
+One `solve` may run the alternation many times (several starts, sizes, priors). Each run is a *stage*, numbered in
+the order in which they are begun, which is always the same. In the folder,
+
+    0001.npz, 0001.told.npz          a finished stage: its solution; its times and learning curves
+    0002.part.npz, 0002.last.npz     a stage on its way: the newest checkpoint, and the one before
+    0002.work.npz                    half-done work since then, every few minutes: a network's training, UCFH's counts
+
+Going on means to call the same `solve` again: finished stages are read instead of learned, the one on its way goes on
+from its checkpoint, and callbacks and curves are told again everything they were told before, so that whoever listens
+need not know.
+
+Files are archives of arrays and JSON text (`npz`): written beside their place, forced to the disk and moved there, with
+a checksum of every entry, and a version. A damaged checkpoint is reported and passed over: for the one before, and at
+worst the stage is learned anew.
+"""
+
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from altmarl_torch.alternation.loop import Alternation, Learner, Update
+from altmarl_torch.alternation.solution import LARGEST_FILE, Solution, read_update
+from altmarl_torch.errors import AltMarlError
+from altmarl_torch.learners.neural.storage import pack_policy, unpack_policy
+from altmarl_torch.operators.joint_value import JointValue
+from altmarl_torch.policies.base import Pair
+from altmarl_torch.support.npz import read_npz, write_npz
+from altmarl_torch.support.snapshots import Arrays, like, reading, tensor_of, under
+
+__all__ = ["Keeper", "Stage", "pack", "unpack"]
+
+FILE_FORMAT, FILE_VERSION = "altmarl-checkpoint", 1
+
+Points = list[tuple[int, dict[str, float]]]
+"""Points of learning curves: x, and numbers by tag."""
+
+SECONDS_BETWEEN = 120.0
+"""Between two times that half-done work is laid down."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Keeper:
+    """The checkpoints of one `solve`.
+
+    Attributes:
+        folder: where they lie; made when the first is written.
+    """
+
+    folder: Path
+    stages: int = 0
+
+    def stage(self) -> "Stage":
+        """The next run of the alternation."""
+        self.stages += 1
+        return Stage(self.folder / f"{self.stages:04d}")
+
+
+@dataclass
+class Stage:
+    """The checkpoints of one run of the alternation.
+
+    Attributes:
+        path: of its files, without their endings.
+        points: of the learning curves so far.
+    """
+
+    path: Path
+    points: Points = field(default_factory=list)
+    updates: int = 0  # at the last checkpoint
+    computations: int = 0  # long ones, begun since then
+    curve: Callable[[int, Mapping[str, float]], None] | None = None  # told the points of work that is taken up
+    laid: float = field(default_factory=time.monotonic)  # when work was last laid down
+
+    def read(self, network: nn.Module | None, device: torch.device) -> tuple[Solution, Points] | None:
+        """The solution of a stage that is over, with its curves; None unless there is one.
+
+        Args:
+            network: to be filled, where pi_g's is not the package's own.
+            device: where it shall lie.
+        """
+        if not self._file("npz").is_file():
+            return None
+        try:
+            solution = _moved(Solution.load(self._file("npz"), network), device)
+            told = json.loads(str(read_npz(self._file("told.npz"), FILE_FORMAT, FILE_VERSION, ("record",))["record"]))
+            history = zip(solution.history, told["seconds"], strict=True)
+            timed = tuple(dataclasses.replace(update, seconds=float(seconds)) for update, seconds in history)
+            return dataclasses.replace(solution, history=timed, phase_seconds=told["phases"]), told["points"]
+        except (AltMarlError, OSError, KeyError, TypeError, ValueError) as cause:
+            _passed_over(self._file("npz"), cause)
+            return None
+
+    def finish(self, solution: Solution) -> None:
+        """Keep the solution in place of the checkpoints. (A table that no file carries is learned again.)"""
+        if solution.policy is None and solution.pi_g is not None and solution.pi_g.numel() > LARGEST_FILE:
+            return
+        told = {"seconds": [update.seconds for update in solution.history], "phases": solution.phase_seconds}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        record = json.dumps(told | {"points": self.points})
+        write_npz(self._file("told.npz"), FILE_FORMAT, FILE_VERSION, {"record": record})
+        solution.save(self._file("npz"))
+        for ending in ("part.npz", "last.npz", "work.npz"):
+            self._file(ending).unlink(missing_ok=True)
+
+    def save(self, entries: Mapping[str, Any], updates: int) -> None:
+        """Write a checkpoint after so many updates, and keep the one before."""
+        newest, last = self._file("part.npz"), self._file("last.npz")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if newest.is_file():
+            newest.replace(last)
+        facts: dict[str, Any] = {"points": json.dumps(self.points), "updates": updates}
+        write_npz(newest, FILE_FORMAT, FILE_VERSION, {**entries, **facts})
+        self._file("work.npz").unlink(missing_ok=True)
+        self.updates, self.computations = updates, 0
+
+    def begin(self) -> Arrays | None:
+        """A long computation begins: what was laid down of it, if that is what the file is about."""
+        self.computations += 1
+        file = self._file("work.npz")
+        if not file.is_file():
+            return None
+        try:
+            arrays = read_npz(file, FILE_FORMAT, FILE_VERSION, ("place", "points"), ("",))
+            if arrays["place"].tolist() != [self.updates, self.computations]:
+                return None
+            points = _points(arrays)
+        except (AltMarlError, OSError, TypeError, ValueError) as cause:
+            _passed_over(file, cause)
+            return None
+        for x, numbers in points[len(self.points) :] if self.curve else ():
+            self.curve(x, numbers)  # type: ignore[misc]  # asked in the same line
+        self.points = points
+        return under("work/", arrays)
+
+    def lay_down(self, work: Callable[[], Arrays]) -> None:
+        """Every few minutes, keep what the computation that was begun last has done so far."""
+        if time.monotonic() - self.laid < SECONDS_BETWEEN:
+            return
+        self.laid = time.monotonic()
+        entries = {f"work/{name}": array for name, array in work().items()}
+        place: dict[str, Any] = {"place": [self.updates, self.computations], "points": json.dumps(self.points)}
+        write_npz(self._file("work.npz"), FILE_FORMAT, FILE_VERSION, {**place, **entries})
+
+    def checkpoints(self) -> Iterator[Arrays]:
+        """What can be read, the newest first; whoever cannot use one passes on to the next."""
+        for ending in ("part.npz", "last.npz"):
+            if self._file(ending).is_file():
+                try:
+                    names = ("record", "points", "updates")
+                    arrays = read_npz(self._file(ending), FILE_FORMAT, FILE_VERSION, names, ("",))
+                    self.points, self.updates = _points(arrays), int(arrays["updates"])
+                    yield arrays
+                except (AltMarlError, OSError, TypeError, ValueError) as cause:
+                    _passed_over(self._file(ending), cause)
+        self.points, self.updates = [], 0
+
+    def watch(self, curve: Callable[[int, Mapping[str, float]], None] | None) -> Callable[..., None] | None:
+        """The same curve, its points kept."""
+        self.curve = curve
+        if curve is None:
+            return None
+
+        def kept(x: int, numbers: Mapping[str, float]) -> None:
+            self.points.append((x, dict(numbers)))
+            curve(x, numbers)
+
+        return kept
+
+    def _file(self, ending: str) -> Path:
+        return self.path.with_name(f"{self.path.name}.{ending}")
+
+
+def pack(state: Alternation[Any], learners: tuple[Learner[Any], ...]) -> dict[str, Any]:
+    """Where an alternation stands, as entries of a file."""
+    value, pi_g = state.value, state.pair.pi_g
+    history = [dataclasses.asdict(update) | {"decision": update.decision.value} for update in state.history]
+    record = {
+        "history": history,
+        "seconds": state.seconds,
+        "content": state.content,
+        "converged": state.converged,
+        "value": {name: getattr(value, name) for name in ("mean", "error", "sweeps", "standard_error")},
+    }
+    entries = {"record": json.dumps(record), "pi_l": _array(state.pair.pi_l), "values": _array(value.values)}
+    entries |= {} if value.returns is None else {"returns": _array(value.returns)}
+    entries |= {"pi_g": _smallest(pi_g)} if isinstance(pi_g, Tensor) else pack_policy(pi_g)
+    for index, learner in enumerate(learners):
+        entries |= {f"learner{index}/{name}": array for name, array in learner.state(state.pair).items()}
+    return entries
+
+
+def unpack(
+    arrays: Arrays, learners: tuple[Learner[Any], ...], start: Pair[Any], k: int, network: nn.Module | None
+) -> Alternation[Any]:
+    """Where `pack` found an alternation that began at `start`; the learners are put there as well.
+
+    Raises:
+        FileFormatError: an entry is missing or malformed; the learners are then of no more use.
+    """
+    with reading():
+        record, device = json.loads(str(arrays["record"])), start.pi_l.device
+        pi_l = like(start.pi_l, arrays["pi_l"])
+        if isinstance(start.pi_g, Tensor):
+            pi_g: Any = like(start.pi_g, arrays["pi_g"])
+        else:
+            pi_g = _policy_on(unpack_policy(arrays, k, len(pi_l), network), device)
+        pair: Pair[Any] = Pair(pi_g, pi_l)
+        returns = tensor_of(arrays["returns"], device) if "returns" in arrays else None
+        value = JointValue(tensor_of(arrays["values"], device), returns=returns, **record["value"])
+        history: list[Update] = [read_update(line) for line in record["history"]]
+        for index, learner in enumerate(learners):
+            learner.restore(under(f"learner{index}/", arrays), pair)
+        facts = {name: record[name] for name in ("seconds", "content", "converged")}
+        return Alternation(pair, value, history, **facts)
+
+
+def _points(arrays: Arrays) -> Points:
+    return [(int(x), dict(numbers)) for x, numbers in json.loads(str(arrays["points"]))]
+
+
+def _passed_over(file: Path, cause: Exception) -> None:
+    logger.warning("%s is passed over: %s", file, cause)
+
+
+def _array(tensor: Tensor) -> Any:
+    return tensor.cpu().numpy()
+
+
+def _smallest(pi_g: Tensor) -> Any:
+    """A table of laws, in bytes where it is of 0 and 1."""
+    whole = bool(((pi_g == 0) | (pi_g == 1)).all())
+    return _array(pi_g.to(torch.uint8) if whole else pi_g)
+
+
+def _policy_on(policy: Any, device: torch.device) -> Any:
+    """A policy that was read, where its network shall answer."""
+    if not hasattr(policy, "network"):
+        return policy
+    return dataclasses.replace(policy, network=policy.network.to(device), r_g=policy.r_g.to(device))
+
+
+def _moved(solution: Solution, device: torch.device) -> Solution:
+    """A solution that was read, on its device, in memory of torch's own."""
+    pi_g = None if solution.pi_g is None else solution.pi_g.to(device, copy=True)
+    policy = None if solution.policy is None else _policy_on(solution.policy, device)
+    return dataclasses.replace(solution, pi_g=pi_g, pi_l=solution.pi_l.to(device, copy=True), policy=policy)

@@ -1,0 +1,306 @@
+"""What a solver returns: a pair of policies, what it is worth, and how it was found.
+
+A solution is a `PolicyPair`, so it can be rolled out, and its dispatcher can steer anybody's control loop. Its pi_g is
+a table over counts, or a network, tabulated as well where the table is no burden (`LARGEST_TABLE`). It is saved as
+`policy.npz`: `pi_l [sl, sg, al]`, and, in rank order, `counts [N, sl]` and `pi_g [sg, N, ag]` (`LARGEST_FILE`); a
+network's weights lie in the same archive (`neural.storage`), and so do the history and the scalars, as JSON text.
+Nothing is pickled, and loading runs no code. Wall times are left out, so that equal seeds give equal files; they are
+zero in a solution that was loaded.
+"""
+
+import dataclasses
+import json
+import math
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from altmarl_torch.alternation.choices import Selection
+from altmarl_torch.alternation.loop import Decision, Update
+from altmarl_torch.counts.resampling import Prior
+from altmarl_torch.counts.simplex import MAX_LISTED_ENTRIES, CountSimplex, round_to_counts
+from altmarl_torch.errors import ArgumentError, FileFormatError
+from altmarl_torch.learners.neural.policies import BatchPolicy, tabulate
+from altmarl_torch.learners.neural.storage import pack_policy, unpack_policy
+from altmarl_torch.policies.base import Dispatcher, Sight, TabularDispatcher, read_policy
+from altmarl_torch.policies.belief import Belief, BeliefDispatcher
+from altmarl_torch.policies.rules import RuleDispatcher
+from altmarl_torch.support.npz import read_npz, write_npz
+from altmarl_torch.support.tables import as_integer, as_number, as_table, as_whole, refuse_first
+
+__all__ = ["Observation", "Solution", "read_update"]
+
+Observation = Literal["surrogate", "posterior", "filter"]
+"""What the sample is taken for: the population, evidence about it, or one look of many (`observing`)."""
+
+FILE_FORMAT, FILE_VERSION = "altmarl-solution", 1
+LARGEST_TABLE = 25_000_000
+"""Entries of pi_g that are tabulated for the sake of having a table: 200 MB of them (five zones: up to k = 66)."""
+
+LARGEST_FILE = 120_000_000
+"""Entries of pi_g up to which a file carries the table, as 0 and 1 in bytes (five zones: up to k = 101)."""
+
+OPTIONAL = ("counts", "pi_g", "policy/", "network/", "alpha", "belief/")
+RECORD = ("value", "eta", "eta_paper", "converged", "solver", "seed", "game_name", "interrupted", "observation")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Solution:
+    """A pair of policies and its record.
+
+    Attributes:
+        k: how many local agents the dispatcher sees.
+        pi_g: `[sg, N, ag]`, law of a_g given (s_g, h), h in the rank order of `CountSimplex(k, num_sl)`; None for a
+            network's policy where the table would have more than 25 million entries.
+        pi_l: `[sl, sg, al]`, law of a_l given (s_l, s_g).
+        value: joint value on the k-agent surrogate, averaged over the initial law.
+        eta: UPDATE's tolerance in the last update.
+        eta_paper: Algorithm 3's.
+        history: every proposal, in order.
+        converged: whether the alternation ended by itself, with nothing left to gain.
+        solver, seed, game_name: how and for what it was found.
+        phase_seconds: wall seconds by phase.
+        interrupted: whether the run was broken off.
+        policy: the network's policy, of which pi_g is the table; None where the table is all there is.
+        observation: what the sample is taken for.
+        alpha: `[sg, sl]`, the prior of the posterior correction; None without it.
+        belief: how the dispatcher's memory begins and moves ("filter"); None where it has none.
+        reads: with a memory, the size of the sample for which pi_g was learned: pi_g is a table over its counts, and is
+            read at the belief.
+        selection: what the pair was chosen from, of several starts or by `select="rollout"`; not kept in files.
+    """
+
+    k: int
+    pi_g: Tensor | None
+    pi_l: Tensor
+    value: float
+    eta: float
+    eta_paper: float
+    history: tuple[Update, ...]
+    converged: bool
+    solver: str
+    seed: int
+    game_name: str
+    phase_seconds: dict[str, float]
+    interrupted: bool = False
+    policy: BatchPolicy | None = None
+    observation: Observation = "surrogate"
+    alpha: Tensor | None = None
+    belief: Belief | None = None
+    reads: int | None = None
+    selection: Selection | None = None
+
+    def __repr__(self) -> str:
+        end = "converged" if self.converged else "interrupted" if self.interrupted else "not converged"
+        return (
+            f"Solution({self.game_name!r}, k={self.k}: value {self.value:.6g} after {len(self.history)} updates, {end})"
+        )
+
+    @property
+    def sample_size(self) -> int:
+        """How many agents pi_g was learned for: k, or with a memory the k' that it reads."""
+        return self.reads or self.k
+
+    @cached_property
+    def simplex(self) -> CountSimplex:
+        """The count vectors that index `pi_g`."""
+        return CountSimplex(self.sample_size, len(self.pi_l), self.pi_l.device)
+
+    def dispatcher(self, seed: int = 0) -> Dispatcher:
+        """The deployable global agent: `reset(batch)`, then `act(s_g [batch], counts [batch, sl])`."""
+        num_sl, num_sg, _ = self.pi_l.shape
+        sight = Sight(self.k, num_sg, num_sl, self.pi_l.device)
+        if self.belief is not None:
+            return BeliefDispatcher(self.belief, self._read, sight, seed)
+        if self.policy is not None:
+            return RuleDispatcher(self.policy, sight, seed)
+        assert self.pi_g is not None
+        return TabularDispatcher(self.pi_g, self.simplex, seed)
+
+    def _read(self, s_g: Tensor, frequencies: Tensor) -> Tensor:
+        """pi_g at a distribution `[b, sl]`: a network reads it as it is, a table at the nearest counts."""
+        k = self.sample_size
+        return self.law(s_g, round_to_counts(frequencies, k) if self.policy is None else frequencies * k)
+
+    def law(self, s_g: Tensor, counts: Tensor) -> Tensor:
+        """pi_g(. | s_g, h) as a `heuristics.Rule`: s_g `[...]` and counts `[..., sl]` to `[..., ag]`."""
+        if self.policy is not None:
+            return self.policy(s_g, counts)
+        assert self.pi_g is not None
+        return self.pi_g[s_g, self.simplex.rank(counts)]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `policy.npz` to exactly `path`, atomically."""
+        record = {name: getattr(self, name) for name in RECORD}
+        history = [
+            dataclasses.asdict(update) | {"decision": update.decision.value, "seconds": 0.0} for update in self.history
+        ]
+        sizes = {"k": self.k} | ({} if self.reads is None else {"reads": self.reads})
+        entries: dict[str, Any] = {
+            "pi_l": self.pi_l.cpu().numpy(),
+            "record": json.dumps(record | {"history": history} | sizes),
+            **self._table_entries(),
+            **({} if self.policy is None else pack_policy(self.policy)),
+            **({} if self.alpha is None else {"alpha": self.alpha.cpu().numpy()}),
+            **({} if self.belief is None else self.belief.pack()),
+        }
+        write_npz(path, FILE_FORMAT, FILE_VERSION, entries)
+
+    def _table_entries(self) -> dict[str, Any]:
+        """`counts` and `pi_g`, where the table is at hand or small enough to be made."""
+        pi_g = self.pi_g
+        if pi_g is None:
+            assert self.policy is not None
+            pi_g = tabulate_within(self.policy, self.simplex, LARGEST_FILE)
+        return {} if pi_g is None else {"counts": self.simplex.counts.cpu().numpy(), "pi_g": pi_g.cpu().numpy()}
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], network: nn.Module | None = None) -> "Solution":
+        """Read a solution that `save` wrote, onto the CPU, without running code from the file.
+
+        The rows of `counts` may stand in any order, if those of `pi_g` stand in the same. A network of one's own
+        class is filled into `network`, which must have the architecture that was trained.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            FileFormatError: the file is damaged, of another format or version, or its tables do not fit each other.
+        """
+        arrays = read_npz(path, FILE_FORMAT, FILE_VERSION, ("pi_l", "record"), OPTIONAL)
+        try:
+            record = json.loads(str(arrays["record"]))
+            history = tuple(read_update(line) for line in record.pop("history"))
+            pi_l = as_table("pi_l", arrays["pi_l"], "sl sg al", FileFormatError)
+            k, reads = record.pop("k", None), record.pop("reads", None)
+            table_k, pi_g, policy = _read_global_policy(arrays, k if reads is None else reads, len(pi_l), network)
+            num_sg = _num_sg(pi_g, policy)
+            pi_l = read_policy("pi_l", pi_l, "sl sg al", (len(pi_l), num_sg, pi_l.shape[-1]))
+            facts = _fields(cls, record) | {"pi_g": pi_g, "pi_l": pi_l, "history": history, "policy": policy}
+            k = table_k if reads is None else as_integer("k", k, 1, math.inf, FileFormatError)
+            facts |= _read_observation(arrays, facts.get("observation"), reads, (num_sg, len(pi_l)))
+            return cls(k=k, phase_seconds={}, **facts)
+        except FileFormatError as cause:
+            raise FileFormatError(f"{path} holds no solution: {cause}") from cause
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
+            raise FileFormatError(f"{path} holds no solution: {type(cause).__name__}: {cause}") from cause
+
+
+def tabulate_within(policy: BatchPolicy, simplex: CountSimplex, entries: int) -> Tensor | None:
+    """The table of a policy `[sg, N, ag]`, or None where it would have more entries."""
+    small = simplex.can_be_listed and simplex.size * math.prod(policy.sizes) <= entries
+    return tabulate(policy, simplex) if small else None
+
+
+def _num_sg(pi_g: Tensor | None, policy: BatchPolicy | None) -> int:
+    """How many global states pi_g is for; the table and the policy agree, on the actions as well."""
+    sizes = [] if pi_g is None else [(pi_g.shape[0], pi_g.shape[-1])]
+    sizes += [] if policy is None else [policy.sizes]
+    if len(set(sizes)) > 1:
+        raise FileFormatError(
+            f"pi_g is a table for {sizes[0][0]} global states and {sizes[0][1]} actions, the network answers for "
+            f"{sizes[1][0]} and {sizes[1][1]}"
+        )
+    return sizes[0][0]
+
+
+def _read_observation(
+    arrays: dict[str, np.ndarray[Any, Any]], observation: object, reads: object, sizes: tuple[int, int]
+) -> dict[str, Any]:
+    """The prior, or the memory with the k' that it reads; `sizes` are the numbers of global and local states."""
+    if (observation == "filter") != (reads is not None):
+        raise FileFormatError(f"observation {observation!r} does not go with reads = {reads!r}")
+    if observation == "posterior":
+        return {"alpha": _read_alpha(arrays, sizes)}
+    if observation != "filter":
+        return {}
+    belief = Belief.unpack(arrays)
+    if belief.moves.shape != (*sizes, sizes[1]) or belief.mean.shape != sizes[1:]:
+        raise FileFormatError(f"the belief is of {list(belief.moves.shape)} [sg, sl, sl'], pi_l of {list(sizes)}")
+    return {"belief": belief, "reads": as_integer("reads", reads, 1, math.inf, FileFormatError)}
+
+
+def _read_alpha(arrays: dict[str, np.ndarray[Any, Any]], sizes: tuple[int, int]) -> Tensor:
+    """The prior's table `[sg, sl]`."""
+    if "alpha" not in arrays:
+        raise FileFormatError("it lacks the entry alpha of a posterior")
+    try:
+        alpha = Prior(arrays["alpha"], 1).alpha  # type: ignore[arg-type]  # any array
+    except ArgumentError as cause:
+        raise FileFormatError(str(cause)) from cause
+    if alpha.shape != sizes:
+        raise FileFormatError(f"alpha has shape {list(alpha.shape)}; pi_l is of [sg, sl] = {list(sizes)}")
+    return alpha
+
+
+def _read_global_policy(
+    arrays: dict[str, np.ndarray[Any, Any]], k: Any, num_sl: int, network: nn.Module | None
+) -> tuple[int, Tensor | None, BatchPolicy | None]:
+    """k, pi_g as a table, pi_g as a policy: at least one of the two. Tables too large to be of use are left alone."""
+    policy, pi_g = None, None
+    if "policy/spec" in arrays:
+        k = as_integer("k", k, 1, math.inf, FileFormatError)
+        policy = unpack_policy(arrays, k, num_sl, network)
+    elif "pi_g" not in arrays or "counts" not in arrays:
+        raise FileFormatError("it lacks the entries counts and pi_g, and has no network in their place")
+    if "pi_g" in arrays and "counts" in arrays and (policy is None or arrays["pi_g"].size <= LARGEST_TABLE):
+        simplex, pi_g = _read_pi_g(arrays["counts"], arrays["pi_g"])
+        if simplex.num_sl != num_sl or k not in (None, simplex.k):
+            raise FileFormatError(f"counts of k = {simplex.k} over {simplex.num_sl} states do not fit k or pi_l")
+        k = simplex.k
+    return k, pi_g, policy
+
+
+def _read_pi_g(counts: object, pi_g: object) -> tuple[CountSimplex, Tensor]:
+    """The simplex that `counts` [N, sl] lists, in any order, and pi_g [sg, N, ag] in its rank order."""
+    rows = as_table("counts", counts, "h sl", FileFormatError)
+    h, total = as_whole("counts", rows, "h sl", FileFormatError), rows.sum(-1)
+    refuse_first("counts", total, "h", (total != total[0]) | (total < 1), "all sum to one k >= 1", FileFormatError)
+    k = as_number("k of counts", float(total[0]), "[1, 1e8]", lambda x: x <= MAX_LISTED_ENTRIES, FileFormatError)
+    simplex = CountSimplex(int(k), rows.shape[-1])
+    simplex.require_listed()
+    if len(rows) != simplex.size:
+        raise FileFormatError(f"counts must list each of the {simplex!r} once; it has {len(rows):,} rows")
+    ranks = simplex.rank(h)
+    if not torch.equal(ranks.sort().values, torch.arange(simplex.size)):
+        raise FileFormatError(f"counts must list each of the {simplex!r} once; it has {len(rows):,} rows")
+    table = as_table("pi_g", pi_g, "sg h ag", FileFormatError)
+    table = read_policy("pi_g", table, "sg h ag", (len(table), simplex.size, table.shape[-1]))
+    return simplex, table[:, ranks.argsort()]
+
+
+def read_update(line: dict[str, Any]) -> Update:
+    """One line of a history, as JSON holds it.
+
+    Raises:
+        FileFormatError: a field has another type.
+        TypeError: one is missing, or no field.
+    """
+    return Update(**_fields(Update, line))
+
+
+def _fields(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """`values` of fields of the dataclass `kind`, by name, each as the type of its field."""
+    hints = get_type_hints(kind)
+    return {name: _field(name, value, hints[name]) for name, value in values.items()}
+
+
+def _field(name: str, value: object, hint: Any) -> Any:
+    """`value`, as JSON holds it, as a field of the type `hint`."""
+    if hint is float:
+        return as_number(name, value, "(-inf, inf)", math.isfinite, FileFormatError)
+    if hint is int:
+        return as_integer(name, value, 0, math.inf, FileFormatError)
+    if hint is Decision:
+        return Decision(value)
+    if get_origin(hint) is Literal:
+        fits, wanted = value in get_args(hint), "one of " + ", ".join(get_args(hint))
+    else:
+        plain = get_origin(hint) or hint
+        fits, wanted = isinstance(value, plain), f"of type {plain.__name__}"
+    if not fits:
+        raise FileFormatError(f"{name} must be {wanted}, not {value!r}")
+    return value

@@ -1,0 +1,203 @@
+"""The tabular learners and their evaluator, as the alternation loop knows them.
+
+Thin adapters: the mathematics is in `g_learn`, `l_learn` and `evaluation`; here a pair comes in, a proposal goes out,
+and the values of one turn warm the next.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from altmarl_torch.alternation.loop import Curve, PhaseProgress, Player, Proposal
+from altmarl_torch.counts.pair_moves import PairPlan
+from altmarl_torch.counts.simplex import CountSimplex, lift, scale_up
+from altmarl_torch.learners.chains.explorer import Bounds
+from altmarl_torch.learners.chains.l_learn import ChainSettings, chain_l_learn
+from altmarl_torch.learners.tabular.g_learn import g_learn
+from altmarl_torch.learners.tabular.l_learn import l_learn
+from altmarl_torch.operators.bellman import Surrogate, SurrogateCache
+from altmarl_torch.operators.joint_value import JointValue, Objective, joint_value
+from altmarl_torch.policies.base import Pair
+from altmarl_torch.support.snapshots import Arrays, Desk, random_state, set_random_state, tensor_of
+
+__all__ = ["ChainLocalLearner", "TabularEvaluator", "TabularGlobalLearner", "TabularLocalLearner"]
+
+
+def _watch(progress: PhaseProgress | None, phase: str) -> Callable[[int, float], None] | None:
+    return None if progress is None else lambda sweeps, error: progress(phase, sweeps, error)
+
+
+@dataclass
+class TabularGlobalLearner:
+    """Proposes by G-LEARN (Algorithm 1)."""
+
+    surrogates: SurrogateCache
+    m: int | None  # draws of T-hat_{k,m}; None for the exact operator
+    generator: torch.Generator
+    progress: PhaseProgress | None = None
+    xi: int | None = None  # draws of the rewards (Algorithm 10); None for their means
+    player: Player = "global"
+    phase: str = "g_learn"
+
+    def __post_init__(self) -> None:
+        self._is_first = True
+
+    def propose(self, pair: Pair[Tensor], value: JointValue) -> Proposal[Tensor]:
+        """The best response to `pair.pi_l`; after the first turn, found from the value of the pair."""
+        found = g_learn(
+            self.surrogates(pair.pi_l),
+            m=self.m,
+            generator=self.generator,
+            xi=self.xi,
+            start=None if self._is_first else value.values,
+            progress=_watch(self.progress, self.phase),
+        )
+        self._is_first = False
+        details: dict[str, float | int | str] = {
+            "g_learn/sweeps": found.sweeps,
+            "g_learn/error": found.error,
+            "g_learn/parameterization": found.parameterization,
+        }
+        return Proposal(Pair(found.pi_g, pair.pi_l), found.values, None, found.sweeps, details)
+
+    def state(self, pair: Pair[Tensor]) -> Arrays:
+        """Whether the first turn is over, and the random state."""
+        return {"is_first": np.asarray(self._is_first), "generator": random_state(self.generator)}
+
+    def restore(self, state: Arrays, pair: Pair[Tensor]) -> None:
+        """Go on from what `state` returned."""
+        self._is_first = bool(state["is_first"])
+        set_random_state(self.generator, state["generator"])
+
+
+@dataclass
+class TabularLocalLearner:
+    """Proposes by the model-based L-LEARN."""
+
+    surrogates: SurrogateCache
+    objective: Objective
+    progress: PhaseProgress | None = None
+    player: Player = "local"
+    phase: str = "l_learn"
+
+    def __post_init__(self) -> None:
+        self._law: Tensor | None = None
+
+    def propose(self, pair: Pair[Tensor], value: JointValue) -> Proposal[Tensor]:
+        """The best response to `pair.pi_g`, from `pair.pi_l`."""
+        team = self.objective == "team"
+        found = l_learn(
+            self.surrogates.game,
+            pair.pi_g,
+            pair.pi_l,
+            self.surrogates.plan,
+            objective=self.objective,
+            value=value if team else None,
+            start_law=self._law,
+            surrogates=self.surrogates if team else None,
+            prior=self.surrogates.prior,
+            progress=_watch(self.progress, self.phase),
+        )
+        self._law = found.law
+        details: dict[str, float | int | str] = {
+            "l_learn/rounds": found.rounds,
+            "l_learn/changes_tried": found.changes_tried,
+            "l_learn/objective_value": found.value,
+        }
+        joint = found.joint if team else None  # under its own reward, the value says nothing of the team's
+        return Proposal(Pair(pair.pi_g, found.pi_l), value.values, joint, found.sweeps, details)
+
+    def state(self, pair: Pair[Tensor]) -> Arrays:
+        """The law from which the next turn's is found."""
+        return {} if self._law is None else {"law": self._law.cpu().numpy()}
+
+    def restore(self, state: Arrays, pair: Pair[Tensor]) -> None:
+        """Go on from what `state` returned."""
+        self._law = tensor_of(state["law"], pair.pi_l.device) if "law" in state else None
+
+
+@dataclass
+class ChainLocalLearner:
+    """Proposes by L-LEARN as specified (Algorithm 2): UCFH on a chained MDP."""
+
+    surrogates: SurrogateCache
+    objective: Objective
+    settings: ChainSettings
+    generator: torch.Generator
+    progress: PhaseProgress | None = None
+    curve: Curve | None = None
+    desk: Desk | None = None
+    player: Player = "local"
+    phase: str = "l_learn"
+
+    def __post_init__(self) -> None:
+        self._episodes = 0  # of all turns before this one
+
+    def propose(self, pair: Pair[Tensor], value: JointValue) -> Proposal[Tensor]:
+        """The best response to `pair.pi_g`, from nothing but episodes and the exact values of candidates."""
+        found = chain_l_learn(
+            self.surrogates.game,
+            pair.pi_g,
+            self.surrogates.plan.simplex.k,
+            objective=self.objective,
+            settings=self.settings,
+            pi_l=pair.pi_l,
+            seed=self.generator,
+            surrogates=self.surrogates,
+            progress=self._watch,
+            desk=self.desk,
+        )
+        self._episodes += found.learned.episodes
+        details: dict[str, float | int | str] = {
+            "l_learn/episodes": found.learned.episodes,
+            "l_learn/plans": found.learned.plans,
+            "l_learn/certified": int(found.learned.certified),
+            "l_learn/chain_form": found.chain.form,
+            "l_learn/chain_states": found.chain.num_states,
+            "l_learn/chain_value": found.chain_value,
+            "l_learn/lost_by_projection": found.lost,
+            "l_learn/objective_value": found.value,
+            "l_learn/given_up": found.given_up,
+        }
+        return Proposal(Pair(pair.pi_g, found.pi_l), None, found.joint, found.learned.plans, details)
+
+    def state(self, pair: Pair[Tensor]) -> Arrays:
+        """Episodes so far, and the random state."""
+        return {"episodes": np.asarray(self._episodes), "generator": random_state(self.generator)}
+
+    def restore(self, state: Arrays, pair: Pair[Tensor]) -> None:
+        """Go on from what `state` returned."""
+        self._episodes = int(state["episodes"])
+        set_random_state(self.generator, state["generator"])
+
+    def _watch(self, bounds: Bounds) -> None:
+        """Tell the reader how far the bounds are apart, and TensorBoard where they are."""
+        if self.progress:
+            self.progress(self.phase, bounds.episodes, bounds.upper - bounds.lower)
+        if self.curve and bounds.episodes:
+            points = {"l_learn/value_lower": bounds.lower, "l_learn/value_upper": bounds.upper}
+            self.curve(self._episodes + bounds.episodes, points)
+
+
+@dataclass
+class TabularEvaluator:
+    """Scores pairs by their exact joint value on the surrogate."""
+
+    surrogates: SurrogateCache
+    progress: PhaseProgress | None = None
+
+    def evaluate(self, pair: Pair[Tensor], start: Tensor | None) -> JointValue:
+        """The joint value of the pair, from `start` or, where there is none, from its value if pi_g saw one agent."""
+        surrogate = self.surrogates(pair.pi_l)
+        first = self._single_agent_values(pair) if start is None else start
+        return joint_value(surrogate, pair.pi_g, start=first, progress=_watch(self.progress, "evaluation"))
+
+    def _single_agent_values(self, pair: Pair[Tensor]) -> Tensor:
+        """Exact where pi_g looks at no sample, as the uniform one: V is then linear in the counts."""
+        simplex = self.surrogates.plan.simplex
+        single = CountSimplex(1, simplex.num_sl, simplex.device)
+        surrogate = Surrogate.build(self.surrogates.game, pair.pi_l, PairPlan(single))
+        return lift(joint_value(surrogate, pair.pi_g[:, scale_up(single, simplex)]).values, single, simplex)

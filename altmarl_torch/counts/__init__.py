@@ -1,0 +1,1 @@
+"""Counts of k agents: ranking them, and the law of the next counts."""

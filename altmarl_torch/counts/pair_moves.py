@@ -1,0 +1,329 @@
+r"""A transition matrix as a product of moves between two states, and what that does to functions of counts.
+
+Let k agents move independently, each by the same law P [sl, sl']. On functions of the count vector h this is the
+operator (E_P f)(h) = E[f(h') | h]. It respects products: if P = B_1 B_2 ... B_M, then
+E_P = E_{B_1} E_{B_2} ... E_{B_M}, since to move by P is to move by B_1, then by B_2, and so on. So take for the B's the
+simplest matrices there are, *pair moves*: B is the identity but for two states i < j, where an agent in i goes to j
+with probability a and one in j to i with probability b. A pair move leaves d = h_i + h_j and every other count alone,
+and for given d the law of h_i' is that of Binomial(h_i, 1 - a) + Binomial(d - h_i, b): one (d+1) x (d+1) matrix for
+all the counts that share d.
+
+**Cost.** With one pair move for each of the S(S-1)/2 pairs, E_P is that many rounds of k + 1 matrix products, about
+N k S flops in all instead of the N^2 of a dense kernel, and N itself is never squared in memory. At k = 50 and S = 5,
+N = 316,251.
+
+**Factors.** S(S-1)/2 pair moves have S(S-1) free numbers, exactly as many as P. Near the identity the map from the
+moves to their product is invertible (its derivative there is the identity), so Newton's method from a = P[i, j],
+b = P[j, i] finds them in four or five steps whenever agents are lazy enough. Where they are not, they may be lazy
+*after relabelling* (a conveyor belt moves everyone by one): P = B_1 ... B_M Pi with a permutation Pi, and E_Pi only
+renames the counts. And there is a second way: *row factors*, P = R_1 R_2 ... R_S with R_i the identity but for row i,
+found by back substitution in some order of the states; R_i is S - 1 pair moves out of i. That takes twice as many
+moves, but some order of the states succeeds for many kernels that are only moderately lazy, or sparse.
+
+Where P falls into blocks, as it does for agents of several types (`finite_types`), moves within the blocks are enough:
+20 instead of 45 for two types of five states.
+
+**Accuracy.** Moves with a, b in [0, 1] are stochastic, so rounding errors are averaged, never amplified. A move outside
+that range is no law but still an exact factor; it can amplify errors by at most c^k, where
+c = max(|a| + |1 - a|, |b| + |1 - b|). The product of these factors times machine epsilon bounds the relative error
+(`PairMoves.error_bound`), and a factorization is only used where that stays below a tolerance.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from altmarl_torch.counts.simplex import CountSimplex
+
+__all__ = ["PairMoves", "PairPlan", "apply_moves", "binomial_matrices", "factor_pairs"]
+
+NEWTON_STEPS = 25
+NEWTON_TOLERANCE = 1e-14
+ACCEPTED_MISS = 1e-12
+"""The largest error of an entry of the product of the factors."""
+
+LARGEST_CHANCE = 1e3
+"""Factors with larger entries are useless."""
+
+MOST_ORDERS = 120
+"""Orders of the states in which row factors are tried."""
+
+MANY_COUNTS = 30_000
+"""With at least so many counts, gathers cost more than the calls of the small matrix products."""
+
+WORDS = {4: torch.float32, 8: torch.float64, 16: torch.complex128}
+"""A number of each size in bytes, to move a row of values as."""
+
+NATURAL = (-1, -1)
+"""The layout of values in rank order, beside the layouts of the pairs."""
+
+
+@dataclass(frozen=True)
+class PairMoves:
+    """P = B_1 ... B_M Pi: moves between pairs of states, in the order of `pairs`, then a relabelling."""
+
+    pairs: tuple[tuple[int, int], ...]  # M pairs (i, j) with i < j
+    chances: Tensor  # [M, 2] chance of i -> j and of j -> i
+    relabel: tuple[int, ...]  # an agent that the moves bring to state u ends in state relabel[u]
+
+    def error_bound(self, k: int) -> float:
+        """Bound on the relative rounding error of one application to k agents."""
+        growth = (self.chances.abs() + (1 - self.chances).abs()).amax(-1) if self.pairs else torch.ones(1)
+        exponent = k * float(growth.log().sum())
+        return torch.finfo(torch.float64).eps * math.exp(min(exponent, 700.0))
+
+
+def multiply_moves(num_sl: int, pairs: tuple[tuple[int, int], ...], chances: Tensor) -> tuple[Tensor, Tensor]:
+    """The products B_1 ... B_m and B_{m+1} ... B_M for m = 0..M, of moves with `chances [M, 2]`: `[M + 1, sl, sl]`."""
+    moves = torch.eye(num_sl, dtype=chances.dtype).repeat(len(pairs), 1, 1)
+    for m, (i, j) in enumerate(pairs):
+        a, b = chances[m]
+        moves[m, i, i], moves[m, i, j], moves[m, j, i], moves[m, j, j] = 1 - a, a, b, 1 - b
+    before = [torch.eye(num_sl, dtype=chances.dtype)]
+    after = [torch.eye(num_sl, dtype=chances.dtype)]
+    for m in range(len(pairs)):
+        before.append(before[-1] @ moves[m])
+        after.append(moves[-1 - m] @ after[-1])
+    return torch.stack(before), torch.stack(after[::-1])
+
+
+def _newton(P: Tensor, pairs: tuple[tuple[int, int], ...]) -> Tensor | None:
+    """Solve B_1 ... B_M = P for the chances `[M, 2]`; None where Newton's method does not converge."""
+    i, j = torch.tensor(pairs).T
+    off = torch.zeros_like(P, dtype=torch.bool).index_put((torch.cat([i, j]), torch.cat([j, i])), torch.tensor(True))
+    chances = torch.stack([P[i, j], P[j, i]], -1)
+    for _ in range(NEWTON_STEPS):
+        before, after = multiply_moves(len(P), pairs, chances)
+        residual = (before[-1] - P)[off]
+        if float(residual.abs().max()) < NEWTON_TOLERANCE:
+            return chances
+        m = torch.arange(len(pairs))
+        # d(B_m)/da = e_i (e_j - e_i)^T and d(B_m)/db = e_j (e_i - e_j)^T
+        change = after[m + 1, j] - after[m + 1, i]
+        slopes = torch.stack(
+            [
+                before[m, :, i].unsqueeze(-1) * change.unsqueeze(-2),
+                -before[m, :, j].unsqueeze(-1) * change.unsqueeze(-2),
+            ],
+            dim=1,
+        )
+        step, info = torch.linalg.solve_ex(slopes[..., off].reshape(chances.numel(), -1).T, residual)
+        chances = chances - step.reshape(chances.shape)
+        if int(info) or not bool(torch.isfinite(chances).all()) or float(chances.abs().max()) > LARGEST_CHANCE:
+            return None
+    miss = float((multiply_moves(len(P), pairs, chances)[0][-1] - P).abs().max())
+    return chances if miss < ACCEPTED_MISS else None
+
+
+def _laziest_labels(P: Tensor) -> tuple[int, ...]:
+    """A relabelling under which agents tend to stay: state u is renamed to where it most likely goes (greedily)."""
+    chance, label = P.clone(), [0] * len(P)
+    for _ in range(len(P)):
+        u, v = divmod(int(chance.argmax()), len(P))
+        label[u] = v
+        chance[u, :], chance[:, v] = -1.0, -1.0
+    return tuple(label)
+
+
+def _row_moves(P: Tensor, order: tuple[int, ...], relabel: tuple[int, ...]) -> PairMoves | None:
+    """Factor P into one move of each state to all others, taken apart into pair moves; None where that fails.
+
+    P = R_1 R_2 ... in the given order of the states, R_i being the identity but for row i; the rows come from back
+    substitution. Agents of i decide target by target, negative chances first: what remains then only shrinks.
+    """
+    product, rows = torch.eye(len(P), dtype=P.dtype), {}
+    for i in reversed(order):
+        row, info = torch.linalg.solve_ex(product.T, P[i])
+        if int(info) or not bool(torch.isfinite(row).all()) or float(row.abs().max()) > LARGEST_CHANCE:
+            return None
+        factor = torch.eye(len(P), dtype=P.dtype)
+        factor[i] = rows[i] = row
+        product = factor @ product
+    pairs, chances = [], []
+    for i in order:
+        rest, row = 1.0, rows[i].tolist()
+        for j in sorted(set(order) - {i}, key=row.__getitem__):
+            chance = min(row[j] / rest, 1.0) if abs(row[j]) > NEWTON_TOLERANCE else 0.0
+            rest = max(rest - row[j], NEWTON_TOLERANCE)
+            if chance != 0.0:
+                pairs.append((min(i, j), max(i, j)))
+                chances.append([chance, 0.0] if i < j else [0.0, chance])
+    found = PairMoves(tuple(pairs), torch.tensor(chances, dtype=P.dtype).reshape(-1, 2), relabel)
+    return found if _misses(P, found) < ACCEPTED_MISS else None
+
+
+def _misses(P: Tensor, moves: PairMoves) -> float:
+    if not moves.pairs:
+        return float((torch.eye(len(P), dtype=P.dtype) - P).abs().max())
+    return float((multiply_moves(len(P), moves.pairs, moves.chances)[0][-1] - P).abs().max())
+
+
+def factor_pairs(P: Tensor, k: int, tolerance: float = 0.0) -> PairMoves | None:
+    """Factor a transition matrix `[sl, sl']` into pair moves, as accurately as can be for k agents.
+
+    Tries the states as they are and relabelled: first by Newton's method, with one move for each pair; then by row
+    factors, with up to two, in many orders of the states. Returns the first factorization that is made of laws or has
+    an `error_bound` of at most `tolerance`, else the best, else None.
+    """
+    P = P.detach().to("cpu", torch.float64)
+    best: PairMoves | None = None
+    for found in _factorizations(P):
+        if best is None or found.error_bound(k) < best.error_bound(k):
+            best = found
+        if best.error_bound(k) <= max(tolerance, torch.finfo(P.dtype).eps):
+            return best
+    return best
+
+
+def _factorizations(P: Tensor) -> Iterator[PairMoves]:
+    """Candidates, the cheapest to apply first."""
+    identity = tuple(range(len(P)))
+    labels = dict.fromkeys([identity, _laziest_labels(P)])
+    for relabel in labels:
+        relabelled = P[:, list(relabel)]
+        ascending = _pairs_within_blocks(relabelled)
+        for pairs in (ascending, ascending[::-1]):
+            chances = _newton(relabelled, pairs) if pairs else None
+            if chances is not None:
+                yield PairMoves(pairs, chances, relabel)
+    for relabel, order in itertools.product(labels, _orders(len(P))):
+        moves = _row_moves(P[:, list(relabel)], order, relabel)
+        if moves is not None:
+            yield moves
+
+
+def _pairs_within_blocks(P: Tensor) -> tuple[tuple[int, int], ...]:
+    """The pairs i < j of states that some path joins, whichever way its steps lead."""
+    joined = (P > 0) | (P > 0).T | torch.eye(len(P), dtype=torch.bool)
+    for _ in range(len(P).bit_length()):  # squaring doubles the length of the paths
+        joined = joined.double() @ joined.double() > 0
+    return tuple((i, j) for i, j in itertools.combinations(range(len(P)), 2) if joined[i, j])
+
+
+def _orders(num_sl: int) -> list[tuple[int, ...]]:
+    """All orders of few states; of many, `MOST_ORDERS` of them drawn with a fixed seed."""
+    if math.factorial(num_sl) <= MOST_ORDERS:
+        return list(itertools.permutations(range(num_sl)))
+    generator = torch.Generator().manual_seed(0)
+    drawn = [tuple(torch.randperm(num_sl, generator=generator).tolist()) for _ in range(MOST_ORDERS - 2)]
+    return [tuple(range(num_sl)), tuple(reversed(range(num_sl))), *drawn]
+
+
+def binomial_matrices(chances: Tensor, k: int) -> list[Tensor]:
+    """The laws of h_i' for every number d = h_i + h_j of agents in a pair: for d = 0..k, `[..., d + 1, d + 1]`.
+
+    `chances [..., 2]` are those of a move. Entry (x, y) of the d-th matrix is the chance that Binomial(x, 1 - a) +
+    Binomial(d - x, b) is y. Adding one agent to state i (x > 0) or to state j (x = 0) gives each matrix from the last.
+    """
+    a, b = chances[..., 0, None], chances[..., 1, None]
+    laws = [chances.new_ones(*chances.shape[:-1], 1, 1)]
+    for d in range(1, k + 1):
+        last, law = laws[-1], chances.new_zeros(*chances.shape[:-1], d + 1, d + 1)
+        law[..., 1:, 1:] += (1 - a[..., None]) * last
+        law[..., 1:, :-1] += a[..., None] * last
+        law[..., 0, 1:] += b * last[..., 0, :]
+        law[..., 0, :-1] += (1 - b) * last[..., 0, :]
+        laws.append(law)
+    return laws
+
+
+class PairPlan:
+    """How to lay the values on a simplex out so that a pair move is k + 1 plain matrix products.
+
+    In the layout of the pair (i, j) the count vectors are sorted by d = h_i + h_j, then by h_i, then by the rest: the
+    vectors of one d form a block `[d + 1, others]`. One plan serves every kernel on its simplex.
+    """
+
+    def __init__(self, simplex: CountSimplex) -> None:
+        self.simplex = simplex
+        self.fallback_announced = False  # whether the log says that a kernel on this simplex is sampled
+        self._orders: dict[tuple[int, int], Tensor] = {}
+        self._hops: dict[tuple[tuple[int, int], tuple[int, int]], Tensor] = {}
+
+    @cached_property
+    def companions(self) -> "PairPlan":
+        """The plan of one agent's k - 1 companions."""
+        simplex = self.simplex
+        return PairPlan(CountSimplex(simplex.k - 1, simplex.num_sl, simplex.device))
+
+    @cached_property
+    def block_sizes(self) -> list[int]:
+        """How many count vectors have h_i + h_j = d, for d = 0..k; the same for every pair."""
+        k, rest = self.simplex.k, self.simplex.num_sl - 2
+        return [(d + 1) * (math.comb(k - d + rest - 1, rest - 1) if rest else int(d == k)) for d in range(k + 1)]
+
+    def blocks(self, values: Tensor) -> list[Tensor]:
+        """Views of values `[N, batch]` in the layout of a pair: for d = 0..k, `[d + 1, others * batch]`."""
+        parts = torch.split(values, self.block_sizes)
+        return [part.view(d + 1, -1) for d, part in enumerate(parts)]
+
+    def order(self, pair: tuple[int, int]) -> Tensor:
+        """The ranks of the count vectors in the layout of a pair, `[N]`."""
+        if pair not in self._orders:
+            counts = self.simplex.counts
+            if pair == NATURAL:
+                order = torch.arange(len(counts), device=counts.device)
+            else:
+                within, other = counts[:, pair[0]], counts[:, pair[0]] + counts[:, pair[1]]
+                order = torch.argsort(other * (self.simplex.k + 1) + within, stable=True)
+            self._orders[pair] = order
+        return self._orders[pair]
+
+    def hop(self, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+        """The gather that takes values from one layout to another: `[N]` int32."""
+        if (old, new) not in self._hops:
+            place = torch.empty_like(self.order(old))
+            place[self.order(old)] = torch.arange(len(place), device=place.device)
+            self._hops[old, new] = place[self.order(new)].to(torch.int32)
+        return self._hops[old, new]
+
+
+def apply_moves(
+    plan: PairPlan, pairs: tuple[tuple[int, int], ...], laws: list[list[Tensor]], values: Tensor, *, adjoint: bool
+) -> Tensor:
+    """Apply E_{B_1} ... E_{B_M} to values `[N, batch]` in rank order, or its transpose to laws.
+
+    `laws[m][d]` is the binomial matrix of move m for d agents, transposed if `adjoint`. Large tables are taken a few
+    columns at a time, so many as fill one machine word (see `_gather`).
+    """
+    if len(values) < MANY_COUNTS:
+        return _apply_to_columns(plan, pairs, laws, values, adjoint)
+    groups, start = [], 0
+    while start < values.shape[1]:
+        width = next(w for w in (16, 8, 4) if w <= (values.shape[1] - start) * values.itemsize) // values.itemsize
+        columns = values[:, start : start + width].contiguous()
+        groups.append(_apply_to_columns(plan, pairs, laws, columns, adjoint))
+        start += width
+    return torch.cat(groups, -1)
+
+
+def _apply_to_columns(
+    plan: PairPlan, pairs: tuple[tuple[int, int], ...], laws: list[list[Tensor]], values: Tensor, adjoint: bool
+) -> Tensor:
+    here, done = NATURAL, values
+    laid_out, moved = torch.empty_like(values), torch.empty_like(values)
+    sources, targets = plan.blocks(laid_out), plan.blocks(moved)
+    for m in range(len(pairs)) if adjoint else reversed(range(len(pairs))):
+        _gather(done, plan.hop(here, pairs[m]), laid_out)
+        for law, source, target in zip(laws[m], sources, targets, strict=True):
+            torch.mm(law, source, out=target)
+        here, done = pairs[m], moved
+    return _gather(done, plan.hop(here, NATURAL), laid_out)
+
+
+def _gather(values: Tensor, index: Tensor, out: Tensor) -> Tensor:
+    """`out[i] = values[index[i]]` for rows of `[N, batch]`.
+
+    A row of 4, 8 or 16 bytes is moved as a single number: gathering numbers is several times faster than rows.
+    """
+    word = WORDS.get(values.shape[1] * values.itemsize)
+    if word is None:
+        torch.index_select(values, 0, index, out=out)
+    else:
+        torch.index_select(values.view(word).squeeze(-1), 0, index, out=out.view(word).squeeze(-1))
+    return out

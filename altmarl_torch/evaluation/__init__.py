@@ -1,0 +1,1 @@
+"""What a pair is worth: Algorithm 4 on n agents, exact values for small n, gaps and the certificate."""

@@ -1,0 +1,383 @@
+"""Algorithm 4 (online execution) on counts: exact for any number of agents, at a cost that does not depend on it.
+
+The process
+-----------
+At each step t = 0, .., T-1, with the k-subset Delta drawn uniformly from the n local agents (without replacement):
+
+    look      h(z) = #{i in Delta : s_i = z}
+    act       a_g ~ pi_g(. | s_g, h),     a_i ~ pi_l(. | s_i, s_g) for all i
+    collect   R += gamma^t ( r_g(s_g, a_g) + (1/n) sum_i r_l(s_i, s_g, a_i) )                                   (Eq. 1)
+    move      s_g' ~ P_g(. | s_g, a_g),   s_i' ~ P_l(. | s_i, s_g, a_i) for all i, under the *current* s_g   (Eq. 2, 3)
+
+Counts are enough
+-----------------
+Write c(z) = #{i : s_i = z} for the whole population. Relabelling the agents changes none of the laws above, so (s_g, c)
+is a Markov chain by itself and carries everything that is collected. Its moves have closed forms:
+
+* Next counts: the c(u) agents in state u move independently with the law P_l_pi(. | u, s_g) of Eq. 5, so
+  c' = sum_u Multinomial(c(u), P_l_pi(. | u, s_g)).
+* The sample: h is multivariate hypergeometric, k balls out of an urn with c(z) of colour z. Both are drawn in
+  `support.sampling`, at a cost that does not depend on n.
+* The reward: given the counts, sum_i r_l has conditional mean sum_z c(z) r_l_pi(z, s_g) (Eq. 6). This mean is collected
+  instead of a draw, so a stochastic pi_l earns the same expected return; a deterministic one, exactly what it earns.
+  Where the game has laws of stochastic rewards (`games.reward_laws`) draws are collected: of r_g where that
+  has a law, and where r_l has one, of the actions of pi_l, given where the agents go, and of the sum of r_l over
+  those of each state and action.
+
+The law of (s_g, c, a_g) is exactly that of simulating n agents one by one (the tests do so and compare). Per step and
+episode the cost is O(|S_l|^2 + k log k), for n = 10 as for n = 10^9.
+
+Estimates
+---------
+Episodes are independent: `mean` has standard error `sem` = std / sqrt(episodes). Stopping at T leaves out at most
+gamma^T max|r| / (1 - gamma) of the infinite-horizon value. The start, the sampling, the moves of s_g, the moves of the
+local agents and the dispatcher draw from five streams of their own (stochastic rewards from a sixth, which leaves the
+others as they are), all derived from `seed`: two policies, or two n, under one seed meet the same starts and, as far
+as their laws allow, the same luck, so that differences of returns have less noise than the returns.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from altmarl_torch.errors import ArgumentError, PolicyError, SizeError
+from altmarl_torch.games.game import LARGEST_N, Game, check_game
+from altmarl_torch.games.reward_draws import RewardSampler
+from altmarl_torch.games.types import fold_types
+from altmarl_torch.policies.base import PolicyPair, check_pair, cumulative, draw
+from altmarl_torch.support.sampling import count_labels, deal, distinct_labels, split, split_shares
+from altmarl_torch.support.tables import as_integer, refuse_first
+from altmarl_torch.support.threads import one_thread
+
+__all__ = ["Rollouts", "Trace", "TypeReport", "require_memory", "rollout", "visits"]
+
+LABELS_PER_BLOCK = 2**20  # how many agents' numbers are drawn at once: 8 MiB of them
+LARGEST_ROLLOUT = 10**8
+"""Numbers that a rollout may keep at once: 800 MB of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The first episode, step by step: what Figure 4 of the paper draws.
+
+    Attributes:
+        occupation: [T, sl], fraction of the n local agents in each state.
+        s_g: [T], global states.
+        a_g: [T], global actions.
+        mode: [T], the state with most agents (the smallest on ties), of whatever type they are (`fold_types`).
+    """
+
+    occupation: Tensor  # [T, sl] float64
+    s_g: Tensor  # [T] int64
+    a_g: Tensor  # [T] int64
+    mode: Tensor  # [T] int64
+
+
+@dataclass(frozen=True, eq=False)
+class TypeReport:
+    """What the agents of each type do, where there are several (`games.types`).
+
+    Attributes:
+        returns: [episodes, e], discounted local reward per agent of the type; 0 in an episode that has none of them.
+        held: [episodes, e], fraction of the n agents that are of the type, from the first step to the last.
+        occupation: [e, x], fraction of the type's agents in each state, over all episodes and steps.
+    """
+
+    returns: Tensor  # [episodes, e] float64
+    held: Tensor  # [episodes, e] float64
+    occupation: Tensor  # [e, x] float64
+
+    @property
+    def shares(self) -> Tensor:
+        """Fraction of all agents that are of each type: `[e]`."""
+        return self.held.mean(0)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean return over the agents of each type: `[e]`; undefined (nan) if there was none."""
+        return (self.held * self.returns).mean(0) / self.shares
+
+    @property
+    def sem(self) -> Tensor:
+        """Standard errors of `mean`, a ratio of two means; undefined (nan) for a single episode."""
+        off = self.held * (self.returns - self.mean) / self.shares
+        return off.std(0) / len(off) ** 0.5 if len(off) > 1 else torch.full_like(self.mean, math.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Rollouts:
+    """Independent episodes of Algorithm 4.
+
+    Attributes:
+        returns: [episodes], discounted from t = 0 (reward units of the game).
+        trace: the first episode.
+        mode_accuracy: fraction of all steps at which a_g is a state of maximal true count; None unless
+            |A_g| = |S_l|, where actions can be read as local states. Of several types, states are those without the
+            type: |A_g| = |S_l| / num_types.
+        n, k, horizon, seed: what was rolled out.
+        types: by type of agent; None where all are of one.
+    """
+
+    returns: Tensor  # [episodes] float64
+    trace: Trace
+    mode_accuracy: float | None
+    n: int
+    k: int
+    horizon: int
+    seed: int
+    types: TypeReport | None = None
+
+    @property
+    def mean(self) -> float:
+        """Mean return over the episodes."""
+        return float(self.returns.mean())
+
+    @property
+    def sem(self) -> float:
+        """Standard error of `mean`; undefined (nan) for a single episode."""
+        episodes = len(self.returns)
+        return float(self.returns.std()) / episodes**0.5 if episodes > 1 else float("nan")
+
+
+@one_thread()
+def rollout(
+    game: Game, pair: PolicyPair, *, episodes: int = 750, horizon: int = 100, n: int | None = None, seed: int = 0
+) -> Rollouts:
+    """Run Algorithm 4: `episodes` independent systems of `n` local agents for `horizon` steps.
+
+    Args:
+        game: the tables, gamma, the initial law, and n unless given.
+        pair: k, pi_l [sl, sg, al] and a dispatcher that sees the counts of k sampled agents.
+        episodes: number of independent episodes, at least 1.
+        horizon: number of steps T, at least 1.
+        n: population size instead of `game.n`, up to 10^9 and beyond at the same cost.
+        seed: non-negative; equal seeds give identical results.
+
+    Returns:
+        Returns, their mean and standard error, how often the dispatcher chose the true mode, and the first episode.
+        For a stochastic pi_l, the local part of each reward is its expectation given the counts (Eq. 6), unless r_l has
+        a law: rewards with laws are drawn.
+
+    Raises:
+        GameError: a law of the caller's own draws a reward outside its bounds, or cannot draw sums of many.
+        ArgumentError: k > n, or episodes, horizon or seed out of range.
+        PolicyError: the pair is no pair, pi_l is no local policy of this game, or pi_g has other states or actions.
+        SizeError: more episodes or steps than fit in memory (`require_memory`).
+    """
+    check_game(game)
+    check_pair("pair", pair)
+    for name, value, least in (("episodes", episodes, 1), ("horizon", horizon, 1), ("seed", seed, 0)):
+        as_integer(name, value, least, math.inf, ArgumentError)
+    game = game if n is None else game.replace(n=as_integer("n", n, 1, LARGEST_N, ArgumentError))
+    require_memory(game, game.check_k(pair.k), episodes, horizon)
+    _check_pi_g(game, pair)
+    tables, record = _Tables.of(game, pair.pi_l), _Record.empty(game, episodes, horizon)
+    purse = _Purse.of(game, pair.pi_l, seed)
+    for t, (s_g, counts, a_g, flows) in enumerate(_steps(game, pair, tables, episodes, horizon, seed)):
+        record.add(t, s_g, a_g, counts, *purse(s_g, a_g, counts, flows))
+    return record.finish(game, pair.k, seed)
+
+
+@one_thread()
+def visits(
+    game: Game, pair: PolicyPair, *, episodes: int = 300, horizon: int = 100, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """The states that the n-agent system goes through: s_g `[T, episodes]`, counts `[T, episodes, sl]` (float64).
+
+    Arguments and errors as in `rollout`; the episodes are the same as there.
+    """
+    game.check_k(pair.k)
+    met = list(_steps(game, pair, _Tables.of(game, pair.pi_l), episodes, horizon, seed))
+    return torch.stack([s_g for s_g, *_ in met]), torch.stack([counts for _, counts, *_ in met])
+
+
+def _steps(
+    game: Game, pair: PolicyPair, tables: "_Tables", episodes: int, horizon: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Step by step: s_g [episodes], counts [episodes, sl], a_g [episodes], and the moves [episodes, sl, sl']."""
+    streams = _Streams.of(seed, game.device)
+    dispatcher = pair.dispatcher(streams.dispatcher_seed)
+    dispatcher.reset(episodes)
+    s_g, counts = _start(game, episodes, streams.start)
+    for labels in _label_blocks(episodes, horizon, pair.k, game.n, streams.sample):
+        a_g = _check_actions(game, dispatcher.act(s_g, count_labels(labels, counts, pair.k)))
+        # Eq. 3: the agents move under the s_g they saw, not under the one that P_g is about to draw.
+        flows = deal(counts, tables.shares.index_select(0, s_g), streams.local_moves)
+        yield s_g, counts, a_g, flows
+        counts = flows.sum(-2)
+        s_g = draw(tables.P_g_sums.index_select(0, s_g * game.num_ag + a_g), streams.global_moves)
+
+
+def require_memory(game: Game, k: int, episodes: int, horizon: int) -> None:
+    """Raise a SizeError where a rollout would keep more than 10^8 numbers at once.
+
+    These are, for each episode, the counts, a return and the numbers of the sampled agents, and the trace at each step:
+    episodes (min(k, n-k) + |S_l| + 1) + horizon (|S_l| + 3).
+    """
+    per_episode, per_step = min(k, game.n - k) + game.num_sl + 1, game.num_sl + 3
+    if episodes * per_episode + horizon * per_step > LARGEST_ROLLOUT:
+        raise SizeError(
+            f"episodes = {episodes} and horizon = {horizon} are too many to keep: {per_episode} numbers per episode "
+            f"and {per_step} per step make more than {LARGEST_ROLLOUT:,}; use fewer"
+        )
+
+
+def _check_pi_g(game: Game, pair: PolicyPair) -> None:
+    """Where the pair shows its table pi_g [sg, h, ag], the states and actions are the game's."""
+    pi_g = getattr(pair, "pi_g", None)
+    if isinstance(pi_g, Tensor) and (pi_g.shape[0], pi_g.shape[-1]) != (game.num_sg, game.num_ag):
+        wanted = f"[{game.num_sg}, h, {game.num_ag}]"
+        raise PolicyError(f"pi_g has shape {list(pi_g.shape)}; this game needs [sg, h, ag] = {wanted}")
+
+
+def _check_actions(game: Game, a_g: Tensor) -> Tensor:
+    """Refuse a dispatcher that answers with an action that the game does not have."""
+    rule = f"the game's global actions are 0..{game.num_ag - 1}"
+    refuse_first("a_g", a_g, "episode", (a_g < 0) | (a_g >= game.num_ag), rule, PolicyError)
+    return a_g
+
+
+def _seeds(seed: int) -> list[int]:
+    """One for each source of chance: the start, the sample, either mover, the dispatcher, the rewards."""
+    seeds: list[int] = np.random.SeedSequence(seed).generate_state(6).tolist()  # the first five are those of (5)
+    return seeds
+
+
+@dataclass(frozen=True, eq=False)
+class _Streams:
+    """One generator per source of chance, so that a change in one leaves the others' draws alone."""
+
+    start: torch.Generator
+    sample: torch.Generator
+    global_moves: torch.Generator
+    local_moves: torch.Generator
+    dispatcher_seed: int
+
+    @classmethod
+    def of(cls, seed: int, device: torch.device) -> "_Streams":
+        seeds = _seeds(seed)
+        start, sample, global_moves, local_moves = (torch.Generator(device=device).manual_seed(s) for s in seeds[:4])
+        return cls(start, sample, global_moves, local_moves, dispatcher_seed=seeds[4])
+
+
+@dataclass(frozen=True, eq=False)
+class _Tables:
+    """The game under pi_l, laid out so that one row per episode is what a step needs.
+
+    Rows are fetched by `index_select`: advanced indexing wakes all threads for tables this small, which costs little
+    on an idle machine and fifty times the step on a busy one.
+    """
+
+    P_g_sums: Tensor  # [(sg ag), sg'], running sums over s_g'
+    shares: Tensor  # [sg, sl, sl'], split_shares of P_l_pi
+
+    @classmethod
+    def of(cls, game: Game, pi_l: Tensor) -> "_Tables":
+        induced = game.induced(pi_l)
+        shares = rearrange(split_shares(induced.P_l_pi), "sl sg sl_next -> sg sl sl_next").contiguous()
+        return cls(cumulative(game.P_g).flatten(0, 1), shares)
+
+
+@dataclass(frozen=True, eq=False)
+class _Purse:
+    """What is earned: expectations, or where the game has laws, draws."""
+
+    r_g: Tensor  # [sg, ag]
+    r_l_pi: Tensor  # [sg, sl]
+    sampler: RewardSampler | None
+    generator: torch.Generator
+
+    @classmethod
+    def of(cls, game: Game, pi_l: Tensor, seed: int) -> "_Purse":
+        generator = torch.Generator(game.device).manual_seed(_seeds(seed)[-1])
+        sampler = game.reward_sampler(pi_l) if game.has_random_rewards else None
+        return cls(game.r_g, game.induced(pi_l).r_l_pi.T.contiguous(), sampler, generator)
+
+    def __call__(self, s_g: Tensor, a_g: Tensor, counts: Tensor, flows: Tensor) -> tuple[Tensor, Tensor]:
+        """r_g `[episodes]`, and (1/n) sum r_l over the agents of each state `[episodes, sl]`."""
+        occupation = counts / counts.sum(-1, keepdim=True)
+        if self.sampler is None:
+            return self.r_g[s_g, a_g], occupation * self.r_l_pi.index_select(0, s_g)
+        drawn = self.sampler.draw_moved(s_g, flows, self.generator) / counts.sum(-1, keepdim=True)
+        return self.sampler.draw_global(s_g, a_g, self.generator), drawn
+
+
+@dataclass(eq=False)
+class _Record:
+    """What is collected on the way."""
+
+    returns: Tensor  # [episodes]
+    num_types: int
+    hits: Tensor | None  # [], number of (episode, step) whose action is a state of maximal count
+    trace: Trace
+    types: TypeReport | None
+    discount: float
+    gamma: float
+
+    @classmethod
+    def empty(cls, game: Game, episodes: int, horizon: int) -> "_Record":
+        def numbers(*shape: int) -> Tensor:
+            return torch.zeros(shape, dtype=torch.float64, device=game.device)
+
+        def indices() -> Tensor:
+            return torch.zeros(horizon, dtype=torch.int64, device=game.device)
+
+        trace = Trace(numbers(horizon, game.num_sl), indices(), indices(), indices())
+        several, places = game.num_types, game.num_sl // game.num_types
+        hits = numbers() if game.num_ag == places else None
+        types = TypeReport(numbers(episodes, several), numbers(episodes, several), numbers(several, places))
+        return cls(numbers(episodes), several, hits, trace, types if several > 1 else None, 1.0, game.gamma)
+
+    def add(self, t: int, s_g: Tensor, a_g: Tensor, counts: Tensor, r_g: Tensor, r_l: Tensor) -> None:
+        """Book one step: rewards (Eq. 1 and 6) as the purse gives them, hits, and the first episode."""
+        occupation = counts / counts.sum(-1, keepdim=True)
+        self.returns += self.discount * (r_g + r_l.sum(-1))
+        if self.types is not None:
+            self._add_types(self.types, occupation, r_l)
+        self.discount *= self.gamma
+        places = fold_types(counts, self.num_types)
+        if self.hits is not None:
+            self.hits += (places.gather(-1, a_g.unsqueeze(-1)).squeeze(-1) == places.amax(-1)).sum()
+        self.trace.occupation[t], self.trace.mode[t] = occupation[0], places[0].argmax()
+        self.trace.s_g[t], self.trace.a_g[t] = s_g[0], a_g[0]
+
+    def _add_types(self, types: TypeReport, occupation: Tensor, r_l: Tensor) -> None:
+        """Book one step by type; `finish` divides the occupation that is summed here."""
+        there = rearrange(occupation, "b (e x) -> b e x", e=self.num_types)
+        earned = rearrange(r_l, "b (e x) -> b e x", e=self.num_types).sum(-1)
+        types.held.copy_(there.sum(-1))
+        types.returns.add_(torch.where(types.held > 0, self.discount * earned / types.held, 0.0))
+        types.occupation.add_(there.sum(0))
+
+    def finish(self, game: Game, k: int, seed: int) -> Rollouts:
+        """Sum up."""
+        horizon = len(self.trace.s_g)
+        accuracy = None if self.hits is None else float(self.hits) / (len(self.returns) * horizon)
+        if self.types is not None:
+            self.types.occupation.div_(horizon * self.types.held.sum(0).unsqueeze(-1))
+        return Rollouts(self.returns, self.trace, accuracy, game.n, k, horizon, seed, self.types)
+
+
+def _start(game: Game, episodes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """s_g(0) [episodes] and counts(0) [episodes, sl] ~ Multinomial(n, mu), with s_g(0) and mu from the initial law."""
+    s_g = game.initial.sample_sg(episodes, generator)
+    mu = game.initial.sample_mu(episodes, generator)
+    everyone = torch.full((episodes, 1), float(game.n), dtype=torch.float64, device=game.device)
+    return s_g, split(everyone, split_shares(mu).unsqueeze(1), generator)
+
+
+def _label_blocks(episodes: int, horizon: int, k: int, n: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Sorted distinct agent numbers [episodes, min(k, n-k)], one tensor per step, drawn for many steps at once.
+
+    Beyond n/2 the numbers of the agents *not* sampled are drawn: there are fewer of them, and collisions stay rare.
+    """
+    size = min(k, n - k)
+    longest = max(1, LABELS_PER_BLOCK // (episodes * max(size, 1)))
+    for start in range(0, horizon, longest):
+        steps = min(longest, horizon - start)
+        yield from distinct_labels(steps * episodes, size, n, generator).view(steps, episodes, size)

@@ -1,0 +1,436 @@
+"""The game: one global agent, n identical local agents, and the four tables that say how they move and earn.
+
+The global agent has a state s_g and an action a_g; each local agent i has a state s_i and an action a_i, all from
+finite sets (Assumption 2.1 of Anand and Karmarkar, *Learning Approximate Nash Equilibria in Cooperative Multi-Agent
+Reinforcement Learning via Mean-Field Subsampling*). In one macro step the system earns (Eq. 1)
+
+    r(s, a) = r_g(s_g, a_g) + (1/n) sum_i r_l(s_i, s_g, a_i)
+
+and then moves, given (s, a) independently (Eq. 2, 3):
+
+    s_g' ~ P_g(. | s_g, a_g),        s_i' ~ P_l(. | s_i, s_g, a_i)   for every i.
+
+Local agents move under the *current* s_g. The value of a pair of policies is E[sum_t gamma^t r(s(t), a(t))] (Eq. 4),
+from a first state whose law is part of the game (`altmarl_torch.initial`).
+
+    table   axes                    meaning
+    P_g     [sg, ag, sg']           law of s_g' given (s_g, a_g)
+    P_l     [sl, sg, al, sl']       law of s_l' given (s_l, s_g, a_l)
+    r_g     [sg, ag]                reward per macro step
+    r_l     [sl, sg, al]            reward per macro step
+
+**Freezing the local policy.**  For a fixed pi_l(a_l | s_l, s_g) a local agent is a Markov chain driven by s_g. Its law
+and its reward are the averages over its own action (Eq. 5, 6),
+
+    P_l_pi[sl, sg, sl'] = sum_al pi_l[sl, sg, al] P_l[sl, sg, al, sl'],
+    r_l_pi[sl, sg]      = sum_al pi_l[sl, sg, al] r_l[sl, sg, al],
+
+which is all that the global agent's best response needs to know of the local agents.
+
+**Bounds.**  With r_g_max = max |r_g| and r_l_max = max |r_l|, every stage reward is at most r_tilde = r_g_max + r_l_max
+(Assumption 2.2) and every value at most v_max = r_tilde / (1 - gamma). The assumption also asks for non-negative
+rewards; the tables may hold negative ones, and the bounds that need the sign check it themselves.
+
+**Stochastic rewards.**  r_g and r_l may be given as laws (`games.reward_laws`, Appendix F): the tables are
+then their means, with which everything computes that is an expectation, and the laws stand beside them for draws.
+
+A game is immutable and holds float64 tensors on one device. It is checked once, here, so that nothing downstream has
+to: every message names the table, the indices, the value found and what would be right.
+"""
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from einops import einsum
+from torch import Tensor
+
+from altmarl_torch.errors import ArgumentError, FileFormatError, GameError, PolicyError
+from altmarl_torch.games.counted import count_transitions
+from altmarl_torch.games.initial import InitialLaw
+from altmarl_torch.games.reward_draws import RewardSampler
+from altmarl_torch.games.reward_laws import RewardLaw, law_from_arrays
+from altmarl_torch.games.transitions import Table, as_log
+from altmarl_torch.support.npz import as_scalar, read_npz, write_npz
+from altmarl_torch.support.tables import (
+    TABLE_AXES,
+    as_device,
+    as_finite,
+    as_integer,
+    as_law,
+    as_number,
+    as_table,
+    check_devices,
+    check_kind,
+    check_sizes,
+    refuse_first,
+    tabulate,
+)
+
+__all__ = ["LARGEST_N", "Game", "InducedTables", "check_game"]
+
+FILE_FORMAT, FILE_VERSION = "altmarl-game", 1
+FILE_ENTRIES = (*TABLE_AXES, "gamma", "n", "name", "initial_sg", "initial_local_mean", "initial_strength")
+NUM_TYPES = "initial_num_types"
+"""An entry that files of earlier versions lack."""
+LAWS = {"r_g": "r_g_law", "r_l": "r_l_law"}
+"""Where the law of a stochastic reward is kept; in a file, the first part of its entries' names."""
+LARGEST_N = 2**53  # counts are whole numbers in float64, exact up to here
+
+
+class InducedTables(NamedTuple):
+    """A local agent's chain and reward under a frozen pi_l (Eq. 5, 6)."""
+
+    P_l_pi: Tensor  # [sl, sg, sl'], law of s_l' given (s_l, s_g)
+    r_l_pi: Tensor  # [sl, sg], expected reward per macro step
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Game:
+    """A cooperative game between a global agent and n local agents, checked and immutable.
+
+    Attributes:
+        P_g: `[sg, ag, sg']`, law of s_g' given (s_g, a_g).
+        P_l: `[sl, sg, al, sl']`, law of s_l' given (s_l, s_g, a_l).
+        r_g: `[sg, ag]`, the global reward per macro step.
+        r_l: `[sl, sg, al]`, the local reward per macro step; the system earns its mean over the n agents.
+        gamma: discount factor per macro step, in [0, 1).
+        n: number of local agents, at least 1.
+        initial: law of the first state; `None` gives uniform s_g and independent, uniform local states.
+        name: a printable word for run folders and plots.
+        r_g_law, r_l_law: laws of stochastic rewards, None where they are deterministic. Give a law as `r_g` or
+            `r_l`: it is found here, and its mean there.
+
+    Tables may be tensors, arrays or nested lists of any real dtype; they are copied to float64. Rows that miss a sum
+    of one by at most 1e-6 are renormalised.
+
+    Raises:
+        GameError: shapes or devices disagree, a row is no law, an entry or v_max is not finite, or gamma, n (at most
+            2^53, where counts are exact), initial or name is out of range, or a law's mean is not the table.
+    """
+
+    P_g: Tensor  # [sg, ag, sg']
+    P_l: Tensor  # [sl, sg, al, sl']
+    r_g: Tensor  # [sg, ag]
+    r_l: Tensor  # [sl, sg, al]
+    gamma: float
+    n: int
+    initial: InitialLaw = None  # type: ignore[assignment]  # None asks for the default; readers always find a law
+    name: str = "game"
+    r_g_law: RewardLaw | None = None
+    r_l_law: RewardLaw | None = None
+
+    def __post_init__(self) -> None:
+        for name, kept in LAWS.items():
+            self._keep_law(name, kept)
+        tables = {name: as_table(name, getattr(self, name), axes) for name, axes in TABLE_AXES.items()}
+        check_devices(tables)
+        check_sizes(tables, TABLE_AXES)
+        for name, axes in TABLE_AXES.items():
+            check = as_law if axes.endswith("'") else as_finite
+            object.__setattr__(self, name, check(name, tables[name], axes))
+        object.__setattr__(self, "gamma", as_number("gamma", self.gamma, "[0, 1)", lambda x: 0 <= x < 1, GameError))
+        self._check_bound()
+        object.__setattr__(self, "n", as_integer("n", self.n, 1, LARGEST_N, GameError))
+        object.__setattr__(self, "initial", self._fitting_initial())
+        self._check_types()
+        if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
+            raise GameError(f"name must be a non-empty, printable string, not {self.name!r}")
+
+    def _keep_law(self, name: str, kept: str) -> None:
+        """Put a law that came as the table beside its mean, and hold a law that came beside it against the table."""
+        given = getattr(self, name)
+        if isinstance(given, RewardLaw):
+            object.__setattr__(self, kept, given)
+            object.__setattr__(self, name, given.mean)
+            return
+        law = getattr(self, kept)
+        if law is not None and not isinstance(law, RewardLaw):
+            raise GameError(f"{kept} must be a reward law or None, not {type(law).__name__}")
+        if law is not None and not (isinstance(given, Tensor) and torch.equal(given, law.mean)):
+            raise GameError(f"{name} must be the mean of {kept}; give the law itself as {name}, or {kept} = None")
+
+    def _check_bound(self) -> None:
+        """Refuse rewards so large that no float holds v_max; the message names the largest."""
+        if not math.isfinite(self.v_max):
+            name = "r_g" if self.r_g_max >= self.r_l_max else "r_l"
+            sizes = getattr(self, name).abs()
+            rule = "rewards must be so small that V_max = (max|r_g| + max|r_l|) / (1 - gamma) is finite"
+            refuse_first(name, getattr(self, name), TABLE_AXES[name], sizes == sizes.max(), rule, GameError)
+
+    def _fitting_initial(self) -> InitialLaw:
+        """The given initial law, or the default, on the game's device."""
+        initial = InitialLaw.uniform(self.num_sg, self.num_sl) if self.initial is None else self.initial
+        if not isinstance(initial, InitialLaw):
+            raise GameError(f"initial must be an InitialLaw or None, not {type(initial).__name__}")
+        for name, law, size, table in (
+            ("sg", initial.sg, self.num_sg, "P_g"),
+            ("local_mean", initial.local_mean, self.num_sl, "P_l"),
+        ):
+            if len(law) != size:
+                raise GameError(f"initial.{name} has {len(law)} entries, but {table} has {size} states")
+        return initial.to(self.device)
+
+    def _check_types(self) -> None:
+        """Types never change: P_l leads from no block of local states to another."""
+        if self.num_types > 1:
+            block = torch.arange(self.num_sl, device=self.device) * self.num_types // self.num_sl
+            leaves = block[:, None, None, None] != block
+            rule = f"the local states are of {self.num_types} types, and an agent's type never changes"
+            refuse_first("P_l", self.P_l, TABLE_AXES["P_l"], leaves & (self.P_l > 0), rule, GameError)
+
+    def __repr__(self) -> str:
+        states, actions = f"{self.num_sg} x {self.num_sl} states", f"{self.num_ag} x {self.num_al} actions"
+        return f"Game({self.name!r}: {states}, {actions} (global x local), gamma={self.gamma:g}, n={self.n})"
+
+    @property
+    def device(self) -> torch.device:
+        """Where every table lies."""
+        return self.P_g.device
+
+    @property
+    def num_sg(self) -> int:
+        """|S_g|, the number of global states."""
+        return self.P_g.shape[0]
+
+    @property
+    def num_ag(self) -> int:
+        """|A_g|, the number of global actions."""
+        return self.P_g.shape[1]
+
+    @property
+    def num_sl(self) -> int:
+        """|S_l|, the number of local states."""
+        return self.P_l.shape[0]
+
+    @property
+    def num_al(self) -> int:
+        """|A_l|, the number of local actions."""
+        return self.P_l.shape[2]
+
+    @property
+    def num_types(self) -> int:
+        """How many types of agents there are; local state e |S_l| / num_types + x is x of type e (`finite_types`)."""
+        return self.initial.num_types
+
+    @property
+    def r_g_max(self) -> float:
+        """The largest |r_g| (Assumption 2.2)."""
+        return float(self.r_g.abs().max())
+
+    @property
+    def r_l_max(self) -> float:
+        """The largest |r_l| (Assumption 2.2)."""
+        return float(self.r_l.abs().max())
+
+    @property
+    def r_tilde(self) -> float:
+        """r_g_max + r_l_max, a bound on every stage reward (Assumption 2.2)."""
+        return self.r_g_max + self.r_l_max
+
+    @property
+    def v_max(self) -> float:
+        """r_tilde / (1 - gamma), a bound on every value."""
+        return self.r_tilde / (1 - self.gamma)
+
+    @property
+    def has_random_rewards(self) -> bool:
+        """Whether a reward has a law."""
+        return self.r_g_law is not None or self.r_l_law is not None
+
+    @property
+    def reward_range(self) -> float:
+        """sup G + sup L - inf G - inf L (Assumption F.1), by the laws' bounds, or a table's where it has no law."""
+        total = 0.0
+        for name, kept in LAWS.items():
+            law, table = getattr(self, kept), getattr(self, name)
+            total += float(table.max() - table.min()) if law is None else law.high - law.low
+        return total
+
+    def reward_sampler(self, pi_l: Tensor) -> RewardSampler:
+        """Draws of the rewards under `pi_l [sl, sg, al]`; errors as in `induced`."""
+        r_l_pi = self.induced(pi_l).r_l_pi
+        return RewardSampler.of(self.r_g, r_l_pi, self.P_l, pi_l, self.r_g_law, self.r_l_law)
+
+    def induced(self, pi_l: Tensor) -> InducedTables:
+        """Average the local tables over the local action (Eq. 5, 6): `P_l_pi [sl, sg, sl']` and `r_l_pi [sl, sg]`.
+
+        `pi_l [sl, sg, al]` is the conditional law of a_l given (s_l, s_g). A deterministic pi_l picks entries of the
+        tables exactly.
+
+        Raises:
+            PolicyError: pi_l has another shape or device, or a row that is no law.
+        """
+        law = as_table("pi_l", pi_l, "sl sg al", PolicyError)
+        if law.shape != self.r_l.shape or law.device != self.device:
+            found, wanted = f"{list(law.shape)} on {law.device}", f"{list(self.r_l.shape)} on {self.device}"
+            raise PolicyError(f"pi_l has shape {found}; this game needs [sl, sg, al] = {wanted}")
+        law = as_law("pi_l", law, "sl sg al", PolicyError)
+        return InducedTables(
+            P_l_pi=einsum(law, self.P_l, "sl sg al, sl sg al sl_next -> sl sg sl_next"),
+            r_l_pi=einsum(law, self.r_l, "sl sg al, sl sg al -> sl sg"),
+        )
+
+    def check_k(self, k: int) -> int:
+        """Return the sample size k as an int; raise ArgumentError unless it is a whole number of agents in 1..n."""
+        return as_integer("k", k, 1, self.n, ArgumentError)
+
+    def to(self, device: torch.device | str) -> "Game":
+        """Return the same game with every table on `device`; an ArgumentError lists the devices that are here."""
+        device = as_device(device)
+        moved = {name: getattr(self, name).to(device) for name in TABLE_AXES}
+        laws = {name: getattr(self, kept) for name, kept in LAWS.items()}
+        return self.replace(**moved | {name: law.to(device) for name, law in laws.items() if law is not None})
+
+    def replace(self, **changes: Any) -> "Game":
+        """Return a game with some attributes changed, checked anew: `game.replace(n=10**9, name="large")`.
+
+        A new r_g or r_l takes the place of the old one's law.
+
+        Raises:
+            ArgumentError: a game has no such attribute.
+            GameError: as for a new game.
+        """
+        known = [attribute.name for attribute in dataclasses.fields(self)]
+        unknown = [name for name in changes if name not in known]
+        if unknown:
+            raise ArgumentError(f"a game has the attributes {', '.join(known)}; not {', '.join(unknown)}")
+        dropped = {kept: None for name, kept in LAWS.items() if name in changes and kept not in changes}
+        return dataclasses.replace(self, **dropped | changes)
+
+    @classmethod
+    def from_functions(
+        cls,
+        *,
+        P_g: Callable[[int, int], object],
+        P_l: Callable[[int, int, int], object],
+        r_g: Callable[[int, int], object],
+        r_l: Callable[[int, int, int], object],
+        num_sg: int,
+        num_sl: int,
+        num_ag: int,
+        num_al: int,
+        gamma: float,
+        n: int,
+        initial: InitialLaw | None = None,
+        name: str = "game",
+    ) -> "Game":
+        """Tabulate `P_g(sg, ag)`, `P_l(sl, sg, al)` (laws) and `r_g(sg, ag)`, `r_l(sl, sg, al)` (numbers).
+
+        Each function is called once per combination of indices, counted from 0; a law is any sequence of numbers, one
+        per next state.
+
+        Raises:
+            GameError: a function raised or returned another number of values (the message shows its arguments), or the
+                tables are no game.
+            SizeError: a table would have more than 2^25 entries.
+        """
+        sizes = {"sg": num_sg, "sl": num_sl, "ag": num_ag, "al": num_al}
+        for axis, size in sizes.items():
+            as_integer(f"num_{axis}", size, 1, math.inf, GameError)
+        functions: dict[str, Callable[..., object]] = {"P_g": P_g, "P_l": P_l, "r_g": r_g, "r_l": r_l}
+        tables: dict[str, Any] = {
+            table: tabulate(table, function, TABLE_AXES[table], sizes) for table, function in functions.items()
+        }
+        start = InitialLaw.uniform(num_sg, num_sl) if initial is None else initial
+        return cls(**tables, gamma=gamma, n=n, initial=start, name=name)
+
+    @classmethod
+    def from_transitions(
+        cls,
+        table: Table | str | os.PathLike[str],
+        *,
+        gamma: float,
+        n: int,
+        num_sg: int | None = None,
+        num_sl: int | None = None,
+        num_ag: int | None = None,
+        num_al: int | None = None,
+        smoothing: float | None = None,
+        initial: InitialLaw | None = None,
+        name: str = "game",
+    ) -> "Game":
+        """Count the tables of a game from a log of what agents did (`games.counted`).
+
+        Args:
+            table: a log's path (CSV or npz), or its columns by name (`games.transitions`).
+            gamma: discount factor per step of the log.
+            n: number of local agents, of which the log may show any.
+            num_sg, num_sl, num_ag, num_al: how many states and actions there are; None: as many as the log has.
+            smoothing: pseudo-counts per next state (a Dirichlet prior); None for frequencies, and a refusal where a
+                pair that can be reached was never seen.
+            initial: law of the first state; None: from the first steps of many episodes, or uniform.
+            name: of the game.
+
+        `altmarl_torch.estimate` returns standard errors besides.
+
+        Raises:
+            LogError: the log is malformed; the message names the line.
+            GameError: a pair that can be reached was never seen, or gamma, n or name is out of range.
+        """
+        sizes = {"sg": num_sg, "sl": num_sl, "ag": num_ag, "al": num_al}
+        counted = count_transitions(as_log(table, sizes), sizes, smoothing, initial)
+        return cls(**counted.tables, gamma=gamma, n=n, initial=counted.initial, name=name)  # type: ignore[arg-type]  # arrays
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write an `.npz` archive to exactly `path`, atomically; `load` gives back the same bits.
+
+        Raises:
+            ArgumentError: a reward is a SampledReward; a file holds no functions.
+        """
+        tables = {name: getattr(self, name) for name in TABLE_AXES}
+        tables |= {"initial_sg": self.initial.sg, "initial_local_mean": self.initial.local_mean}
+        entries = {name: table.cpu().numpy() for name, table in tables.items()}
+        scalars = {"gamma": self.gamma, "n": self.n, "name": self.name, "initial_strength": self.initial.strength}
+        laws = {kept: getattr(self, kept) for kept in LAWS.values()}
+        stored = {kept: law.arrays() for kept, law in laws.items() if law is not None}
+        parts = {f"{kept}/{name}": part for kept, arrays in stored.items() for name, part in arrays.items()}
+        write_npz(path, FILE_FORMAT, FILE_VERSION, entries | scalars | {NUM_TYPES: self.num_types} | parts)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Game":
+        """Read a game that `save` wrote, onto the CPU, without running code from the file.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            FileFormatError: the file is not of this format or version, is damaged, or lacks an entry.
+            GameError: the file is well formed but its tables are no game; the message names the path. This error is a
+                FileFormatError as well.
+        """
+        arrays: dict[str, Any] = {NUM_TYPES: np.asarray(1)}
+        arrays |= read_npz(path, FILE_FORMAT, FILE_VERSION, FILE_ENTRIES, (NUM_TYPES, *LAWS.values()))
+        names = ("gamma", "n", "name", "initial_strength")
+        try:
+            scalars = {name: as_scalar(name, arrays[name], GameError) for name in names}
+            strength = scalars.pop("initial_strength")
+            num_types = as_scalar(NUM_TYPES, arrays[NUM_TYPES], GameError)
+            initial = InitialLaw(arrays["initial_sg"], arrays["initial_local_mean"], strength, num_types)
+            tables = {name: arrays[name] for name in TABLE_AXES} | _stored_laws(arrays)
+            return cls(**tables, initial=initial, **scalars)
+        except GameError as cause:
+            raise _NoGameError(f"{path} holds no game: {cause}") from cause
+
+
+def _stored_laws(arrays: dict[str, Any]) -> dict[str, RewardLaw]:
+    """The laws that a file holds, by the table whose place they take."""
+    laws = {}
+    for name, kept in LAWS.items():
+        parts = {key.removeprefix(f"{kept}/"): part for key, part in arrays.items() if key.startswith(f"{kept}/")}
+        if parts:
+            scalars = {key: as_scalar(key, parts[key], GameError) for key in ("kind", "low", "high") if key in parts}
+            laws[name] = law_from_arrays(parts | scalars)
+    return laws
+
+
+class _NoGameError(GameError, FileFormatError):
+    """A file whose tables are no game: wrong as a game, and as a file."""
+
+
+def check_game(game: object) -> None:
+    """Raise an ArgumentError unless `game` is a `Game`."""
+    check_kind("game", game, Game, "altmarl_torch.games makes named ones")

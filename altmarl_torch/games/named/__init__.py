@@ -1,0 +1,1 @@
+"""The named games, one file each."""

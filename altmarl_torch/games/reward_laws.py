@@ -1,0 +1,376 @@
+r"""Stochastic rewards: laws over the entries of r_g and r_l (Appendix F), their moments, draws, and draws of sums.
+
+A reward law puts one distribution on every entry of a table: G(s_g, a_g) on `[sg, ag]`, L(s_l, s_g, a_l) on
+`[sl, sg, al]`. One macro step earns (Eq. 52), with all draws independent,
+
+    R(s, a) = r_g + (1/n) sum_i r_l,i,        r_g ~ G(s_g, a_g),        r_l,i ~ L(s_i, s_g, a_i).
+
+Values are expectations, so a value function sees the means alone; what chance in the rewards changes is what one
+learns from draws, and how far returns scatter. **Assumption F.1** asks for bounds that are finite and known: every law
+has `low` and `high`, and whatever would lie outside is refused.
+
+    law                draw                                      mean, variance
+    DiscreteReward     one of v values                           sums
+    GaussianReward     clip(N(location, scale^2), low, high)     closed form (`clipped_normal`)
+    SampledReward      a function of yours                       given by you
+
+**Sums.** n agents in few states earn few different sums of i.i.d. rewards, and the sum of c of them must not cost c:
+
+* discrete: how often each value falls is multinomial; exact for every c;
+* otherwise: up to 64 rewards are drawn one by one, exact; more are drawn as one number from the beta law on
+  [c low, c high] with the exact mean and variance of the sum, so that returns have the right mean and spread. Its shape
+  is an approximation. Both the sum and the beta law tend to the normal one; by Berry and Esseen (Shevtsova's constant,
+  and E|Y-mu|^3 <= (high - low) sigma^2) the sum's distribution function is within 0.4748 (high - low) / (sigma sqrt(c))
+  of it. Of rare rewards, whose sum is at a bound with some chance, the beta law has no such atom.
+
+Xi samples of R_Delta (Algorithm 10) are sums too, over Xi k agents, so that Xi costs nothing either.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from altmarl_torch.errors import ArgumentError, GameError
+from altmarl_torch.games.clipped_normal import clipped_moments
+from altmarl_torch.support.sampling import deal, split_shares
+from altmarl_torch.support.tables import as_finite, as_float64, as_law, as_number, check_devices, place, refuse_first
+
+__all__ = [
+    "DiscreteReward",
+    "GaussianReward",
+    "RewardLaw",
+    "SampledReward",
+    "law_from_arrays",
+]
+
+ONE_BY_ONE = 64
+"""Sums of at most so many rewards are drawn term by term, where no exact shortcut exists."""
+
+AXES = {2: "sg ag", 3: "sl sg al"}
+"""The axes of a law, by their number: r_g's or r_l's."""
+
+WIDEST = 1e3
+"""The largest scale of a clipped Gaussian, in units of high - low."""
+
+
+class RewardLaw(ABC):
+    """A distribution on every entry of a reward table.
+
+    Attributes:
+        mean: `[...]`, expected reward of each entry, exact; the table that a game computes with.
+        variance: `[...]` of each entry, exact; None where nobody knows it.
+        low, high: finite bounds on every reward (Assumption F.1).
+    """
+
+    mean: Tensor
+    variance: Tensor | None
+    low: float
+    high: float
+    kind: ClassVar[str]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tables lie."""
+        return self.mean.device
+
+    @abstractmethod
+    def draw(self, *indices: Tensor, generator: torch.Generator) -> Tensor:
+        """One reward for each entry that the index tensors name (int64, broadcast together), in their shape.
+
+        Raises:
+            GameError: a sampler of the caller's draws something outside its bounds; the message names the entry.
+        """
+
+    def draw_sum(self, counts: Tensor, *indices: Tensor, generator: torch.Generator) -> Tensor:
+        """The sum of `counts` (whole numbers, float64) i.i.d. rewards of each entry, at a cost free of the counts.
+
+        Shapes as in `draw`. Exact up to 64 terms, by a beta law beyond (the module's page says how good).
+
+        Raises:
+            GameError: as for `draw`; or a sum of many is asked of a law whose variance nobody knows.
+        """
+        counts, *entries = _broadcast(counts, *indices)
+        few = counts <= ONE_BY_ONE
+        total = torch.where(few, 0.0, self._sum_of_many(counts, entries, few, generator))
+        for term in range(int(counts.where(few, 0.0).max()) if counts.numel() else 0):
+            here = few & (term < counts)
+            total[here] += self.draw(*(index[here] for index in entries), generator=generator)
+        return total
+
+    def _sum_of_many(self, counts: Tensor, entries: list[Tensor], few: Tensor, generator: torch.Generator) -> Tensor:
+        """A number from the beta law with the bounds, the mean and the variance of the sum."""
+        if bool(few.all()):
+            return torch.zeros_like(counts)
+        if self.variance is None:
+            raise GameError(
+                f"sums of more than {ONE_BY_ONE} rewards are drawn by their mean and variance, and this SampledReward "
+                "has no std; give it one"
+            )
+        mean, variance = self.mean[tuple(entries)], self.variance[tuple(entries)]
+        certain, width = few | (variance == 0), (self.high - self.low) or 1.0
+        share = (mean - self.low) / width
+        # Bhatia and Davis: variance <= share (1 - share) width^2, so that the weight is at least counts - 1
+        weight = counts * share * (1 - share) * width**2 / torch.where(certain, 1.0, variance) - 1
+        parts = [torch.where(certain, 1.0, part * weight) for part in (share, 1 - share)]
+        up, down = (torch._standard_gamma(part, generator) for part in parts)
+        return counts * torch.where(certain, mean, self.low + width * up / (up + down))
+
+    @abstractmethod
+    def to(self, device: torch.device | str) -> "RewardLaw":
+        """The same law on `device`."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, Any]:
+        """What `law_from_arrays` makes the same law from; an ArgumentError where it cannot be stored."""
+
+
+@dataclass(frozen=True, eq=False)
+class DiscreteReward(RewardLaw):
+    """Finitely many values per entry.
+
+    Attributes:
+        values: `[..., v]`, what each entry may pay.
+        probabilities: `[..., v]`, a law over v for each entry.
+        low, high: bounds; None takes the smallest and largest value that has a positive probability.
+
+    `...` are the axes `[sg, ag]` of r_g or `[sl, sg, al]` of r_l.
+
+    Raises:
+        GameError: shapes or devices disagree, a row is no law, or a value lies outside the bounds.
+    """
+
+    values: Tensor
+    probabilities: Tensor
+    low: float = None  # type: ignore[assignment]  # readers always find a number
+    high: float = None  # type: ignore[assignment]
+    mean: Tensor = field(init=False)
+    variance: Tensor = field(init=False)
+    kind: ClassVar[str] = "discrete"
+
+    def __post_init__(self) -> None:
+        values = _entries("values", self.values, outcome=True)
+        weights = _entries("probabilities", self.probabilities, outcome=True)
+        _check_alike({"values": values, "probabilities": weights})
+        axes = AXES[values.ndim - 1] + " v"
+        weights = as_law("probabilities", weights, axes)
+        held = values[weights > 0]
+        low = float(held.min()) if self.low is None else self.low
+        high = float(held.max()) if self.high is None else self.high
+        low, high = _bounds(low, high)
+        rule = f"rewards lie in [low, high] = [{low:g}, {high:g}] (Assumption F.1)"
+        refuse_first("values", values, axes, (weights > 0) & ((values < low) | (values > high)), rule, GameError)
+        mean = (values * weights).sum(-1).clamp(low, high)
+        variance = ((values - mean.unsqueeze(-1)).square() * weights).sum(-1)
+        _set(self, values=values, probabilities=weights, low=low, high=high, mean=mean, variance=variance)
+
+    def draw(self, *indices: Tensor, generator: torch.Generator) -> Tensor:
+        """One reward for each entry (`RewardLaw.draw`)."""
+        one = torch.ones((), dtype=torch.float64, device=self.device)
+        return self.draw_sum(one, *indices, generator=generator)
+
+    def draw_sum(self, counts: Tensor, *indices: Tensor, generator: torch.Generator) -> Tensor:
+        """The sum of `counts` rewards of each entry, exact: how often each value falls is multinomial."""
+        counts, *rest = _broadcast(counts, *indices)
+        entries = tuple(rest)
+        fallen = deal(counts.contiguous(), split_shares(self.probabilities[entries]), generator)
+        return (fallen * self.values[entries]).sum(-1)
+
+    def to(self, device: torch.device | str) -> "DiscreteReward":
+        """The same law on `device`."""
+        return DiscreteReward(self.values.to(device), self.probabilities.to(device), self.low, self.high)
+
+    def arrays(self) -> dict[str, Any]:
+        """Values, probabilities and bounds."""
+        tables = {"values": self.values.cpu().numpy(), "probabilities": self.probabilities.cpu().numpy()}
+        return {"kind": self.kind, "low": self.low, "high": self.high, **tables}
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianReward(RewardLaw):
+    """clip(N(location, scale^2), low, high) at every entry; `mean` and `variance` are those after the clipping.
+
+    Attributes:
+        location: `[...]`, mean of the normal law before it is clipped.
+        scale: `[...]`, its standard deviation, at least 0.
+        low, high: the bounds, which are atoms.
+
+    Raises:
+        GameError: shapes or devices disagree, a scale is negative or above 1000 (high - low), or the bounds are not
+            finite and in order.
+    """
+
+    location: Tensor
+    scale: Tensor
+    low: float
+    high: float
+    mean: Tensor = field(init=False)
+    variance: Tensor = field(init=False)
+    kind: ClassVar[str] = "gaussian"
+
+    def __post_init__(self) -> None:
+        location, scale = _entries("location", self.location), _entries("scale", self.scale)
+        _check_alike({"location": location, "scale": scale})
+        low, high = _bounds(self.low, self.high)
+        refuse_first("scale", scale, AXES[scale.ndim], scale < 0, "standard deviations are at least 0", GameError)
+        rule = f"clipped to [{low:g}, {high:g}], so wide a law is a coin between the bounds; use DiscreteReward"
+        refuse_first("scale", scale, AXES[scale.ndim], scale > WIDEST * (high - low), rule, GameError)
+        mean, variance = clipped_moments(location, scale, low, high)
+        _set(self, location=location, scale=scale, low=low, high=high, mean=mean, variance=variance)
+
+    def draw(self, *indices: Tensor, generator: torch.Generator) -> Tensor:
+        """One reward for each entry (`RewardLaw.draw`)."""
+        entries = tuple(_broadcast(*indices))
+        noise = torch.randn(entries[0].shape, generator=generator, dtype=torch.float64, device=self.device)
+        return (self.location[entries] + self.scale[entries] * noise).clamp(self.low, self.high)
+
+    def to(self, device: torch.device | str) -> "GaussianReward":
+        """The same law on `device`."""
+        return GaussianReward(self.location.to(device), self.scale.to(device), self.low, self.high)
+
+    def arrays(self) -> dict[str, Any]:
+        """Location, scale and bounds."""
+        tables = {"location": self.location.cpu().numpy(), "scale": self.scale.cpu().numpy()}
+        return {"kind": self.kind, "low": self.low, "high": self.high, **tables}
+
+
+@dataclass(frozen=True, eq=False)
+class SampledReward(RewardLaw):
+    """Rewards from a function of the caller's.
+
+    Attributes:
+        function: `function(*indices, generator)` returns one reward per entry; the indices, (s_g, a_g) or (s_l, s_g,
+            a_l), are int64 tensors of one axis, the generator is the only chance it may use.
+        low, high: bounds, which every draw is held against.
+        mean: `[...]`, the exact mean of each entry; it is believed.
+        std: `[...]`, the exact standard deviation; None where it is not known: then more than 64 agents of an entry
+            cannot be drawn at once.
+
+    Raises:
+        GameError: shapes or devices disagree, a mean lies outside the bounds, or a std is larger than they allow.
+    """
+
+    function: Callable[..., object]
+    low: float
+    high: float
+    mean: Tensor
+    std: Tensor | None = None
+    variance: Tensor | None = field(init=False)
+    kind: ClassVar[str] = "sampled"
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise GameError(f"function must be callable, not {self.function!r}")
+        low, high = _bounds(self.low, self.high)
+        mean = _entries("mean", self.mean)
+        axes = AXES[mean.ndim]
+        rule = f"means lie in [low, high] = [{low:g}, {high:g}] (Assumption F.1)"
+        refuse_first("mean", mean, axes, (mean < low) | (mean > high), rule, GameError)
+        _set(self, low=low, high=high, mean=mean, variance=None)
+        if self.std is not None:
+            std = _entries("std", self.std)
+            _check_alike({"mean": mean, "std": std})
+            most = ((high - mean) * (mean - low)).sqrt()  # Bhatia and Davis: no law with this mean spreads further
+            rule = "a reward with this mean and these bounds has a std in [0, sqrt((high - mean)(mean - low))]"
+            refuse_first("std", std, axes, (std < 0) | (std > most * (1 + 1e-9)), rule, GameError)
+            _set(self, std=std, variance=std.square())
+
+    def draw(self, *indices: Tensor, generator: torch.Generator) -> Tensor:
+        """One reward for each entry (`RewardLaw.draw`), checked against the bounds."""
+        names = _broadcast(*indices)
+        flat = [name.reshape(-1) for name in names]
+        try:
+            values = self.function(*flat, generator)
+        except Exception as cause:
+            raise GameError(f"the reward's function raised {type(cause).__name__}: {cause}") from cause
+        drawn = as_float64("what the reward's function returned", values, GameError).to(self.device)
+        if drawn.shape != flat[0].shape:
+            wanted = f"one reward per entry, shape {list(flat[0].shape)}"
+            raise GameError(f"the reward's function returned an array of shape {list(drawn.shape)}; expected {wanted}")
+        self._refuse_outside(drawn, flat)
+        return drawn.reshape(names[0].shape)
+
+    def _refuse_outside(self, drawn: Tensor, indices: list[Tensor]) -> None:
+        outside = ~((drawn >= self.low) & (drawn <= self.high))
+        if bool(outside.any()):
+            first = int(outside.nonzero()[0])
+            entry = place("reward", AXES[self.mean.ndim], [int(index[first]) for index in indices])
+            raise GameError(
+                f"{entry} was drawn as {float(drawn[first]):.12g}; rewards lie in [low, high] = "
+                f"[{self.low:g}, {self.high:g}] (Assumption F.1)"
+            )
+
+    def to(self, device: torch.device | str) -> "SampledReward":
+        """The same law on `device`; the function is handed indices and a generator from there."""
+        std = None if self.std is None else self.std.to(device)
+        return SampledReward(self.function, self.low, self.high, self.mean.to(device), std)
+
+    def arrays(self) -> dict[str, Any]:
+        """Refused: a file holds numbers, and no functions."""
+        raise ArgumentError(
+            "a SampledReward cannot be stored: a file holds numbers, and no functions; build the game in a file of "
+            "your own, or use DiscreteReward or GaussianReward"
+        )
+
+
+def law_from_arrays(arrays: Mapping[str, Any]) -> RewardLaw:
+    """The law that `RewardLaw.arrays` described.
+
+    Raises:
+        GameError: there is no such kind of law, an entry is missing, or the entries are no law.
+    """
+    kinds: dict[str, tuple[Callable[..., RewardLaw], tuple[str, str]]] = {
+        "discrete": (DiscreteReward, ("values", "probabilities")),
+        "gaussian": (GaussianReward, ("location", "scale")),
+    }
+    kind = arrays.get("kind")
+    if kind not in kinds:
+        raise GameError(f"a stored reward law is of kind {' or '.join(kinds)}, not {kind!r}")
+    make, tables = kinds[kind]
+    missing = [name for name in (*tables, "low", "high") if name not in arrays]
+    if missing:
+        raise GameError(f"a stored {kind} reward law lacks {', '.join(missing)}")
+    return make(*(arrays[name] for name in tables), arrays["low"], arrays["high"])
+
+
+def _broadcast(*tensors: Tensor) -> list[Tensor]:
+    """The tensors in their common shape."""
+    return list(torch.broadcast_tensors(*tensors))  # type: ignore[no-untyped-call]
+
+
+def _set(law: RewardLaw, **values: object) -> None:
+    """Set fields of a frozen law, while it is being made."""
+    for name, value in values.items():
+        object.__setattr__(law, name, value)
+
+
+def _entries(name: str, values: object, outcome: bool = False) -> Tensor:
+    """A float64 table over the entries of r_g or r_l, finite, with a last axis v where `outcome`."""
+    table = as_float64(name, values, GameError)
+    axes = AXES.get(table.ndim - outcome)
+    more = " v" if outcome else ""
+    if axes is None or table.numel() == 0:
+        tail = ", v" if outcome else ""
+        raise GameError(f"{name} has shape {list(table.shape)}; expected [sg, ag{tail}] or [sl, sg, al{tail}]")
+    return as_finite(name, table, axes + more)
+
+
+def _check_alike(tables: dict[str, Tensor]) -> None:
+    """Refuse two tables of different shapes or devices."""
+    check_devices(tables)
+    (first, one), (second, other) = tables.items()
+    if one.shape != other.shape:
+        raise GameError(f"{first} has shape {list(one.shape)}, but {second} {list(other.shape)}; they must agree")
+
+
+def _bounds(low: object, high: object) -> tuple[float, float]:
+    """Finite bounds in order."""
+    least = as_number("low", low, "(-inf, inf)", math.isfinite, GameError)
+    most = as_number("high", high, "(-inf, inf)", math.isfinite, GameError)
+    if least > most:
+        raise GameError(f"low = {least:g} is above high = {most:g}")
+    return least, most

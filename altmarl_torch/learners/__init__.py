@@ -1,0 +1,1 @@
+"""Ways to a best response: exact tables, chains with UCFH, networks."""

@@ -1,0 +1,1 @@
+"""L-LEARN as printed (Algorithm 2): chained MDPs and UCFH."""

@@ -1,0 +1,126 @@
+r"""Fitted value iteration: a network learns the continuation values of one surrogate, for one way to act.
+
+One gradient step draws a batch of pairs (s_g, h), one next count vector for each (or m of them), and moves the network
+C towards
+
+    target(s_g, h, a) - d,        d = mean over the batch of (target - C),
+
+by Adam on the mean square. The targets come from a second network, the running average of the first (Polyak and
+Juditsky, 1992), which is also what is returned.
+
+**No drift.** Values of a discounted problem climb to r/(1-gamma) before they are right, and that climb is all that
+plain iteration does for most of its 1/(1-gamma) steps. A common offset changes no action, so it is never learned: d
+takes it out of every target, as in relative value iteration, and what is left converges as fast as the process forgets
+where it started. At the fixed point C + c solves the equation with c = d / (1 - gamma) (`Fit.offset`).
+
+**What goes around in s_g.** What the network does not yet know of one s_g travels on to all that lead there, one
+iteration a step; where s_g hardly changes or never comes back, that takes 1/(1-gamma) of them. The part that is
+constant in h is carried on at once, by a solve in the states s_g (`_carry_on`): a *baseline* b(s_g, a), added to the
+network.
+
+**When to stop.** The Bellman residual on held-out pairs, e = target - C - d, is measured with two independent halves of
+the draws: their product has the mean e^2, without the variance of the draws. The step size stays until e^2 is within
+two standard errors of zero for `PATIENCE` checks in a row, or has not fallen over the last third of all checks; then it
+is annealed to zero along a cosine, for half as many steps again, which averages the noise away. A warning says so where
+`max_steps` ends a fit that still gains.
+
+**Where.** The pairs are those that the current policy meets in the k-agent game, some actions taken at random, mixed
+with counts from all over the simplex under every global state (`_draw_pairs`); they are drawn anew from time to time.
+"""
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from altmarl_torch.learners.neural.policies import BatchPolicy
+from altmarl_torch.learners.neural.surrogate import BatchSurrogate
+from altmarl_torch.learners.neural.training import Fit, Monitor, Settings, Training
+from altmarl_torch.support.snapshots import Desk, reading
+
+__all__ = ["Fit", "Monitor", "Settings", "fit"]
+
+logger = logging.getLogger(__name__)
+
+WARM_UP, LEAST_ANNEAL = 50, 200
+"""Gradient steps until the step size is reached, and that it is annealed for at least."""
+
+
+def fit(
+    surrogate: BatchSurrogate,
+    network: nn.Module,
+    policy: BatchPolicy | None,
+    settings: Settings,
+    generator: torch.Generator,
+    *,
+    baseline: Tensor | None = None,
+    phase: str,
+    gentle: bool = False,
+    monitor: Monitor | None = None,
+    desk: Desk | None = None,
+) -> Fit:
+    """Fit the continuation values of `surrogate`, starting from `network`, which is left as it was.
+
+    Args:
+        surrogate: the k-agent MDP.
+        network: `[b, sl]` to `[b, sg, ag]`.
+        policy: the pi_g to be evaluated; None for the best response, V = max_a Q.
+        settings: of the training.
+        generator: of all draws.
+        baseline: `[sg, ag]`, added to the answers of `network`; zero by default.
+        phase: what is learned, for messages.
+        gentle: half the step size: the network starts from the solution of a similar problem.
+        monitor: told every check.
+        desk: where the training is laid every few minutes, to be taken up after the process was killed.
+
+    Raises:
+        LearningError: the loss is no longer finite.
+    """
+    with torch.enable_grad(), _seeded(generator):
+        training = Training(surrogate, network, baseline, policy, settings, generator, phase, monitor)
+        if desk and (work := desk.begin()):
+            with reading():
+                training.restore(work)
+        rate, limit = settings.learning_rate / (2 if gentle else 1), 2 * settings.max_steps // 3
+        while training.before is None and not training.settled:
+            if desk:
+                desk.lay_down(training.state)
+            if not training.advance(limit, lambda step: rate * _warm(step)):
+                break
+            training.lows.append(min([training.residual, *training.lows[-1:]]))
+        if training.before is None:
+            if training.steps >= limit and not training.idle:
+                logger.warning("%s: the residual still falls after %d steps; it is annealed all the same", phase, limit)
+            training.begun, training.before = training.steps, training.greedy()
+        begun = training.begun
+        end = min(settings.max_steps, begun + max(LEAST_ANNEAL, begun // 2))
+        while training.advance(end, lambda step: rate * _annealed((step - begun) / (end - begun))):
+            if desk:
+                desk.lay_down(training.state)
+        return training.finish()
+
+
+def _warm(step: int) -> float:
+    return min(1.0, (step + 1) / WARM_UP)
+
+
+def _annealed(done: float) -> float:
+    return (1 + math.cos(math.pi * done)) / 2
+
+
+@contextmanager
+def _seeded(generator: torch.Generator) -> Iterator[None]:
+    """Within the block torch's own random state, which layers like dropout draw from, follows the generator.
+
+    Outside it, that state is as it was.
+    """
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    devices = [generator.device] if generator.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.manual_seed(seed)
+        yield

@@ -1,0 +1,243 @@
+r"""L-LEARN without tables: the derivative of the value in pi_l, sampled.
+
+The mathematics is that of the model-based learner over tables. Single one agent out, in state z, with companions
+h - e_z that move by P_l_pi. With V the value of the pair on the k-agent game and h'' where the companions go, its
+action a is worth
+
+    q(z, a | s_g, h) = r_l(z, s_g, a) + gamma k sum_y P_l(y | z, s_g, a) E V(s_g', h'' + e_y),
+
+and gains A = q(z, a | s_g, h) - sum_a' pi_l(a' | z, s_g) q(z, a' | s_g, h) over pi_l, in units of the whole
+population's reward. Its mean over the discounted occupancy of (s_g, h), the agent drawn at random among the k, is the
+policy gradient. Here occupancy and companions are *drawn*, and V is a network's (`fitting.fit` under the fixed pi_g).
+One draw of h'' serves all landing places y, so the differences between actions, O(1/k) of V, do not drown in the noise
+of V; and every mean carries a standard error, so that pi_l turns only where the gain is sure.
+
+**The search.** Turn pi_l to the best action in every (z, s_g) whose gain is positive by two standard errors; where
+paired episodes do not confirm a higher value, try the half of the turns that promise most, and so on. Refit V, and
+repeat until nothing is gained. With a `LocalNetwork` the turns are what it is taught: it also says what to do in states
+that no draw has met, by what it does in similar ones.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import einsum, rearrange
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from altmarl_torch.learners.neural.networks import LocalNetwork
+from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy
+from altmarl_torch.learners.neural.surrogate import BatchSurrogate, Values
+from altmarl_torch.policies.base import cumulative, draw, one_hot
+from altmarl_torch.support.sampling import CountMover
+from altmarl_torch.support.snapshots import Arrays, load_module, load_optimizer, module_arrays, optimizer_arrays
+
+__all__ = ["Gains", "NetworkTurns", "Turns", "local_gains", "network_values", "sure_turns", "table_turns"]
+
+VISITS, EPISODES, CHUNK = 2**13, 1024, 2**13
+"""Pairs (s_g, h) drawn from the occupancy; episodes that they come from; landings that are worked on at once."""
+
+SURE = 2.0
+"""Standard errors by which a gain must be positive."""
+
+SINGLE_CHANGES = 24
+"""Games with at most so many single changes of pi_l have each of them measured where no turn helps."""
+
+MOST_TRIES = 4
+"""Proposals per round: all turns, half of them, a quarter, an eighth."""
+
+TEACHING_STEPS, TEACHING_RATE = 300, 1e-2
+"""Gradient steps, and their size, by which a local network learns one set of turns."""
+
+Turns = Callable[[Tensor, "Gains"], Iterable[Tensor]]
+"""Local policies to try in place of `pi_l [sl, sg, al]`, given what turning promises."""
+
+
+@dataclass(frozen=True, eq=False)
+class Gains:
+    """What one agent's actions gain over pi_l, by its state and s_g."""
+
+    mean: Tensor  # [sl, sg, al] per visit, units of reward of the whole population
+    error: Tensor  # [sl, sg, al] standard error; infinite where a state was met less than twice
+    share: Tensor  # [sl, sg] how often an agent is there, discounted; sums to one
+
+    @property
+    def sure(self) -> Tensor:
+        """Whether the best action is better than pi_l for sure: `[sl, sg]`."""
+        best, action = self.mean.max(-1, keepdim=True)
+        return (best > SURE * self.error.gather(-1, action)).squeeze(-1)
+
+
+def network_values(surrogate: BatchSurrogate, network: nn.Module, baseline: Tensor, policy: BatchPolicy) -> Values:
+    """V(., h) of a pair, but for a common offset, from its continuation values: a network and `baseline [sg, ag]`."""
+    is_greedy = isinstance(policy, NetworkPolicy) and policy.network is network  # then the average is the maximum
+
+    def values(counts: Tensor) -> Tensor:
+        continuation = surrogate.reward_scale * network(counts / surrogate.k).float() + baseline
+        Q = surrogate.action_values(counts, continuation)
+        return Q.amax(-1) if is_greedy else policy.average(counts, Q)
+
+    return values
+
+
+@torch.no_grad()
+def local_gains(
+    surrogate: BatchSurrogate, pi_l: Tensor, policy: BatchPolicy, values: Values, generator: torch.Generator
+) -> Gains:
+    """Sample the derivative of the value in pi_l.
+
+    Args:
+        surrogate: the k-agent game under `pi_l`.
+        pi_l: `[sl, sg, al]`.
+        policy: the fixed pi_g.
+        values: V of the pair on counts with sum k; a common offset does not matter.
+        generator: of all draws.
+    """
+    game = surrogate.game
+    companions = CountMover(rearrange(surrogate.P_l_pi, "l g L -> g l L"), surrogate.k - 1)
+    worth_of_turn = _turn_tables(surrogate, pi_l)
+    total = torch.zeros(3, game.num_sl * game.num_sg, game.num_al, dtype=torch.float64, device=game.device)
+    s_g, counts = _visits(surrogate, policy, generator)
+    part = max(1, CHUNK // game.num_sl)
+    for states, h in zip(torch.split(s_g, part), torch.split(counts, part), strict=True):
+        moving = surrogate.movers(states, h, generator)
+        z = torch.multinomial(moving, 1, generator=generator).squeeze(-1)
+        others = companions(states, moving - _unit(z, game.num_sl), generator)
+        landing = _landing_values(surrogate, policy, values, states, h, others)
+        reward, moves = (table[z, states] for table in worth_of_turn)
+        gain = reward + game.gamma * surrogate.k * einsum(moves, landing.double(), "b a L, b L -> b a")
+        total.index_add_(1, z * game.num_sg + states, torch.stack([torch.ones_like(gain), gain, gain.square()]))
+    return _gains(total, game.num_sg)
+
+
+def _turn_tables(surrogate: BatchSurrogate, pi_l: Tensor) -> tuple[Tensor, Tensor]:
+    """What an action changes against pi_l: reward `[sl, sg, al]`, and the law of the next state `[sl, sg, al, sl']`."""
+    game = surrogate.game
+    reward = game.r_l - (pi_l * game.r_l).sum(-1, keepdim=True)
+    return reward, game.P_l - rearrange(surrogate.P_l_pi, "l g L -> l g 1 L")
+
+
+def _landing_values(
+    surrogate: BatchSurrogate, policy: BatchPolicy, values: Values, s_g: Tensor, counts: Tensor, others: Tensor
+) -> Tensor:
+    """E V(s_g', others + e_y) over s_g' for every landing place y, less its mean over y: `[b, y]`."""
+    num_sl = counts.shape[-1]
+    landed = rearrange(
+        others.unsqueeze(1) + torch.eye(num_sl, dtype=counts.dtype, device=counts.device), "b y l -> (b y) l"
+    )
+    worth = rearrange(values(landed), "(b y) G -> b y G", y=num_sl)
+    to_sg = einsum(policy(s_g, counts).float(), surrogate.P_g[s_g], "b a, b a G -> b G")
+    expected = einsum(worth, to_sg, "b y G, b G -> b y")
+    return expected - expected.mean(-1, keepdim=True)
+
+
+def _visits(surrogate: BatchSurrogate, policy: BatchPolicy, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Pairs (s_g, h) from the discounted occupancy: `[VISITS]` and `[VISITS, sl]`.
+
+    The age of a pair is geometric; it is cut at the age that all but e^-3 of the occupancy is younger than, and at
+    1,000 steps, so that one set of short episodes serves all draws.
+    """
+    gamma, device = surrogate.game.gamma, surrogate.game.device
+    longest = min(1000, max(1, round(3 / (1 - gamma))))
+    s_g, counts = surrogate.draw_start(EPISODES, generator)
+    met = []
+    for _ in range(longest):
+        met.append((s_g, counts))
+        a_g = draw(cumulative(policy(s_g, counts)), generator)
+        _, s_g, counts = surrogate.step(s_g, counts, a_g, generator, generator)
+    weights = gamma ** torch.arange(longest, device=device, dtype=torch.float64)
+    age = torch.multinomial(weights, VISITS, replacement=True, generator=generator)
+    episode = torch.randint(EPISODES, (VISITS,), generator=generator, device=device)
+    all_sg, all_counts = (torch.stack(parts) for parts in zip(*met, strict=True))
+    return all_sg[age, episode], all_counts[age, episode]
+
+
+def _unit(states: Tensor, size: int) -> Tensor:
+    return torch.nn.functional.one_hot(states, size).float()
+
+
+def _gains(total: Tensor, num_sg: int) -> Gains:
+    """Means and standard errors from sums of 1, x and x^2 by cell, `[3, (sl sg), al]`."""
+    number = total[0, :, :1]
+    mean = total[1] / number.clamp_min(1)
+    variance = (total[2] / number.clamp_min(1) - mean.square()).clamp_min(0) / (number - 1).clamp_min(1)
+    error = torch.where(number > 1, variance.sqrt(), torch.inf)
+    share = number.squeeze(-1) / number.sum()
+
+    def cells(table: Tensor) -> Tensor:
+        return table.reshape(-1, num_sg, *table.shape[1:])
+
+    return Gains(cells(mean), cells(error), cells(share))
+
+
+def table_turns(pi_l: Tensor, gains: Gains) -> Iterator[Tensor]:
+    """Turn pi_l to its best actions, then, in small games, change it in single states.
+
+    First wherever the gain is sure, then in the best half of these, and so on. A derivative says what a small change
+    does, but a deterministic pi_l changes all the way; so where there are at most `SINGLE_CHANGES` of them, every
+    change of one state is tried as well, those that are met most often first.
+    """
+    yield from sure_turns(pi_l, gains)
+    flat = rearrange(pi_l, "l g a -> (l g) a")
+    changes = (flat < 1).nonzero()
+    if len(changes) > SINGLE_CHANGES:
+        return
+    for row, action in changes[gains.share.flatten()[changes[:, 0]].argsort(descending=True, stable=True)].tolist():
+        changed = flat.clone()
+        changed[row] = one_hot(torch.tensor(action, device=flat.device), pi_l.shape[-1])
+        yield changed.reshape(pi_l.shape)
+
+
+def sure_turns(pi_l: Tensor, gains: Gains) -> Iterator[Tensor]:
+    """Turn pi_l to its best actions wherever the gain is sure, then in the best half of these, and so on."""
+    best, action = rearrange(gains.mean, "l g a -> (l g) a").max(-1)
+    sure = gains.sure.flatten()
+    order = torch.where(sure, best * gains.share.flatten(), -torch.inf).argsort(descending=True, stable=True)
+    count = int(sure.sum())
+    for _ in range(MOST_TRIES):
+        if count == 0:
+            return
+        turned = rearrange(pi_l, "l g a -> (l g) a").clone()
+        turned[order[:count]] = one_hot(action[order[:count]], pi_l.shape[-1])
+        yield turned.reshape(pi_l.shape)
+        count //= 2
+
+
+class NetworkTurns:
+    """Teach a local network the turns of the table, by cross-entropy, and try its most probable actions.
+
+    Each (z, s_g) counts alike: weights by occupancy would leave the rare ones to chance.
+    """
+
+    def __init__(self, network: LocalNetwork) -> None:
+        self._network = network
+        self._optimizer = torch.optim.Adam(network.parameters(), lr=TEACHING_RATE)
+
+    def __call__(self, pi_l: Tensor, gains: Gains) -> Iterator[Tensor]:
+        """Policies to try in place of pi_l `[sl, sg, al]`."""
+        for turned in sure_turns(pi_l, gains):
+            _teach(self._network, self._optimizer, turned.float())
+            with torch.no_grad():
+                taught = one_hot(self._network().argmax(-1), pi_l.shape[-1])
+            yield taught
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """The network and what its optimiser remembers of each parameter."""
+        return module_arrays("turns/", self._network) | optimizer_arrays("adam/", self._optimizer)
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from what `state` returned."""
+        load_module("turns/", self._network, arrays)
+        load_optimizer("adam/", self._optimizer, arrays)
+
+
+@torch.enable_grad()
+def _teach(network: LocalNetwork, optimizer: torch.optim.Optimizer, law: Tensor) -> None:
+    """Lower the cross-entropy between the network's law and `law [sl, sg, al]`."""
+    for _ in range(TEACHING_STEPS):
+        loss = -(law * network().log_softmax(-1)).sum(-1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()

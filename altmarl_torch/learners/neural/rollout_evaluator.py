@@ -1,0 +1,108 @@
+r"""The joint value of a pair without tables: paired episodes of the k-agent game.
+
+UPDATE compares values, so what must be small is the error of a *difference*. Every pair is played from the same starts
+and with the same random numbers (one stream for the local agents, one for s_g, one for a randomised pi_g), episode by
+episode; where two pairs act alike their returns are equal, and the error of the difference is that of the episodes in
+which they do not (`operators.joint_value.gain_error`).
+
+An episode lasts until gamma^T <= `TAIL`, or for `LONGEST` steps. The rest is estimated by the mean reward of the last
+quarter of the steps, as if it went on. The `error` of the value is an estimate too: what the rest would change by if it
+were estimated by the quarter before. The local agents' reward is its expectation given the counts (Eq. 6).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from altmarl_torch.counts.resampling import Prior
+from altmarl_torch.games.game import Game
+from altmarl_torch.learners.neural.policies import BatchPolicy
+from altmarl_torch.learners.neural.surrogate import BatchSurrogate, centred
+from altmarl_torch.operators.joint_value import Acceptance, JointValue
+from altmarl_torch.policies.base import Pair, cumulative, draw
+from altmarl_torch.support.threads import one_thread, run
+
+__all__ = ["RolloutEvaluator"]
+
+TAIL = 1e-5
+LONGEST = 10_000
+"""Steps of an episode at most: gamma up to 0.9988 is followed to its tail."""
+
+EPISODES, STEPS, FEWEST = 4096, 1_000_000, 128
+"""Episodes of one evaluation; fewer, but not fewer than the last, where they would take more steps than this."""
+
+BLOCKS = 4
+"""The episodes are played in so many blocks, each with its own random numbers, by as many workers as there are."""
+
+REPEATS = 32
+"""Episodes from each start where UPDATE compares state by state."""
+
+
+@dataclass
+class RolloutEvaluator:
+    """Scores pairs by the mean return of k-agent episodes that all pairs share.
+
+    Attributes:
+        game: the game, its rewards those that are judged.
+        k: number of agents.
+        accept: UPDATE's rule: by "mean" every episode has a start of its own; for "all-states" a few starts are
+            each played many times.
+        seed: of the episodes.
+        prior: of the posterior correction.
+        horizon, starts, repeats: steps of an episode; starts in each block; episodes from each start.
+    """
+
+    game: Game
+    k: int
+    accept: Acceptance
+    seed: int
+    prior: Prior | None = None
+
+    def __post_init__(self) -> None:
+        gamma = self.game.gamma
+        self.game, lowered = centred(self.game)
+        self._offset = lowered / (1 - gamma)
+        self.horizon = 1 if gamma == 0 else min(LONGEST, math.ceil(math.log(TAIL) / math.log(gamma)))
+        episodes = max(FEWEST, min(EPISODES, STEPS // self.horizon))
+        self.repeats = 1 if self.accept == "mean" else REPEATS
+        self.starts = episodes // (self.repeats * BLOCKS)
+
+    def evaluate(self, pair: Pair[BatchPolicy], start: Tensor | None) -> JointValue:
+        """The joint value of the pair; `start` is of no use here."""
+        surrogate = BatchSurrogate.build(self.game, pair.pi_l, self.k, self.prior)
+        seeds = np.random.SeedSequence(self.seed).spawn(BLOCKS)
+        with one_thread():
+            blocks, drifts = zip(*run(lambda seed: self._play(surrogate, pair.pi_g, seed), seeds), strict=True)
+        returns = torch.cat(blocks).reshape(-1, self.repeats) + self._offset
+        values = returns.mean(-1)
+        standard_error = float(values.std()) / len(values) ** 0.5
+        error = float(torch.stack(drifts).mean().abs())
+        return JointValue(values, float(values.mean()), error, 0, standard_error, returns)
+
+    @torch.no_grad()
+    def _play(
+        self, surrogate: BatchSurrogate, pi_g: BatchPolicy, block: np.random.SeedSequence
+    ) -> tuple[Tensor, Tensor]:
+        """Discounted returns of one block of episodes, `[starts * repeats]`, and how far their tail drifts, `[]`."""
+        device = self.game.device
+        streams = (torch.Generator(device).manual_seed(seed) for seed in block.generate_state(4).tolist())
+        begin, moves, global_moves, acts = streams
+        s_g, counts = (part.repeat_interleave(self.repeats, 0) for part in surrogate.draw_start(self.starts, begin))
+        returns, means = torch.zeros(len(s_g), dtype=torch.float64, device=device), []
+        for t in range(self.horizon):
+            a_g = draw(cumulative(pi_g(s_g, counts)), acts)
+            reward, s_g, counts = surrogate.step(s_g, counts, a_g, moves, global_moves)
+            returns += self.game.gamma**t * reward
+            means.append(reward.double().mean())
+        last, before = _last_quarters(torch.stack(means))
+        tail = self.game.gamma**self.horizon / (1 - self.game.gamma)
+        return returns + tail * last, tail * (last - before)
+
+
+def _last_quarters(means: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of the last quarter of the steps, and of the quarter before."""
+    quarter = max(1, len(means) // 4)
+    return means[-quarter:].mean(), means[-2 * quarter :][:quarter].mean()

@@ -1,0 +1,236 @@
+"""A learned dispatcher as arrays and text, and back: nothing is pickled, and reading runs nothing from the file.
+
+**A stored network** is plain arrays and one text: `network/<parameter>` for every entry of its `state_dict`, and
+`network/spec`, a JSON object: `family`, the name of the class, and for a `CountNetwork` its sizes. Reading
+runs nothing from the file. Only a `CountNetwork` is built from its spec, once the arrays that are there have
+confirmed every size in it, so that a spec cannot ask for more memory than its file takes; the network of any other
+class is the caller's to build, and is filled, wholly or not at all.
+
+**A stored policy** is its network, `policy/r_g [sg, ag]`, and one text `policy/spec`: the family ("greedy" or
+"uniform"), and for a greedy one gamma and the network's unit of value (`learners.neural.policies`).
+"""
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from altmarl_torch.errors import ArgumentError, FileFormatError
+from altmarl_torch.learners.neural.networks import CountNetwork, check_network
+from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy, UniformPolicy
+from altmarl_torch.support.tables import ErrorType, as_finite, as_integer, as_number, as_table
+
+__all__ = ["pack_network", "pack_policy", "unpack_network", "unpack_policy"]
+
+PREFIX = "network/"
+SPEC = PREFIX + "spec"
+SIZES = ("num_sl", "num_sg", "num_ag", "width", "depth")
+POLICY, POLICY_R_G = "policy/spec", "policy/r_g"
+
+Arrays = Mapping[str, NDArray[np.generic] | str]
+Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]
+"""Shape and type of every entry of a `state_dict`, by name."""
+
+
+def pack_policy(policy: BatchPolicy) -> dict[str, NDArray[np.generic] | str]:
+    """The entries of a stored policy.
+
+    Raises:
+        ArgumentError: its network cannot be stored (`pack_network`).
+    """
+    if isinstance(policy, UniformPolicy):
+        return {POLICY: json.dumps({"family": "uniform", "num_sg": policy.num_sg, "num_ag": policy.num_ag})}
+    if not isinstance(policy, NetworkPolicy):
+        raise ArgumentError(
+            f"a {type(policy).__name__} cannot be stored: only greedy and uniform policies have a file form"
+        )
+    spec = {"family": "greedy", "gamma": policy.gamma, "scale": policy.scale}
+    entries: dict[str, NDArray[np.generic] | str] = {POLICY: json.dumps(spec), POLICY_R_G: policy.r_g.cpu().numpy()}
+    return entries | pack_network(policy.network)
+
+
+def unpack_policy(arrays: Arrays, k: int, num_sl: int, network: nn.Module | None = None) -> BatchPolicy:
+    """The policy that `pack_policy` made into `arrays`, on the CPU; `network` as for `unpack_network`.
+
+    Raises:
+        FileFormatError: an entry is missing or malformed, or the network does not answer for these sizes.
+    """
+    spec = _read_spec(arrays, POLICY)
+    if spec["family"] == "uniform":
+        sizes = [as_integer(f"{POLICY}: {name}", spec.get(name), 1, 10**6, FileFormatError) for name in SIZES[1:3]]
+        return UniformPolicy(*sizes)
+    if spec["family"] != "greedy":
+        raise FileFormatError(f"{POLICY} is of the family {spec['family']!r}; this reader knows greedy and uniform")
+    gamma = as_number(f"{POLICY}: gamma", spec.get("gamma"), "[0, 1)", lambda x: 0 <= x < 1, FileFormatError)
+    scale = as_number(f"{POLICY}: scale", spec.get("scale"), "(0, 1e30]", lambda x: 0 < x <= 1e30, FileFormatError)
+    table = as_table(POLICY_R_G, arrays.get(POLICY_R_G, ""), "sg ag", FileFormatError)
+    r_g = as_finite(POLICY_R_G, table.float(), "sg ag", FileFormatError)
+    network = unpack_network(arrays, network).eval()
+    try:
+        device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+        check_network(network, num_sl, r_g.shape[0], r_g.shape[1], device)
+    except ArgumentError as cause:
+        raise FileFormatError(f"the stored network does not fit the stored policy: {cause}") from cause
+    return NetworkPolicy(network, r_g, gamma, scale, k)
+
+
+def pack_network(network: nn.Module) -> dict[str, NDArray[np.generic] | str]:
+    """The entries of a stored network: copies of its parameters and buffers, and its spec as JSON text.
+
+    Raises:
+        ArgumentError: an entry cannot be stored, so that what was written could not be read back: it is no tensor, of
+            a type that numpy lacks or that the spec does not promise, not finite, or named like the spec.
+    """
+    layout, spec = _layout_of(network), _spec_of(network)
+    if "spec" in layout:
+        raise ArgumentError(f"the entry 'spec' of {type(network).__name__} cannot be stored: {SPEC} is its description")
+    if type(network) is CountNetwork and layout != _layout_from(network.spec):
+        raise ArgumentError("a CountNetwork is stored as it is built, in float32: its entries or their types differ")
+    state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    _check_finite(state, _weights(network), ArgumentError)
+    entries: dict[str, NDArray[np.generic] | str] = {SPEC: json.dumps(spec)}
+    entries.update({PREFIX + name: _array(name, tensor) for name, tensor in state.items()})
+    return entries
+
+
+def unpack_network(arrays: Arrays, network: nn.Module | None = None) -> nn.Module:
+    """The network that `pack_network` made into `arrays`; entries outside `network/` are passed over.
+
+    Without `network`, a new `CountNetwork` on the CPU. Otherwise `network` itself, which must have the
+    stored architecture: it is filled in place, where it lies, or left as it was if anything is wrong.
+
+    Raises:
+        FileFormatError: the spec is malformed or not of this network, a parameter is missing, superfluous, of another
+            shape or type or not finite; or the stored network needs a `network` to fill, and there is none.
+    """
+    spec = _read_spec(arrays, SPEC)
+    found = {name.removeprefix(PREFIX): np.asarray(array) for name, array in arrays.items() if name.startswith(PREFIX)}
+    found.pop("spec")
+    if network is None:
+        sizes = _read_sizes(spec, found)
+        layout, weights = _layout_from(sizes), set(found)
+    else:
+        _check_spec(spec, network)
+        layout, weights = _layout_of(network), _weights(network)
+    _check_layout(found, layout)
+    state = {name: _tensor(name, found[name], dtype) for name, (_, dtype) in layout.items()}
+    _check_finite(state, weights, FileFormatError)
+    network = _network_of(sizes) if network is None else network
+    network.load_state_dict(state)
+    return network
+
+
+def _spec_of(network: nn.Module) -> dict[str, object]:
+    """The description under `network/spec`; a subclass of CountNetwork is a family of its own."""
+    sizes = network.spec if type(network) is CountNetwork else {}
+    return {"family": type(network).__name__, **sizes}
+
+
+def _network_of(sizes: Mapping[str, int]) -> CountNetwork:
+    """A new CountNetwork of these sizes."""
+    num_sl, num_sg, num_ag, width, depth = (sizes[name] for name in SIZES)
+    return CountNetwork(num_sl, num_sg, num_ag, width=width, depth=depth)
+
+
+def _weights(network: nn.Module) -> set[str]:
+    """The names that must be finite: parameters, and not buffers, which may hold a mask of infinities."""
+    return {name for name, _ in network.named_parameters(remove_duplicate=False)}
+
+
+def _layout_of(network: nn.Module) -> Layout:
+    """What a network in hand stores; an ArgumentError if that is more than tensors."""
+    layout: Layout = {}
+    for name, tensor in network.state_dict().items():
+        if not isinstance(tensor, Tensor) or nn.parameter.is_lazy(tensor):
+            raise ArgumentError(f"the entry {name} of {type(network).__name__} is no tensor yet, and cannot be stored")
+        layout[name] = tuple(tensor.shape), tensor.dtype
+    return layout
+
+
+def _layout_from(sizes: Mapping[str, int]) -> Layout:
+    """What a CountNetwork of these sizes stores; nothing of the kind is allocated."""
+    num_sl, num_sg, num_ag, width, depth = (sizes[name] for name in SIZES)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in range(depth):
+        shapes[f"hidden.{layer}.weight"] = (width, width if layer else num_sl)
+        shapes[f"hidden.{layer}.bias"] = (width,)
+    heads = num_sg * num_ag
+    shapes |= {"head.weight": (heads, width), "head.bias": (heads,), "skip.weight": (heads, num_sl)}
+    return {name: (shape, torch.float32) for name, shape in shapes.items()}
+
+
+def _array(name: str, tensor: Tensor) -> NDArray[np.generic]:
+    """A copy of a tensor for numpy."""
+    try:
+        return np.array(tensor.numpy())
+    except (TypeError, RuntimeError) as cause:
+        raise ArgumentError(f"the entry {name} of type {tensor.dtype} cannot be stored: {cause}") from cause
+
+
+def _read_spec(arrays: Arrays, name: str) -> dict[str, object]:
+    """The JSON object under `name`, with a family in it."""
+    text = np.asarray(arrays.get(name, 0))
+    if text.ndim or text.dtype.kind != "U":
+        raise FileFormatError(f"{name} is missing, or no text")
+    try:
+        spec = json.loads(str(text))
+    except (ValueError, RecursionError) as cause:
+        raise FileFormatError(f"{name} is no JSON: {cause}") from cause
+    if not isinstance(spec, dict) or not isinstance(spec.get("family"), str):
+        raise FileFormatError(f"{name} must be a JSON object that names its family")
+    return spec
+
+
+def _read_sizes(spec: dict[str, object], found: Mapping[str, NDArray[np.generic]]) -> dict[str, int]:
+    """The sizes in a CountNetwork's spec, none beyond the largest array, and no more layers than arrays."""
+    family = spec["family"]
+    if family != "CountNetwork":
+        raise FileFormatError(
+            f"{SPEC} is of the family {family!r}: hand in a network of that architecture to be filled"
+        )
+    if set(spec) != {"family", *SIZES}:
+        raise FileFormatError(f"{SPEC} of a CountNetwork has family, {', '.join(SIZES)}; not {list(spec)}")
+    largest = max((array.size for array in found.values()), default=0)
+    highest = {name: len(found) if name == "depth" else largest for name in SIZES}
+    return {name: as_integer(f"{SPEC}: {name}", spec[name], 1, highest[name], FileFormatError) for name in SIZES}
+
+
+def _check_spec(spec: dict[str, object], network: nn.Module) -> None:
+    """Refuse to fill a network with one of another description; as text, because true is no 1."""
+    stored, own = (json.dumps(one, sort_keys=True) for one in (spec, _spec_of(network)))
+    if stored != own:
+        raise FileFormatError(f"{SPEC} describes another network than the one to be filled: {stored} is not {own}")
+
+
+def _check_layout(found: Mapping[str, NDArray[np.generic]], layout: Layout) -> None:
+    """Refuse arrays whose names or shapes are not those of `layout`, naming the first at fault."""
+    missing = [PREFIX + name for name in layout if name not in found]
+    if missing:
+        raise FileFormatError(f"the stored network lacks {', '.join(missing)}")
+    surplus = [PREFIX + name for name in found if name not in layout]
+    if surplus:
+        raise FileFormatError(f"the stored network has entries that its architecture lacks: {', '.join(surplus)}")
+    for name, (shape, _) in layout.items():
+        if found[name].shape != shape:
+            raise FileFormatError(f"{PREFIX}{name} has shape {list(found[name].shape)}; expected {list(shape)}")
+
+
+def _tensor(name: str, array: NDArray[np.generic], dtype: torch.dtype) -> Tensor:
+    """A copy of an array as a tensor, if that has the type `dtype`."""
+    try:
+        tensor = torch.from_numpy(np.array(array))
+    except (TypeError, ValueError):  # text, or bytes in the order of another machine
+        tensor = None
+    if tensor is None or tensor.dtype != dtype:
+        raise FileFormatError(f"{PREFIX}{name} holds {array.dtype}; expected {str(dtype).removeprefix('torch.')}")
+    return tensor
+
+
+def _check_finite(state: Mapping[str, Tensor], weights: set[str], error: ErrorType) -> None:
+    """Refuse a weight that is infinite or missing."""
+    for name, tensor in state.items():
+        if name in weights and not bool(tensor.isfinite().all()):
+            raise error(f"{PREFIX}{name} holds a number that is not finite")

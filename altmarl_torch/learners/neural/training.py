@@ -1,0 +1,326 @@
+"""One training of a network: gradient steps, the pairs they are taken on, and the checks in between.
+
+`fitting` says what is learned, and when a training ends; a `Training` is the network on its way, and can be laid down
+and taken up again to the last bit.
+"""
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import einsum, rearrange
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from altmarl_torch.errors import LearningError
+from altmarl_torch.learners.neural.policies import BatchPolicy
+from altmarl_torch.learners.neural.surrogate import BatchSurrogate
+from altmarl_torch.policies.base import cumulative, draw
+from altmarl_torch.support.snapshots import (
+    Arrays,
+    like,
+    load_module,
+    load_optimizer,
+    module_arrays,
+    optimizer_arrays,
+    random_state,
+    set_random_state,
+    tensor_of,
+)
+
+__all__ = ["Fit", "Monitor", "Settings", "Training"]
+
+Monitor = Callable[[int, float, Mapping[str, float]], None]
+"""Told (gradient steps so far, residual, numbers by name) at every check."""
+
+CHECK_EVERY, PATIENCE, IMPROVEMENT = 50, 3, 0.95
+"""Gradient steps between checks; how many end the first phase; what part of the lowest residual is no fall."""
+
+NUMBERS = ("steps", "offset", "residual", "noise", "idle", "lows", "begun")
+TABLES = ("baseline", "before")
+"""What a training stands at, beside its networks, its pairs and its random numbers."""
+
+REFRESH_EVERY = 200
+"""Gradient steps between new sets of pairs."""
+
+HELD_OUT, HELD_OUT_DRAWS = 512, 16
+EPISODES, EPISODE_STEPS, EXPLORATION, BROAD = 512, 40, 0.1, 0.5
+"""The pairs: episodes, their length, share of random actions, counts from all over relative to those visited."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How networks are trained.
+
+    Attributes:
+        batch: pairs (s_g, h) per gradient step.
+        draws: next counts drawn for each: m.
+        learning_rate: of Adam, before it is annealed.
+        averaging: weight of the newest network in the running average.
+        max_steps: gradient steps of one fit at most.
+        compile: whether the network is passed through torch.compile.
+    """
+
+    batch: int = 1024
+    draws: int = 1
+    learning_rate: float = 2e-3
+    averaging: float = 0.02
+    max_steps: int = 6000
+    compile: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Continuation values, and how far to trust them."""
+
+    network: nn.Module  # in units of `reward_scale`, the running average
+    baseline: Tensor  # [sg, ag] b: C is the network plus b, units of value
+    offset: float  # c: C + c are the continuation values, in units of value
+    residual: float  # root mean square Bellman residual on held-out pairs, units of value
+    noise: float  # root mean square deviation of one draw's target, units of value
+    greedy_changes: float  # share of held-out (s_g, h) whose greedy action the annealing changed
+    steps: int  # gradient steps
+
+
+class Training:
+    """The network on its way."""
+
+    def __init__(
+        self,
+        surrogate: BatchSurrogate,
+        network: nn.Module,
+        baseline: Tensor | None,
+        policy: BatchPolicy | None,
+        settings: Settings,
+        generator: torch.Generator,
+        phase: str,
+        monitor: Monitor | None,
+    ) -> None:
+        self.surrogate, self.policy, self.settings = surrogate, policy, settings
+        self.generator, self.phase, self.monitor = generator, phase, monitor
+        self.scale = surrogate.reward_scale
+        self.online, self.average = copy.deepcopy(network).train(), copy.deepcopy(network).eval()
+        if settings.compile:
+            self.online.compile()
+            self.average.compile()
+        self.optimizer = torch.optim.Adam(self.online.parameters(), lr=settings.learning_rate)
+        self.steps, self.offset, self.residual, self.noise = 0, 0.0, math.inf, 0.0
+        self.idle = 0  # checks in a row in which the residual could not be told from zero
+        self.lows: list[float] = []  # the lowest residual so far, check by check
+        self.begun = 0  # when annealing began
+        self.before: Tensor | None = None  # [b, sg] greedy actions of that time
+        self.baseline = torch.zeros_like(surrogate.r_g) if baseline is None else baseline.clone()
+        self.pairs: tuple[Tensor, Tensor]  # s_g [N] and counts [N, sl]
+        self._draw_pairs()
+        self.held_out = self.pairs[0][:HELD_OUT], self.pairs[1][:HELD_OUT]
+
+    @property
+    def settled(self) -> bool:
+        """Whether the residual vanishes, or its lowest value has not fallen over the last third of the checks."""
+        lows, window = self.lows, max(PATIENCE, len(self.lows) // 3)
+        return self.idle >= PATIENCE or (len(lows) > window and lows[-1] >= IMPROVEMENT * lows[-1 - window])
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Everything that the next gradient step follows from."""
+        tables = {name: getattr(self, name) for name in TABLES if getattr(self, name) is not None}
+        tables |= dict(zip(("pairs_sg", "pairs_counts"), self.pairs, strict=True))
+        tables |= dict(zip(("held_sg", "held_counts"), self.held_out, strict=True))
+        return {
+            "record": np.asarray(json.dumps({name: getattr(self, name) for name in NUMBERS})),
+            "generator": random_state(self.generator),
+            "torch": random_state(torch.default_generator),
+            **{name: np.array(table.cpu().numpy()) for name, table in tables.items()},
+            **module_arrays("online/", self.online),
+            **module_arrays("average/", self.average),
+            **optimizer_arrays("adam/", self.optimizer),
+        }
+
+    def restore(self, state: Arrays) -> None:
+        """Go on from what `state` returned."""
+        device = self.surrogate.game.device
+        record = json.loads(str(state["record"]))
+        for name in NUMBERS:
+            setattr(self, name, type(getattr(self, name))(record[name]))
+        self.baseline = like(self.baseline, state["baseline"])
+        self.before = tensor_of(state["before"], device) if "before" in state else None
+        self.pairs = like(self.pairs[0], state["pairs_sg"]), like(self.pairs[1], state["pairs_counts"])
+        self.held_out = like(self.held_out[0], state["held_sg"]), like(self.held_out[1], state["held_counts"])
+        set_random_state(self.generator, state["generator"])
+        set_random_state(torch.default_generator, state["torch"])
+        load_module("online/", self.online, state)
+        load_module("average/", self.average, state)
+        load_optimizer("adam/", self.optimizer, state)
+
+    def advance(self, end: int, rate: Callable[[int], float]) -> bool:
+        """Take up to `CHECK_EVERY` gradient steps, then check; False where `end` of them have been taken already."""
+        steps = min(CHECK_EVERY, end - self.steps)
+        if steps > 0:
+            self._run(steps, rate)
+        return steps > 0
+
+    def _run(self, steps: int, rate: Callable[[int], float]) -> None:
+        started, total = time.perf_counter(), torch.zeros((), dtype=torch.float32, device=self.surrogate.game.device)
+        for _ in range(steps):
+            if self.steps % REFRESH_EVERY == REFRESH_EVERY - 1:
+                self._draw_pairs()
+            self.optimizer.param_groups[0]["lr"] = rate(self.steps)
+            total += self._step()
+            self.steps += 1
+        loss = float(total) / steps * self.scale**2
+        if not math.isfinite(loss):
+            raise LearningError(
+                f"{self.phase}: the loss is not finite after {self.steps} gradient steps at a learning rate of "
+                f"{self.settings.learning_rate:g}; use a smaller one, or a network whose outputs stay bounded"
+            )
+        elapsed = time.perf_counter() - started
+        self._check()
+        if self.monitor:
+            numbers = {
+                "loss": loss,
+                "residual": self.residual,
+                "noise": self.noise,
+                "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
+                "samples_per_second": steps * self.settings.batch / elapsed,
+            }
+            self.monitor(self.steps, self.residual, numbers)
+
+    def _step(self) -> Tensor:
+        """One gradient step; its loss in units of the network."""
+        chosen = torch.randint(
+            len(self.pairs[0]), (self.settings.batch,), generator=self.generator, device=self.surrogate.game.device
+        )
+        s_g, counts = (part[chosen] for part in self.pairs)
+        with torch.no_grad():
+            target = self.surrogate.targets(self.values, s_g, counts, self.settings.draws, self.generator) / self.scale
+        error = target - self._heads(self.online, s_g, counts)
+        loss = error.sub(error.detach().mean()).square().mean()
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self._average()
+        return loss.detach()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the running average; buffers, of layers that keep statistics, are taken over as they are."""
+        ours, newest = (
+            [parameter.detach() for parameter in network.parameters() if parameter.is_floating_point()]
+            for network in (self.average, self.online)
+        )
+        torch._foreach_lerp_(ours, newest, self.settings.averaging)
+        for buffer, new in zip(self.average.buffers(), self.online.buffers(), strict=True):
+            buffer.copy_(new)
+
+    def values(self, counts: Tensor) -> Tensor:
+        """V(., h) by the running average, without its offset: counts `[b, sl]` to `[b, sg]`."""
+        Q = self._action_values(counts)
+        return Q.amax(-1) if self.policy is None else self.policy.average(counts, Q)
+
+    def _action_values(self, counts: Tensor) -> Tensor:
+        """Q by the running average, without its offset: `[b, sg, ag]`."""
+        continuation = self.scale * self.average(counts / self.surrogate.k).float() + self.baseline
+        return self.surrogate.action_values(counts, continuation)
+
+    def _heads(self, network: nn.Module, s_g: Tensor, counts: Tensor) -> Tensor:
+        """C(s_g, h, .) in units of the network: `[b, ag]`."""
+        heads: Tensor = network(counts / self.surrogate.k).float()
+        return heads[torch.arange(len(s_g), device=s_g.device), s_g] + self.baseline[s_g] / self.scale
+
+    @torch.no_grad()
+    def _check(self) -> None:
+        """Measure residual, noise and offset of the running average on the held-out pairs."""
+        s_g, counts = self.held_out
+        gamma = self.surrogate.game.gamma
+        values = self.surrogate.draw_values(self.values, s_g, counts, HELD_OUT_DRAWS, self.generator)
+        halves = rearrange(values, "(half j) b G -> half j b G", half=2).mean(1)
+        own = self.scale * self._heads(self.average, s_g, counts)
+        first, second = (self.surrogate.spread(half, s_g) - own for half in halves)
+        self.offset = float((first + second).mean()) / 2
+        product = (first - first.mean()) * (second - second.mean())
+        self.residual = gamma * math.sqrt(max(float(product.mean()), 0.0))
+        self.noise = gamma * math.sqrt(float((first - second).square().mean()) / 2 * HELD_OUT_DRAWS / 2)
+        per_pair = product.mean(-1)
+        vanishes = float(per_pair.mean()) <= 2 * float(per_pair.std()) / len(per_pair) ** 0.5
+        self.idle = self.idle + 1 if vanishes else 0
+        if not vanishes:
+            self._carry_on((first + second) / 2)
+
+    def _carry_on(self, residual: Tensor) -> None:
+        """Move the baseline by what the residual `[b, ag]` at the held-out pairs will do to later values, through s_g.
+
+        With e the mean residual under the policy in each s_g, less their common mean, and P the chain of s_g under it,
+        delta = gamma (e + P delta) is the change of V that is constant in h, and P_g delta that of C.
+        """
+        s_g, counts = self.held_out
+        num_sg, gamma = len(self.baseline), self.surrogate.game.gamma
+        law = self._laws(counts)[torch.arange(len(s_g), device=s_g.device), s_g]
+        share = torch.nn.functional.one_hot(s_g, num_sg).double()
+        number = share.sum(0)
+        mean = share.T @ (law * (residual - residual.mean())).sum(-1).double() / number.clamp_min(1)
+        moves = einsum(law, self.surrogate.P_g[s_g], "b a, b a G -> b G").double()
+        P = share.T @ moves / number.clamp_min(1).unsqueeze(-1)
+        eye = torch.eye(num_sg, dtype=torch.float64, device=P.device)
+        delta = gamma * torch.linalg.solve(eye - gamma * P, mean)
+        later = einsum(self.surrogate.P_g, (delta - delta.mean()).float(), "g a G, G -> g a")
+        self.baseline += later
+
+    def _laws(self, counts: Tensor) -> Tensor:
+        """The law of a_g in every global state, of the policy or the greedy one: `[b, sg, ag]`."""
+        if self.policy is not None:
+            return self.policy.laws(counts)
+        Q = self._action_values(counts)
+        return torch.nn.functional.one_hot(Q.argmax(-1), Q.shape[-1]).float()
+
+    @torch.no_grad()
+    def greedy(self) -> Tensor:
+        """Greedy actions of the running average at the held-out counts, in every global state: `[b, sg]`."""
+        return self._action_values(self.held_out[1]).argmax(-1)
+
+    def finish(self) -> Fit:
+        """What has been learned."""
+        assert self.before is not None  # annealing has begun
+        changes = float(self.greedy().ne(self.before).float().mean())
+        offset = self.offset / (1 - self.surrogate.game.gamma)
+        return Fit(self.average, self.baseline, offset, self.residual, self.noise, changes, self.steps)
+
+    @torch.no_grad()
+    def _draw_pairs(self) -> None:
+        """Set `pairs`, s_g `[N]` and counts `[N, sl]`: those that the current policy meets, and some from all over."""
+        surrogate, generator, device = self.surrogate, self.generator, self.surrogate.game.device
+        s_g, counts = surrogate.draw_start(EPISODES, generator)
+        visited = [(s_g, counts)]
+        for _ in range(EPISODE_STEPS):
+            a_g = self._explore(s_g, counts)
+            _, s_g, counts = surrogate.step(s_g, counts, a_g, generator, generator)
+            visited.append((s_g, counts))
+        everywhere = int(len(visited) * EPISODES * BROAD)
+        broad_sg = torch.randint(surrogate.game.num_sg, (everywhere,), generator=generator, device=device)
+        broad = surrogate.draw_counts(_broad_laws(everywhere, surrogate.game.num_sl, generator), generator)
+        all_sg, all_counts = (torch.cat(parts) for parts in zip(*visited, (broad_sg, broad), strict=True))
+        order = torch.randperm(len(all_sg), generator=generator, device=device)
+        self.pairs = all_sg[order], all_counts[order]
+
+    def _explore(self, s_g: Tensor, counts: Tensor) -> Tensor:
+        """The action of the policy (by default the greedy one) in each pair, or now and then any other: `[b]`."""
+        generator, num_ag = self.generator, self.surrogate.game.num_ag
+        if self.policy is None:
+            chosen = self._action_values(counts).argmax(-1).gather(-1, s_g.unsqueeze(-1)).squeeze(-1)
+        else:
+            chosen = draw(cumulative(self.policy(s_g, counts)), generator)
+        other = torch.randint(num_ag, s_g.shape, generator=generator, device=s_g.device)
+        astray = torch.rand(s_g.shape, generator=generator, dtype=torch.float64, device=s_g.device) < EXPLORATION
+        return torch.where(astray, other, chosen)
+
+
+def _broad_laws(rows: int, num_sl: int, generator: torch.Generator) -> Tensor:
+    """Laws on the local states from almost pure to almost uniform: symmetric Dirichlet, log-uniform strength."""
+    device = generator.device
+    strength = 10 ** (3 * torch.rand(rows, 1, generator=generator, dtype=torch.float64, device=device) - 1.5)
+    gamma = torch._standard_gamma(strength.expand(rows, num_sl).contiguous(), generator=generator)
+    gamma = gamma + torch.finfo(torch.float64).tiny
+    return gamma / gamma.sum(-1, keepdim=True)

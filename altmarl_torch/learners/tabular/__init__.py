@@ -1,0 +1,1 @@
+"""G-LEARN and the model-based L-LEARN on tables."""

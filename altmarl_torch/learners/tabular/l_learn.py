@@ -1,0 +1,249 @@
+r"""L-LEARN, model-based (`l_learner="dp"`): the best shared local policy against a fixed global one.
+
+All n local agents play one policy pi_l(s_l, s_g), but none of them sees h, on which pi_g acts: pi_l controls the
+surrogate through a keyhole, and dynamic programming on (s_g, h) does not apply. What does is the derivative of the
+value. Let V be the joint value of the pair, d its discounted occupancy of (s_g, h), and single one agent out. In state
+z, with companions h - e_z that move by P_l_pi, its action a is worth
+
+    q(z, a | s_g, h) = r_l(z, s_g, a)/k + gamma E V(s_g', h'' + e_{z'}),        z' ~ P_l(. | z, s_g, a),
+
+h'' being where the companions go. Weighing by how often an agent is in z, and summing over the h it cannot see,
+
+    Q(z, s_g, a) = sum_h d(s_g, h) h_z q(z, a | s_g, h)        is the derivative of the value in pi_l(a | z, s_g):
+
+the policy gradient, exactly (Sutton et al., NeurIPS 1999). In each round pi_l turns to its best actions wherever that
+promises a gain; the value is evaluated exactly, and where turning everywhere does not raise it, the half of the turns
+that promise most is tried, and so on. The value rises in every round, so the rounds end; they end where no turn has a
+positive derivative. Then single changes of pi_l are evaluated exactly (`_single_changes`), and the search goes on from
+any that raises the value. What remains is a policy that no single change improves by more than the tolerance.
+
+With many agents the search starts from its own result for fewer, to whom pi_g is shown on scaled counts: what is
+proposed there is cheap, and still only accepted if the exact value rises.
+
+**Objectives.** `"team"` judges by the reward of the game, r_g + mean r_l; `"own"`, the paper's, by mean r_l alone,
+which by exchangeability is the expected reward of one tagged agent. (The paper's factor 1/n changes no policy and is
+left out.)
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+from einops import einsum, rearrange
+from torch import Tensor
+
+from altmarl_torch.counts.kernels import make_kernels
+from altmarl_torch.counts.pair_moves import PairPlan
+from altmarl_torch.counts.resampling import Prior
+from altmarl_torch.counts.simplex import scale_up
+from altmarl_torch.errors import ArgumentError
+from altmarl_torch.games.game import Game, check_game
+from altmarl_torch.operators.bellman import Surrogate, SurrogateCache, next_sg_law
+from altmarl_torch.operators.fixed_point import LARGE_TABLE, Progress
+from altmarl_torch.operators.joint_value import DIRECT, JointValue, Objective, joint_value, occupancy, value_tolerance
+from altmarl_torch.policies.base import one_hot
+from altmarl_torch.support.tables import as_tolerance, check_kind
+
+__all__ = ["LocalResponse", "agent_values", "l_learn"]
+
+logger = logging.getLogger(__name__)
+
+MAX_ROUNDS = 200
+"""A cap on accepted improvements; a handful is usual."""
+
+RELATIVE_GAIN = 1e-3
+"""Derivatives below this part of the largest are taken for zero; single changes look closer."""
+
+OCCUPANCY_ERROR = 1e-2
+"""Relative error of the occupancy, in the 1-norm."""
+
+CLOSE = 0.02
+"""On large chains, single changes whose derivative loses more than this part of the largest are not evaluated."""
+
+COARSE_FROM = 1_000
+"""Above so many counts, the search is first carried out with fewer agents."""
+
+
+@dataclass(frozen=True)
+class LocalResponse:
+    """What L-LEARN proposes."""
+
+    pi_l: Tensor  # [sl, sg, al]
+    value: float  # its value under the objective, averaged over the initial law
+    joint: JointValue  # the same from each state, with the bound on its error
+    rounds: int  # accepted improvements
+    sweeps: int  # Bellman updates
+    law: Tensor | None  # [sg, N] discounted occupancy under the last policy whose derivative was taken
+    changes_tried: int  # single changes whose value was computed exactly in the last pass
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A local policy with everything that its value rests on."""
+
+    pi_l: Tensor
+    surrogate: Surrogate
+    value: JointValue
+
+
+def agent_values(surrogate: Surrogate, pi_g: Tensor, law: Tensor, values: Tensor) -> Tensor:
+    """The derivative of the value in pi_l, `[sl, sg, al]`.
+
+    Args:
+        surrogate: the k-agent MDP under pi_l.
+        pi_g: `[sg, N, ag]`.
+        law: discounted occupancy d, `[sg, N]`.
+        values: joint value V, `[sg, N]`.
+    """
+    game, companions = surrogate.game, surrogate.plan.companions
+    _, joined = companions.simplex.add_one()
+    weight = (companions.simplex.counts + 1).to(values.dtype)
+    kernels = make_kernels(surrogate.P_l_pi, companions)
+    to_sg = next_sg_law(surrogate, pi_g.to(law.dtype))
+    landing = values.T[joined]  # [companions, z', sg'], value where the agent lands in z'
+
+    def onward(sg: int) -> Tensor:
+        arrived = kernels[sg].expect(landing)
+        flow = surrogate.movers(sg, law[sg, :, None] * to_sg[sg])
+        leaving = flow[joined] * weight.unsqueeze(-1)
+        return einsum(leaving, arrived, "h l G, h z G -> l z").to(game.P_l.dtype)
+
+    share = surrogate.occupation(law)
+    moved = einsum(game.P_l, torch.stack(surrogate.map_sg(onward)), "l g a z, g l z -> l g a")
+    return share.unsqueeze(-1) * game.r_l + game.gamma * moved
+
+
+def l_learn(
+    game: Game,
+    pi_g: Tensor,
+    pi_l: Tensor,
+    plan: PairPlan,
+    *,
+    objective: Objective = "team",
+    tolerance: float | None = None,
+    value: JointValue | None = None,
+    start_law: Tensor | None = None,
+    surrogates: SurrogateCache | None = None,
+    prior: Prior | None = None,
+    progress: Progress | None = None,
+) -> LocalResponse:
+    """Best-respond to `pi_g [sg, N, ag]`, starting from `pi_l [sl, sg, al]`.
+
+    Args:
+        game: the game.
+        pi_g: the fixed global policy, on the counts of `plan.simplex`.
+        pi_l: where the search starts; it is returned unchanged if no change raises the value.
+        plan: simplex of the k agents.
+        objective: "team" or "own".
+        tolerance: smallest gain that counts, in units of value; by default `value_tolerance`.
+        value: the value of `pi_l` under the objective, where it is known.
+        start_law: occupancy `[sg, N]` to start the first occupancy from.
+        surrogates: where surrogates under the objective's rewards come from; its own by default.
+        prior: of the posterior correction.
+        progress: called as progress(sweeps, error) in every evaluation.
+    """
+    check_game(game)
+    check_kind("plan", plan, PairPlan)
+    tolerance = tolerance if tolerance is None else as_tolerance(tolerance)
+    if objective not in get_args(Objective):
+        raise ArgumentError(f"objective must be one of {get_args(Objective)}, not {objective!r}")
+    judged = game if objective == "team" else game.replace(r_g=torch.zeros_like(game.r_g))
+    search = _Search(surrogates or SurrogateCache(judged, plan, prior), pi_g, tolerance, start_law, progress)
+    best = search.evaluate(pi_l, None) if value is None else Candidate(pi_l, search.surrogates(pi_l), value)
+    if plan.simplex.size > COARSE_FROM:
+        best = search.better(best, [_coarse_response(judged, pi_g, pi_l, plan, prior)])
+    rounds, tried = 0, 0
+    while rounds < MAX_ROUNDS:
+        gains = search.gains(best)
+        improved = search.better(best, _turns(best.pi_l, gains))
+        if improved is best:
+            changes = _single_changes(best.pi_l, gains, every=plan.simplex.size * game.num_sg <= DIRECT)
+            improved, tried = search.better(best, changes), len(changes)
+        if improved is best:
+            break
+        best, rounds = improved, rounds + 1
+    else:
+        logger.warning("L-LEARN still gains after %d improvements of pi_l, the most that are made", MAX_ROUNDS)
+    return LocalResponse(best.pi_l, best.value.mean, best.value, rounds, search.sweeps, search.law, tried)
+
+
+class _Search:
+    """Evaluates local policies against one global policy."""
+
+    def __init__(
+        self,
+        surrogates: SurrogateCache,
+        pi_g: Tensor,
+        tolerance: float | None,
+        law: Tensor | None,
+        progress: Progress | None,
+    ) -> None:
+        self.surrogates, self.pi_g, self.tolerance = surrogates, pi_g, tolerance
+        self.law, self.progress, self.sweeps = law, progress, 0
+
+    def evaluate(self, pi_l: Tensor, start: Tensor | None) -> Candidate:
+        """The exact joint value of a local policy, from `start`."""
+        surrogate = self.surrogates(pi_l)
+        value = joint_value(surrogate, self.pi_g, start=start, tolerance=self.tolerance, progress=self.progress)
+        self.sweeps += value.sweeps
+        return Candidate(pi_l, surrogate, value)
+
+    def better(self, best: Candidate, policies: Iterable[Tensor]) -> Candidate:
+        """The first of the policies whose value exceeds the best by more than the tolerance, or the best itself."""
+        margin = 2 * (self.tolerance or value_tolerance(best.surrogate))
+        for pi_l in policies:
+            if torch.equal(pi_l, best.pi_l):
+                continue
+            candidate = self.evaluate(pi_l, best.value.values)
+            if candidate.value.mean > best.value.mean + margin:
+                return candidate
+        return best
+
+    def gains(self, candidate: Candidate) -> Tensor:
+        """What turning pi_l to each action promises: derivatives less their mean under pi_l, `[sl, sg, al]`."""
+        values = candidate.value.values - candidate.value.mean
+        law = occupancy(candidate.surrogate, self.pi_g, relative_error=OCCUPANCY_ERROR, start=self.law)
+        self.law = law
+        if values.numel() >= LARGE_TABLE:
+            values, law = values.float(), law.float()
+        worth = agent_values(candidate.surrogate, self.pi_g, law, values)
+        return worth - (candidate.pi_l * worth).sum(-1, keepdim=True)
+
+
+def _turns(pi_l: Tensor, gains: Tensor) -> Iterator[Tensor]:
+    """Policies that turn to their best actions: in every state that promises a gain, in the best half, and so on."""
+    gain, action = rearrange(gains, "l g a -> (l g) a").max(-1)
+    order = gain.argsort(descending=True, stable=True)
+    count = int((gain > RELATIVE_GAIN * gains.abs().max()).sum())
+    while count:
+        turned = rearrange(pi_l, "l g a -> (l g) a").clone()
+        turned[order[:count]] = one_hot(action[order[:count]], pi_l.shape[-1])
+        yield turned.reshape(pi_l.shape)
+        count //= 2
+
+
+def _single_changes(pi_l: Tensor, gains: Tensor, *, every: bool) -> list[Tensor]:
+    """Policies that differ from pi_l in one state, the most promising first.
+
+    On a small chain, every one. On a large one, where an evaluation takes seconds, those whose derivative is above
+    -CLOSE of the largest: a single change moves pi_l all the way, so its value need not have the sign of the
+    derivative, but where the derivative is clearly negative it does.
+    """
+    flat = gains.flatten()
+    wanted = (pi_l < 1).flatten() & (every | (flat > -CLOSE * flat.abs().max()))
+    order = flat.argsort(descending=True, stable=True)
+    changes = []
+    for index in order[wanted[order]].tolist():
+        row, action = divmod(index, pi_l.shape[-1])
+        changed = rearrange(pi_l, "l g a -> (l g) a").clone()
+        changed[row] = one_hot(torch.tensor(action, device=pi_l.device), pi_l.shape[-1])
+        changes.append(changed.reshape(pi_l.shape))
+    return changes
+
+
+def _coarse_response(game: Game, pi_g: Tensor, pi_l: Tensor, plan: PairPlan, prior: Prior | None) -> Tensor:
+    """The response to the same pi_g seen by fewer agents, as a first proposal."""
+    coarse = plan.simplex.coarser(COARSE_FROM)
+    return l_learn(game, pi_g[:, scale_up(coarse, plan.simplex)], pi_l, PairPlan(coarse), prior=prior).pi_l

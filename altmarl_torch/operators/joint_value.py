@@ -1,0 +1,197 @@
+r"""The joint value of a pair (pi_g, pi_l) on the k-agent surrogate: the one number both players are judged by.
+
+For a pair the surrogate is a Markov chain on (s_g, h), and its value solves the linear equation
+
+    V(s_g, h) = sum_a pi_g(a | s_g, h) ( r_Delta(s_g, h, a) + gamma E V(s_g', h') ).
+
+G-LEARN's own estimate is the value of its Q; L-LEARN's is r_l/n of one agent; comparing them compares unlike things
+(`docs/differences-from-the-paper.md`, row 2). So every proposal, of either player, is scored here, and the averages
+over the initial law rho are what UPDATE and the certificate speak of.
+
+Small chains are solved directly, with the error that their residual proves; larger ones by `fixed_point`, whose bound
+holds at every state. The discounted occupancy, the adjoint of the same equation,
+
+    d = rho + gamma K^T d,    sum of d = 1/(1-gamma),    <d, r> = <rho, V>,
+
+says how much each state counts; its error is bounded in the 1-norm by |residual|_1 / (1-gamma).
+"""
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from einops import einsum, rearrange
+from torch import Tensor
+
+from altmarl_torch.counts.kernels import FLOATS, SampledCountKernel
+from altmarl_torch.errors import PolicyError
+from altmarl_torch.operators.bellman import Surrogate, next_sg_law, policy_backup, push_law
+from altmarl_torch.operators.fixed_point import LARGE_TABLE, History, Progress, solve_fixed_point
+from altmarl_torch.support.tables import LAW_TOLERANCE, as_law, as_tolerance, check_kind
+
+__all__ = ["Acceptance", "JointValue", "Objective", "gain_error", "joint_value", "occupancy", "value_tolerance"]
+
+logger = logging.getLogger(__name__)
+
+Acceptance = Literal["mean", "all-states"]
+"""UPDATE's rules."""
+
+Objective = Literal["team", "own"]
+"""What a local agent maximises: the reward of the game, r_g + mean r_l, or the paper's mean r_l alone."""
+
+RELATIVE_TOLERANCE, RELATIVE_TOLERANCE_LARGE = 1e-7, 1e-4
+"""Default error of a value, relative to V_max = r~/(1-gamma); the second for tables of `LARGE_TABLE` size."""
+
+DIRECT = 400
+"""Chains with at most so many states are solved directly."""
+
+OCCUPANCY_SWEEPS = 2_000
+"""A cap for what mixes too slowly, and for tolerances below what rounding allows; reaching it is told in the log."""
+
+
+@dataclass(frozen=True)
+class JointValue:
+    """The value of a pair on the surrogate."""
+
+    values: Tensor  # [sg, N] discounted return from each (s_g, h), or [states] from a common set of them
+    mean: float  # its average over the initial law
+    error: float  # bound on the numerical error of every entry
+    sweeps: int  # operator applications spent
+    standard_error: float = 0.0  # of the mean, where kernels are sampled; the error bound does not cover it
+    returns: Tensor | None = None  # [states, repeats], where values are means of measured returns
+
+
+def gain_error(proposed: JointValue, current: JointValue, *, of_mean: bool) -> float:
+    """The standard error of a comparison of two values: of their means, or of the state where it is largest.
+
+    Returns that were measured on common episodes (the same starts, the same random numbers) are compared pair by pair;
+    zero where both values are exact.
+    """
+    if proposed.returns is None or current.returns is None:
+        return math.hypot(proposed.standard_error, current.standard_error)
+    gains = proposed.returns - current.returns
+    errors = _mean_error(gains.mean(-1), 0) if of_mean else _mean_error(gains, -1)
+    return float(errors.max())
+
+
+def _mean_error(samples: Tensor, dim: int) -> Tensor:
+    """Standard error of the mean of independent samples; zero for a single one, of which nothing is known."""
+    if samples.shape[dim] == 1:
+        return torch.zeros_like(samples.sum(dim))
+    errors: Tensor = samples.std(dim) / samples.shape[dim] ** 0.5
+    return errors
+
+
+def joint_value(
+    surrogate: Surrogate,
+    pi_g: Tensor,
+    *,
+    tolerance: float | None = None,
+    start: Tensor | None = None,
+    progress: Progress | None = None,
+) -> JointValue:
+    """Evaluate `pi_g [sg, N, ag]` with the surrogate's pi_l: V with an error of at most `tolerance` at every state.
+
+    The default tolerance is that of `value_tolerance`. `start [sg, N]` warms the iteration; `progress(sweeps, error)`
+    watches it.
+
+    Raises:
+        ArgumentError: the surrogate is none, or the tolerance is outside (0, inf].
+        PolicyError: pi_g has another shape, or a row that is no law.
+    """
+    check_kind("surrogate", surrogate, Surrogate)
+    tolerance = value_tolerance(surrogate) if tolerance is None else as_tolerance(tolerance)
+    pi_g = _check_pi_g(surrogate, pi_g)
+    if surrogate.local_reward.numel() <= DIRECT:
+        values = _solve(surrogate, pi_g)
+        residual = float((policy_backup(surrogate, pi_g, values) - values).abs().max())
+        rounding = 4 * torch.finfo(values.dtype).eps * float(values.abs().max())
+        error, sweeps = (residual + rounding) / (1 - surrogate.game.gamma), 0
+    else:
+        tables = {pi_g.dtype: pi_g}  # pi_g in the types that the iteration asks for
+        found = solve_fixed_point(
+            lambda V: policy_backup(surrogate, tables.setdefault(V.dtype, pi_g.to(V.dtype)), V),
+            surrogate.start if start is None else start,
+            surrogate.game.gamma,
+            tolerance,
+            progress=progress,
+        )
+        values, error, sweeps = found.values, found.error, found.sweeps
+    mean = float((surrogate.initial_law * values).sum())
+    return JointValue(values, mean, error, sweeps, _standard_error(surrogate, pi_g, values))
+
+
+def _check_pi_g(surrogate: Surrogate, pi_g: Tensor) -> Tensor:
+    """`pi_g` in float32 or float64, if it is a table of laws for this surrogate; a large one is not copied."""
+    needed = (*surrogate.local_reward.shape, surrogate.game.num_ag)
+    if not isinstance(pi_g, Tensor) or tuple(pi_g.shape) != needed:
+        found = list(pi_g.shape) if isinstance(pi_g, Tensor) else type(pi_g).__name__
+        raise PolicyError(f"pi_g [sg, h, ag] must have the shape {list(needed)}, not {found}")
+    drift = (pi_g.sum(-1, dtype=torch.float64) - 1).abs().max()
+    if not (float(pi_g.min()) >= 0 and float(drift) <= LAW_TOLERANCE):
+        as_law("pi_g", pi_g.to(torch.float64), "sg h ag", PolicyError)
+    return pi_g if pi_g.dtype in FLOATS else pi_g.to(torch.float64)
+
+
+def _standard_error(surrogate: Surrogate, pi_g: Tensor, values: Tensor) -> float:
+    """Standard error of <rho, V> that frozen draws leave, to first order: each state's next value is a mean of m draws.
+
+    var = sum over (s_g, h) of (gamma d(s_g, h))^2 Var( sum_{s_g'} to(s_g' | s_g, h) V(s_g', h') ) / m.
+    """
+    sampled = {sg: kernel for sg, kernel in enumerate(surrogate.kernels) if isinstance(kernel, SampledCountKernel)}
+    if not sampled:
+        return 0.0
+    law, to_sg, variance = occupancy(surrogate, pi_g, relative_error=1e-2), next_sg_law(surrogate, pi_g), 0.0
+    for sg, kernel in sampled.items():
+        following = torch.stack([(values[:, column].T * to_sg[sg]).sum(-1) for column in kernel.draws.unbind(-1)])
+        spread = following.var(0, correction=1 if len(following) > 1 else 0) / len(following)
+        variance += float(((surrogate.game.gamma * law[sg]) ** 2 * spread).sum())
+    return math.sqrt(variance)
+
+
+def value_tolerance(surrogate: Surrogate) -> float:
+    """The default error of a value: 1e-7 V_max (1e-4 for large tables), or 1e-12 where all rewards are zero."""
+    large = surrogate.local_reward.numel() >= LARGE_TABLE
+    return max((RELATIVE_TOLERANCE_LARGE if large else RELATIVE_TOLERANCE) * surrogate.game.v_max, 1e-12)
+
+
+def _solve(surrogate: Surrogate, pi_g: Tensor) -> Tensor:
+    """Solve (I - gamma K) V = r directly; K has one row for each (s_g, h)."""
+    game, size = surrogate.game, surrogate.simplex.size
+    to_sg = next_sg_law(surrogate, pi_g)
+    to_counts = torch.stack(
+        [kernel.expect(torch.eye(size, dtype=torch.float64, device=pi_g.device)) for kernel in surrogate.kernels]
+    )
+    matrix = rearrange(einsum(to_sg, to_counts, "g h G, g h H -> g h G H"), "g h G H -> (g h) (G H)")
+    reward = surrogate.local_reward + einsum(pi_g, game.r_g, "g h a, g a -> g h")
+    eye = torch.eye(len(matrix), dtype=torch.float64, device=matrix.device)
+    values: Tensor = torch.linalg.solve(eye - game.gamma * matrix, reward.flatten())
+    return values.reshape(reward.shape)
+
+
+def occupancy(
+    surrogate: Surrogate, pi_g: Tensor, *, relative_error: float = 1e-6, start: Tensor | None = None
+) -> Tensor:
+    """The discounted occupancy of (s_g, h) from the initial law, `[sg, N]`; its entries sum to 1/(1-gamma).
+
+    The 1-norm of its error is at most `relative_error` of that sum. `start [sg, N]`, the occupancy of a similar pair,
+    saves sweeps. Chains of many states are followed in float32. A warning in the log says so where `OCCUPANCY_SWEEPS`
+    end it.
+    """
+    gamma, rho, history = surrogate.game.gamma, surrogate.initial_law, History()
+    rho = rho.float() if rho.numel() >= LARGE_TABLE else rho
+    # the right mass from the start, so that only the mixing of the chain is waited for
+    law = rho / (1 - gamma) if start is None else start.to(rho.dtype)
+    to_sg = next_sg_law(surrogate, pi_g.to(rho.dtype))
+    for _ in range(OCCUPANCY_SWEEPS):
+        following = rho + gamma * push_law(surrogate, to_sg, law)
+        found = float((following - law).abs().sum())
+        if found <= max(relative_error, 100 * torch.finfo(rho.dtype).eps):
+            break
+        law = history.mix(law, following)
+    else:
+        told = "the occupancy is known within %.3g of its sum instead of %.3g after %d sweeps, the most that are made"
+        logger.warning(told, found, relative_error, OCCUPANCY_SWEEPS)
+    return following.double()

@@ -1,0 +1,139 @@
+r"""A dispatcher with memory: every sample counts, not only the last.
+
+The paper's global agent sees k agents, acts, and forgets (the class Pi_g). This one keeps a belief over the
+population's distribution mu, Dirichlet(c m) with mean m on the local states and strength c, and is **outside Pi_g**:
+
+    look     m <- (c m + h) / (c + k),        c <- c + k                         the k sampled agents are counted in
+    act      a_g = what an exact or learned policy for k' agents does at the counts, or frequencies, m
+    predict  m <- m P_l_pi[s_g],              c <- the strength that matches what moving leaves of the uncertainty
+
+Acting at the mean is certainty equivalence: k' is larger than k, and its policy does not chase noise. Even one agent a
+step adds up, for the belief moves with the agents.
+
+**Strength.** If mu has covariance Sigma = (diag m - m m^T) / (c + 1), the distribution after a step, mu P plus what n
+agents' independent moves add, has mean m' = m P and covariance
+
+    Sigma' = P^T Sigma P + 1/n sum_z m_z (diag P_z - P_z P_z^T).
+
+The new strength is that of the Dirichlet law with mean m' and the same total variance,
+
+    c' + 1 = (1 - |m'|^2) / tr Sigma'.
+
+A kernel that brings agents together, wherever they were, raises it; the noise of n agents bounds it by about n. Nothing
+is tuned.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from einops import einsum, rearrange
+from torch import Tensor
+
+from altmarl_torch.errors import ArgumentError, FileFormatError
+from altmarl_torch.games.game import Game
+from altmarl_torch.policies.base import Sight, cumulative, draw
+from altmarl_torch.support.npz import as_scalar
+from altmarl_torch.support.tables import as_integer, as_law, as_number, as_seed, as_table
+
+__all__ = ["Belief", "BeliefDispatcher", "Reader"]
+
+Reader = Callable[[Tensor, Tensor], Tensor]
+"""A law of a_g: from s_g `[b]` and a distribution of local states `[b, sl]` to `[b, ag]`, float64."""
+
+STRONGEST = 1e9
+ENTRIES = ("belief/moves", "belief/mean", "belief/strength", "belief/n")
+
+
+@dataclass(frozen=True, eq=False)
+class Belief:
+    """How a belief begins and moves: all that a deployed dispatcher has to know of the game.
+
+    Attributes:
+        moves: `[sg, sl, sl']`, law of an agent's next state under the local policy (Eq. 5).
+        mean: `[sl]`, where it begins.
+        strength: c in the beginning; infinite for a population that is known.
+        n: how many agents there are.
+    """
+
+    moves: Tensor
+    mean: Tensor
+    strength: float
+    n: int
+
+    @classmethod
+    def of(cls, game: Game, pi_l: Tensor) -> "Belief":
+        """The belief of a game whose agents play `pi_l [sl, sg, al]`, from its initial law."""
+        moves = rearrange(game.induced(pi_l).P_l_pi, "l g L -> g l L").contiguous()
+        return cls(moves, game.initial.local_mean, min(game.initial.strength, STRONGEST), game.n)
+
+    def pack(self) -> dict[str, Any]:
+        """Its entries in a file."""
+        facts = {"belief/strength": self.strength, "belief/n": self.n}
+        return facts | {"belief/moves": self.moves.cpu().numpy(), "belief/mean": self.mean.cpu().numpy()}
+
+    @classmethod
+    def unpack(cls, arrays: Mapping[str, Any]) -> "Belief":
+        """The belief that `pack` wrote; a FileFormatError where an entry is missing or malformed."""
+        missing = [name for name in ENTRIES if name not in arrays]
+        if missing:
+            raise FileFormatError(f"it lacks the entries {', '.join(missing)} of a belief")
+        moves, mean = _read_law(ENTRIES[0], arrays, "sg sl sl'"), _read_law(ENTRIES[1], arrays, "sl")
+        span = f"(0, {STRONGEST:g}]"
+        found, n = (as_scalar(name, arrays[name], FileFormatError) for name in ENTRIES[2:])
+        strength = as_number(ENTRIES[2], found, span, lambda x: 0 < x <= STRONGEST, FileFormatError)
+        return cls(moves, mean, strength, as_integer(ENTRIES[3], n, 1, math.inf, FileFormatError))
+
+    def look(self, mean: Tensor, strength: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Count the sample in: mean `[b, sl]`, strength `[b, 1]` and counts `[b, sl]` to the new mean and strength."""
+        after = strength * mean + counts
+        total = after.sum(-1, keepdim=True)
+        return after / total, total
+
+    def predict(self, mean: Tensor, strength: Tensor, s_g: Tensor) -> tuple[Tensor, Tensor]:
+        """Move with the agents under s_g `[b]`."""
+        P = self.moves[s_g]
+        moved = einsum(mean, P, "b l, b l L -> b L")
+        # the traces: sum_l m_l |P_l|^2 - |m P|^2 of P^T (diag m - m m^T) P, and 1 - sum_l m_l |P_l|^2 of the noise
+        spread = einsum(mean, P.square(), "b l, b l L -> b").unsqueeze(-1)
+        length = moved.square().sum(-1, keepdim=True)
+        variance = (spread - length) / (strength + 1) + (1 - spread) / self.n
+        return moved, ((1 - length) / variance.clamp_min(1e-300) - 1).clamp(1e-9, STRONGEST)
+
+
+def _read_law(name: str, arrays: Mapping[str, Any], axes: str) -> Tensor:
+    return as_law(name, as_table(name, arrays[name], axes, FileFormatError), axes, FileFormatError)
+
+
+class BeliefDispatcher:
+    """Acts on a belief that it updates with every sample (`Dispatcher`).
+
+    Args:
+        belief: how it begins and moves.
+        reader: the policy that is read at its mean.
+        sight: what is sampled.
+        seed: of draws from a randomised law.
+    """
+
+    def __init__(self, belief: Belief, reader: Reader, sight: Sight, seed: int = 0) -> None:
+        self._belief, self._reader, self._sight = belief, reader, sight
+        self._generator = torch.Generator(device=sight.device).manual_seed(as_seed(seed))
+        self.reset(0)
+
+    def reset(self, batch: int) -> None:
+        """Forget all samples: `batch` new episodes."""
+        batch = as_integer("batch", batch, 0, math.inf, ArgumentError)
+        self.mean = self._belief.mean.expand(batch, -1)
+        self.strength = torch.full((batch, 1), self._belief.strength, dtype=torch.float64, device=self._sight.device)
+
+    def act(self, s_g: object, counts: object) -> Tensor:
+        """Look, act, predict: actions [batch] int64 for s_g [batch] and the sampled agents' counts [batch, sl]."""
+        states, h = self._sight.read(s_g, counts)
+        if len(states) != len(self.mean):
+            raise ArgumentError(f"the belief is of {len(self.mean)} systems, s_g of {len(states)}: call reset first")
+        mean, strength = self._belief.look(self.mean, self.strength, h)
+        chosen = draw(cumulative(self._reader(states, mean)), self._generator)
+        self.mean, self.strength = self._belief.predict(mean, strength, states)
+        return chosen

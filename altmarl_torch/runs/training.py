@@ -1,0 +1,388 @@
+"""The main job from end to end: ask, learn, measure, draw, write down.
+
+`train` is Algorithm 3 followed by Algorithm 4, with a run folder around them:
+
+    learn     alternate best responses on the k-agent surrogate; each proposal becomes a line, a metric, a few tags
+    save      the policy first: whatever happens later, what was learned is on disk
+    certify   what either player could gain by deviating; those parts that cost less than the training did
+    measure   the pair's return on n agents (Algorithm 4), beside the heuristics' under the same seed
+    draw      occupation over time, and the value proposal by proposal
+    sum up    summary.json
+
+**Ctrl-C and SIGTERM** are ways to end, not accidents. While learning, the pair learned so far is saved, and the
+measuring is skipped (`altmarl evaluate` does it later); while certifying or measuring, the returns stay null. Either
+way the folder is complete, its summary says `"interrupted": true`, and the last lines printed say what is missing.
+Before there is any pair to save the folder is removed instead. A second one ends the process at once.
+
+**Whatever ends a run**, `kill -9` and a power cut among them, `resume` goes on from its last checkpoint
+(`alternation.checkpoints`) to the policy and the metrics that the unbroken run would have written.
+"""
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from altmarl_torch.alternation.loop import Update
+from altmarl_torch.alternation.solution import Solution
+from altmarl_torch.alternation.solving import solve
+from altmarl_torch.errors import ArgumentError, KernelError, SizeError
+from altmarl_torch.evaluation.certificate import ENUMERATED_POLICIES, LARGEST_CHOICE, PARTS, Certificate, Part, certify
+from altmarl_torch.evaluation.deviations import number_of_local_policies
+from altmarl_torch.evaluation.rollouts import Rollouts, rollout
+from altmarl_torch.games.game import Game
+from altmarl_torch.offline.learning import check_same_sizes, learn_from_data
+from altmarl_torch.offline.trajectories import Trajectories
+from altmarl_torch.policies.base import PolicyPair
+from altmarl_torch.policies.yardsticks import yardsticks
+from altmarl_torch.runs.config import COUNTED, TrainConfig
+from altmarl_torch.runs.folder import RunFolder, create_run, peak_memory, reopen, versions
+from altmarl_torch.runs.interrupts import Interrupts
+from altmarl_torch.runs.plots import occupation_figure, policy_slice_figure, save_png, value_history_figure
+from altmarl_torch.runs.report import (
+    Console,
+    certificate_text,
+    configuration_text,
+    interrupted_text,
+    outcome_text,
+    resume_text,
+    return_table,
+    selection_text,
+    update_line,
+)
+from altmarl_torch.runs.tensorboard import Tag, Tracker
+from altmarl_torch.support.files import alone
+from altmarl_torch.support.tables import as_device
+
+__all__ = ["Measurement", "TrainedRun", "affordable_parts", "measure", "resume", "train"]
+
+SWEEPS_PER_PROBLEM = 15
+"""Bellman updates that one more fixed point takes, from a start as good as the learned values."""
+
+OPERATIONS_PER_SWEEP = 2e6
+"""What a Bellman update takes at any size, as an equal number of multiplications; a core makes about 10^9 a second."""
+
+OPERATIONS_PER_STEP = 1e7
+"""One gradient step of a network, likewise."""
+
+OPERATIONS_PER_POLICY = 7e6
+"""One evaluation of a local policy on a chain that is small enough to enumerate them."""
+
+PATIENCE = 4e9
+"""A certificate that should take no more operations than this is always made: a few seconds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What pairs earn on the n-agent system.
+
+    Attributes:
+        learned: the learned pair's episodes.
+        heuristics: the yardsticks' episodes by name, under the same seed.
+        seconds: wall seconds for all of them.
+    """
+
+    learned: Rollouts
+    heuristics: dict[str, Rollouts]
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """What `train` leaves behind.
+
+    Attributes:
+        folder: the run folder.
+        solution: what was learned.
+        summary: the content of summary.json.
+    """
+
+    folder: Path
+    solution: Solution
+    summary: dict[str, Any]
+
+
+def train(config: TrainConfig, console: Console, *, name: str | None = None) -> TrainedRun:
+    """Solve the game of `config`, measure the pair, and write a run folder.
+
+    Args:
+        config: what to do.
+        console: where to print.
+        name: of the run folder within `config.runs_dir`; by default made of game, solver, k, seed and time.
+
+    Raises:
+        AltMarlError: the game or an option is refused, or a table would be too large.
+        OSError: the run folder cannot be written.
+        KeyboardInterrupt: Ctrl-C came before there was a pair; if there was no checkpoint, no folder is left.
+    """
+    data = None if config.from_data is None else Trajectories.load(config.from_data)
+    if data is not None:
+        config = dataclasses.replace(config, k=data.k)
+    game = config.build_game()
+    if data is not None:
+        check_same_sizes(data, game)  # before there is a folder
+    folder = create_run(config, game, name)
+    return _run_alone(config, game, folder, console)
+
+
+def resume(path: str | os.PathLike[str], console: Console) -> TrainedRun:
+    """Go on with the run in the folder `path`, from its last checkpoint, with the options that it was begun with.
+
+    Raises:
+        ArgumentError: the run is finished, or somebody is writing it.
+        AltMarlError: a file of it is malformed, or its device is not there.
+        OSError: the folder cannot be written.
+        KeyboardInterrupt: Ctrl-C came before there was a pair.
+    """
+    config, game, folder, over = reopen(path)
+    if over:
+        raise ArgumentError(f"{folder.path} is finished; `altmarl evaluate` simulates it again")
+    return _run_alone(config, game.to(as_device(config.device)), folder, console, again=True)
+
+
+def _run_alone(config: TrainConfig, game: Game, folder: RunFolder, console: Console, again: bool = False) -> TrainedRun:
+    """Run with the folder locked, and signals taken."""
+    started = time.perf_counter()
+    console.say(configuration_text(config, game) + "\n")
+    with alone(folder.path, "written"), Interrupts() as interrupts:
+        if again:
+            folder.begin_again()
+        try:
+            return _run(config, game, folder, console, interrupts, started)
+        except KeyboardInterrupt:
+            if folder.remove_unless_learned():
+                console.result(f"\ninterrupted before there was a pair to save; {folder.path} is removed")
+            else:
+                console.result(f"\ninterrupted; {resume_text(folder.path)}")
+            raise
+
+
+def _run(
+    config: TrainConfig, game: Game, folder: RunFolder, console: Console, interrupts: Interrupts, started: float
+) -> TrainedRun:
+    """Learn, save, certify, measure, draw, sum up, and print the results."""
+    with Tracker(folder.path, config, game) as tracker:
+        solution = _learn(config, game, folder, tracker, console)
+        certificate, measured = None, None
+        folder.save_policy(solution)
+        if solution.selection is not None:
+            folder.write_selection(solution.selection)
+            console.result("\n" + selection_text(solution.selection))
+        try:
+            if not solution.interrupted:
+                certificate = _certify(config, game, solution, folder, tracker, console)
+                measured = measure(game, solution, episodes=config.episodes, horizon=config.horizon, seed=config.seed)
+        except KeyboardInterrupt:
+            pass  # what has been found so far is kept; the summary says that the run was interrupted
+        with interrupts.held():
+            _draw(folder, tracker, game, solution, measured)
+            summary = _summary(config, game, solution, certificate, measured, started)
+            folder.write_summary(summary)
+            tracker.seconds(summary["phase_seconds"] | {"total": summary["wall_seconds"]})
+    if measured is not None:
+        folder.forget_checkpoints()
+    console.result("\n" + outcome_text(solution, summary["phase_seconds"], summary["wall_seconds"]))
+    if certificate is not None:
+        console.result("\n" + certificate_text(certificate))
+    if measured is not None:
+        console.result("\n" + return_table(measured.learned, measured.heuristics))
+    else:
+        console.result("\n" + interrupted_text(solution, folder.path))
+    return TrainedRun(folder.path, solution, summary)
+
+
+def measure(
+    game: Game, pair: PolicyPair, *, episodes: int, horizon: int, seed: int, n: int | None = None
+) -> Measurement:
+    """Roll out `pair` and the heuristics of the same k, all under one seed (see `evaluation.rollouts`).
+
+    Raises:
+        ArgumentError: k > n, or a number is out of range.
+    """
+    started = time.perf_counter()
+
+    def run(candidate: PolicyPair) -> Rollouts:
+        return rollout(game, candidate, episodes=episodes, horizon=horizon, n=n, seed=seed)
+
+    learned = run(pair)
+    heuristics = {name: run(yardstick) for name, yardstick in yardsticks(game, pair.k).items()}
+    return Measurement(learned, heuristics, time.perf_counter() - started)
+
+
+def _learn(config: TrainConfig, game: Game, folder: RunFolder, tracker: Tracker, console: Console) -> Solution:
+    if config.from_data is not None:
+        return _learn_from_data(config, game, console)
+    return solve(
+        game,
+        config.k,
+        solver=config.solver,
+        m=config.m,
+        xi=config.xi,
+        l_learner=config.l_learner,
+        chain=config.chain,
+        objective=config.objective,
+        eta=config.eta,
+        accept=config.accept,
+        starts=config.starts,
+        select=config.select,
+        steps=config.steps,
+        seed=config.seed,
+        device=config.device,
+        learning_rate=config.learning_rate,
+        compile=config.compile,
+        observation=config.observation,
+        callback=_recorder(folder, tracker, console),
+        progress=console.progress,
+        curve=tracker.curve,
+        checkpoints=folder.checkpoints,
+    )
+
+
+def _learn_from_data(config: TrainConfig, game: Game, console: Console) -> Solution:
+    """Learn off-policy, and say in which game the pair is then measured."""
+    assert config.from_data is not None
+    data = Trajectories.load(config.from_data)
+    check_same_sizes(data, game)
+    rate = config.learning_rate if config.solver == "neural" else config.step_size
+    solution = learn_from_data(data, solver=config.solver, step_size=rate, passes=config.passes, seed=config.seed)
+    counted = "counted from the same data: estimates, not what the pair earns in truth"
+    where = f"the game {counted}" if config.game == COUNTED else f"{config.game}, of which the learner knew nothing"
+    console.result(f"learned from {data!r}\nreturns below are those in {where}")
+    return solution
+
+
+def _recorder(folder: RunFolder, tracker: Tracker, console: Console) -> Callable[[Update], None]:
+    """A callback that tells the disk, TensorBoard and the reader of every proposal."""
+
+    def record(update: Update) -> None:
+        folder.append_update(update)
+        tracker.update(update)
+        console.say(update_line(update))
+
+    return record
+
+
+def _certify(
+    config: TrainConfig, game: Game, solution: Solution, folder: RunFolder, tracker: Tracker, console: Console
+) -> Certificate | None:
+    """Certify what the configuration asks for, and write it down; None if that is nothing."""
+    if config.certify == "never":
+        return None
+    if solution.observation != "surrogate":
+        console.result("not certified: certificates are of the paper's surrogate, and this pair was learned on another")
+        return None
+    parts = PARTS if config.certify == "always" else affordable_parts(game, solution)
+    if not parts:
+        return None
+    try:
+        certificate = certify(game, solution, parts=parts, progress=console.progress)
+    except (KernelError, SizeError) as reason:
+        console.result(f"not certified: {reason}")
+        return None
+    folder.write_certificate(certificate)
+    tracker.certificate(certificate)
+    return certificate
+
+
+def affordable_parts(game: Game, solution: Solution) -> tuple[Part, ...]:
+    """The parts of a certificate that should cost less, together, than the training did (or than a few seconds).
+
+    Costs are counted in multiplications, not timed, so that equal trainings are certified alike on any machine. The
+    unit is a fixed point of the surrogate: one agent's deviation works on |S_l| times as many values, for two payoffs;
+    the shared one maximises over |A_l|^|S_l| kernels. Where policies are few they are evaluated one by one instead.
+    """
+    if solution.pi_g is None:
+        return ()
+    sweep = _operations_per_sweep(game, solution)
+    spent = sum(update.sweeps for update in solution.history)
+    left = max(spent * (sweep if solution.policy is None else OPERATIONS_PER_STEP), PATIENCE)
+    fixed_point = SWEEPS_PER_PROBLEM * sweep
+    policies, choices = number_of_local_policies(game), game.num_al**game.num_sl
+    costs: dict[Part, float] = {"global": fixed_point, "shared": choices * fixed_point}
+    costs["single"] = 2 * game.num_sl * fixed_point
+    if policies <= ENUMERATED_POLICIES:
+        costs |= {"shared": policies * OPERATIONS_PER_POLICY, "single": 2 * policies * OPERATIONS_PER_POLICY}
+    parts = []
+    for part in PARTS:
+        if costs[part] <= left and (part != "shared" or min(choices, policies) <= LARGEST_CHOICE):
+            left -= costs[part]
+            parts.append(part)
+    return tuple(parts)
+
+
+def _operations_per_sweep(game: Game, solution: Solution) -> float:
+    """Multiplications of one Bellman update: |S_l| - 1 pair moves for each of k agents, count vector, s_g and a_g."""
+    moves = solution.simplex.size * (game.num_sl - 1) * solution.sample_size
+    return OPERATIONS_PER_SWEEP + game.num_sg * game.num_ag * moves
+
+
+def _draw(folder: RunFolder, tracker: Tracker, game: Game, solution: Solution, measured: Measurement | None) -> None:
+    """The figures, as PNG files and as TensorBoard images."""
+    num_sl, num_sg, _ = solution.pi_l.shape
+    device = solution.pi_l.device
+    figures = {
+        Tag.VALUE_HISTORY: value_history_figure(solution.history),
+        Tag.POLICY_SLICE: policy_slice_figure(solution.law, num_sg, game.num_ag, num_sl, solution.sample_size, device),
+    }
+    if measured is not None:
+        tracker.evaluation(measured.learned, measured.heuristics)
+        figures[Tag.OCCUPATION] = occupation_figure(measured.learned)
+    for tag, figure in figures.items():
+        save_png(figure, folder.path / f"{tag.partition('/')[2]}.png")
+        tracker.image(tag, figure)
+
+
+def _summary(
+    config: TrainConfig,
+    game: Game,
+    solution: Solution,
+    certificate: Certificate | None,
+    measured: Measurement | None,
+    started: float,
+) -> dict[str, Any]:
+    """The content of summary.json, null where something was not measured."""
+    learned = measured.learned if measured else None
+    heuristics = measured.heuristics if measured else {}
+    more_seconds = {
+        "rollout": measured.seconds if measured else 0.0,
+        "certificate": certificate.seconds if certificate else 0.0,
+    }
+    return {
+        "game": game.name,
+        "k": solution.k,
+        "n": game.n,
+        "solver": solution.solver,
+        "seed": solution.seed,
+        "episodes": config.episodes,
+        "horizon": config.horizon,
+        "return_mean": learned.mean if learned else None,
+        "return_sem": learned.sem if learned else None,
+        "mode_accuracy": learned.mode_accuracy if learned else None,
+        "types": _types(learned) if learned else None,
+        "heuristics": {name: {"return_mean": r.mean, "return_sem": r.sem} for name, r in heuristics.items()},
+        "value": solution.value,
+        "nash_gap": certificate.nash_gap if certificate else None,
+        "eta": solution.eta,
+        "eta_paper": solution.eta_paper,
+        "updates": len(solution.history),
+        "converged": solution.converged,
+        "interrupted": measured is None,
+        "wall_seconds": time.perf_counter() - started,
+        "phase_seconds": {**solution.phase_seconds, **more_seconds},
+        "update_seconds": [update.seconds for update in solution.history],
+        "peak_memory_bytes": peak_memory(),
+        "versions": versions(),
+    }
+
+
+def _types(learned: Rollouts) -> list[dict[str, Any]] | None:
+    """What summary.json says of each type of agents; null where there is one."""
+    types = learned.types
+    if types is None:
+        return None
+    columns = (types.shares, types.mean, types.sem, types.occupation)
+    words = ("share", "return_mean", "return_sem", "occupation")
+    return [dict(zip(words, row, strict=True)) for row in zip(*(column.tolist() for column in columns), strict=True)]

@@ -1,0 +1,1 @@
+"""What knows nothing of games: checked arrays, files, threads, random draws of multinomials and subsets."""

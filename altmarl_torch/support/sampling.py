@@ -1,0 +1,147 @@
+"""A population of exchangeable agents, kept as counts: moving all of it, and drawing a few of it.
+
+Agents that share their laws need no names. c(z), the number of agents in state z, is kept as a whole number in float64
+(exact up to 2^53, the largest n of a game), for a batch of systems at once: `counts [B, sl]`. Two random operations
+are all that Algorithm 4 asks for, and neither costs more for 10^9 agents than for 10.
+
+Moving: a sum of multinomials
+-----------------------------
+The c(u) agents in state u move independently with law P[u, .], so c' = sum_u Multinomial(c(u), P[u, .]). A multinomial
+is drawn one destination at a time: of the agents of u that are left, each goes to j = 0, 1, .. with probability
+
+    share(u, j) = P[u, j] / (P[u, j] + P[u, j+1] + ..),
+
+so their number is Binomial(left, share), and the last destination takes the remainder: no agent is ever lost. All
+sources and all systems share the call, |S_l| - 1 calls per move.
+
+A few hundred agents are as cheap to move one by one, each by a uniform number of its own that is looked up in the
+running sums of its law (`CountMover`). Two systems that are fed by equal generators then stay coupled agent by agent,
+while binomials, which use up random numbers according to their luck, fall out of step at the first difference.
+
+Drawing without replacement: a multivariate hypergeometric
+----------------------------------------------------------
+The states of k agents out of n, drawn without replacement, are k balls out of an urn with c(z) balls of colour z.
+Number the agents 0, .., n-1 in the order of their states; draw k distinct numbers uniformly; count how many fall into
+the stretch [c(0) + .. + c(z-1), c(0) + .. + c(z)) of each state. The numbers do not depend on c, so those of
+many draws are found at once, and the counting is a search of |S_l| ends in k sorted numbers. For k > n/2 the n - k
+agents that are *left out* are drawn instead: there are fewer of them.
+
+Distinct numbers come by rejection. Draw k independent numbers, keep one of each, draw anew in place of those that
+repeat, until none does. How many are drawn anew depends on which numbers are equal and never on what they are.
+Permuting the names 0, .., n-1 therefore permutes the outcomes; every subset of size k is as probable as any other; the
+subset is exactly uniform. With 2k <= n a new number repeats another with probability below 1/2, so each round at
+least halves the work that is left, on average.
+"""
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+__all__ = ["CountMover", "count_labels", "deal", "distinct_labels", "split", "split_shares"]
+
+
+def split_shares(law: Tensor) -> Tensor:
+    """For a law p [..., d]: p_j / (p_j + p_{j+1} + ..), the share of those left that go to j.
+
+    Summed from the tail, the denominator of the last possible destination is exactly its numerator: its share is 1 and
+    nobody is left over. Where nobody can be left the share is 0.
+    """
+    tail = law.flip(-1).cumsum(-1).flip(-1)
+    return torch.where(tail > 0, law / tail, torch.zeros_like(law)).clamp(0.0, 1.0)
+
+
+def split(counts: Tensor, shares: Tensor, generator: torch.Generator) -> Tensor:
+    """Move counts [B, u] (whole numbers, float64) by shares [B, u, d]: sum_u Multinomial(counts_u, .), as [B, d].
+
+    `shares` come from `split_shares` of the laws P[u, .]. The last destination takes whoever is left, so the
+    total is kept to the last agent.
+    """
+    return deal(counts, shares, generator).sum(-2)
+
+
+def deal(counts: Tensor, shares: Tensor, generator: torch.Generator) -> Tensor:
+    """Deal counts [...] over d destinations by shares [..., d]: Multinomial(counts, .), as [..., d]."""
+    left, arrived = counts, []
+    for j in range(shares.shape[-1] - 1):
+        # torch counts geometric waiting times; a uniform draw of exactly 1 waits for nothing and can overshoot by one
+        moved = torch.binomial(left, shares[..., j].contiguous(), generator=generator).minimum(left)
+        arrived.append(moved)
+        left = left - moved
+    return torch.stack([*arrived, left], dim=-1)
+
+
+ONE_BY_ONE, AT_ONCE = 256, 2**22
+"""Up to so many agents are moved one by one whatever |S_l|; how many are, at once, in all systems together."""
+
+
+class CountMover:
+    """Moves the counts of k agents in a batch of systems, each under the laws of its own global state.
+
+    Args:
+        P: `[sg, sl, sl']`, law of one agent's next state.
+        k: number of agents.
+    """
+
+    def __init__(self, P: Tensor, k: int) -> None:
+        self._k, self._num_sl = k, P.shape[1]
+        self._shares = split_shares(P).float().contiguous()
+        sums = rearrange(P, "sg sl next -> (sg sl) next").cumsum(-1)
+        # row i of the running sums, shifted by i: one sorted list in which i + U finds the next state of row i
+        self._sums = (sums / sums[:, -1:] + torch.arange(len(sums), device=P.device).unsqueeze(-1)).flatten()
+
+    def __call__(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
+        """Next counts `[b, sl]` of counts `[b, sl]` (whole numbers, float32) under s_g `[b]`."""
+        if self._num_sl == 1:
+            return counts
+        if self._k > max(ONE_BY_ONE, min(4 * ONE_BY_ONE, self._num_sl * (self._num_sl - 1))):
+            return split(counts, self._shares.index_select(0, s_g), generator)
+        rows = max(1, AT_ONCE // max(self._k, 1))
+        parts = zip(torch.split(s_g, rows), torch.split(counts, rows), strict=True)
+        return torch.cat([self._one_by_one(own, part, generator) for own, part in parts])
+
+    def _one_by_one(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
+        (batch, num_sl), device = counts.shape, counts.device
+        agents = self._k * batch
+        rows = (s_g.unsqueeze(-1) * num_sl + torch.arange(num_sl, device=device)).flatten()
+        row = rows.repeat_interleave(counts.flatten().long(), output_size=agents)
+        chance = torch.rand(agents, generator=generator, dtype=torch.float64, device=device)
+        chance *= 1 - 1e-12  # so that row + chance never rounds up to the next row
+        following = torch.searchsorted(self._sums, row + chance, right=True).remainder_(num_sl)
+        system = torch.arange(batch, device=device).repeat_interleave(self._k, output_size=agents)
+        arrived = torch.bincount(system * num_sl + following, minlength=batch * num_sl)
+        return rearrange(arrived, "(b l) -> b l", l=num_sl).to(counts.dtype)
+
+
+def distinct_labels(rows: int, size: int, n: int, generator: torch.Generator) -> Tensor:
+    """Uniform subsets of {0, .., n-1}: sorted distinct whole numbers [rows, size] float64, 2 size <= n.
+
+    By rejection, as the module's page tells. Numbers are floor(n U) with U of 53 bits: none is favoured by more than a
+    factor 1 + n 2^-53, and populations of different n under one seed share their luck.
+    """
+    labels = part = _labels((rows, size), n, generator).sort(-1).values
+    where = torch.arange(rows, device=labels.device)
+    while True:
+        repeated = part[:, 1:] == part[:, :-1]
+        again = repeated.any(-1).nonzero().squeeze(-1)
+        if len(again) == 0:
+            return labels
+        where, part, repeated = where[again], part[again], repeated[again]
+        part[:, 1:][repeated] = _labels((int(repeated.sum()),), n, generator)
+        part = part.sort(-1).values
+        labels[where] = part
+
+
+def _labels(shape: tuple[int, ...], n: int, generator: torch.Generator) -> Tensor:
+    uniform = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
+    return uniform.mul_(n).floor_()
+
+
+def count_labels(labels: Tensor, counts: Tensor, k: int) -> Tensor:
+    """How many of the k sampled agents are in each state: [B, sl] int64 from labels [B, min(k, n-k)], counts [B, sl].
+
+    Agents are numbered in the order of their states: those in z have the numbers from c(0) + .. + c(z-1) on.
+    """
+    stretch_ends = counts.cumsum(-1)
+    below = torch.searchsorted(labels, stretch_ends)  # [B, sl], how many labels are < each end
+    chosen = below.diff(dim=-1, prepend=torch.zeros_like(below[:, :1]))
+    return chosen if labels.shape[-1] == k else counts.to(torch.int64) - chosen

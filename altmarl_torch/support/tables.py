@@ -1,0 +1,276 @@
+"""Reading tables at the door: any array in, float64 out, and errors that name the entry.
+
+Every table of this library is a dense array over finite sets, and it has one axis order, written as words:
+`"sl sg al sl'"` are the axes of P_l(s_l' | s_l, s_g, a_l). A prime marks the next state; it counts the same set as
+the unprimed word.
+
+A *law* is a table whose last axis holds probabilities: non-negative entries that sum to one. Floating-point inputs
+miss one by a little, so there are three cases, told apart by the drift |sum - 1| of a row of length L:
+
+* above `LAW_TOLERANCE` (1e-6) the row is somebody's mistake: it is refused, with its indices and its sum;
+* between L * 2^-52 and the tolerance (float32 inputs, printed decimals) the row is divided by its sum;
+* below, the row is left alone. The bound is what one division and one summation can lose, so a row that was divided
+  once is never divided again: reading a stored law gives back the same bits.
+
+Nothing else is mended: a negative, infinite or missing entry is always an error.
+"""
+
+import itertools
+import math
+import numbers
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from altmarl_torch.errors import AltMarlError, ArgumentError, GameError, SizeError
+
+__all__ = [
+    "LARGEST_SEED",
+    "LAW_TOLERANCE",
+    "TABLE_AXES",
+    "as_device",
+    "as_finite",
+    "as_float64",
+    "as_integer",
+    "as_law",
+    "as_number",
+    "as_seed",
+    "as_table",
+    "as_tolerance",
+    "as_whole",
+    "check_callable",
+    "check_devices",
+    "check_entries",
+    "check_kind",
+    "check_sizes",
+    "place",
+    "refuse_first",
+    "tabulate",
+]
+
+TABLE_AXES = {"P_g": "sg ag sg'", "P_l": "sl sg al sl'", "r_g": "sg ag", "r_l": "sl sg al"}
+"""The axes of a game's tables."""
+
+LAW_TOLERANCE = 1e-6
+LARGEST_SEED = 2**63 - 1  # what a torch.Generator takes
+LARGEST_TABLE = 2**25
+"""Entries of the largest table that a formula or a function is tabulated into: 256 MiB of float64."""
+_NUMERIC_KINDS = "fiub"  # numpy's letters for float, signed and unsigned integer, boolean
+_ULP = torch.finfo(torch.float64).eps
+
+ErrorType = type[AltMarlError]
+
+
+def as_table(name: str, values: object, axes: str, error: ErrorType = GameError) -> Tensor:
+    """Copy `values` (tensor, array or nested list) into a new float64 tensor with the given axes, on its own device.
+
+    Raises `error` if the values are not real numbers, or if an axis is missing, surplus or empty.
+    """
+    table = as_float64(name, values, error)
+    words = axes.split()
+    if table.ndim != len(words):
+        shape = list(table.shape)
+        raise error(f"{name} has shape {shape}, that is {table.ndim} axes; expected {len(words)}: [{', '.join(words)}]")
+    for word, size in zip(words, table.shape, strict=True):
+        if size == 0:
+            raise error(f"{name} has shape {list(table.shape)}: axis {word} is empty; every set needs one element")
+    return table
+
+
+def as_float64(name: str, values: object, error: ErrorType) -> Tensor:
+    """Copy `values` into a new float64 tensor of the same shape, a tensor on its own device, all else on the CPU.
+
+    Raises `error` if the values are not real numbers, or a tensor is not dense.
+    """
+    if isinstance(values, Tensor):
+        if values.is_complex():
+            raise error(f"{name} holds {values.dtype}; expected real numbers")
+        if values.layout is not torch.strided:
+            raise error(f"{name} has the layout {values.layout}; expected a dense tensor (use .to_dense())")
+        return values.detach().to(torch.float64, copy=True).contiguous()
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError) as cause:
+        raise error(f"{name} is not an array of numbers: {cause}") from cause
+    if array.dtype.kind not in _NUMERIC_KINDS:
+        raise error(f"{name} holds {array.dtype}; expected an array of real numbers")
+    return torch.from_numpy(np.array(array, dtype=np.float64, order="C"))
+
+
+def place(name: str, axes: str, indices: list[int]) -> str:
+    """Name an entry or a row: `place("P_l", "sl sg al sl'", [2, 0, 1])` is `P_l[sl=2, sg=0, al=1]`."""
+    pairs = [f"{word}={index}" for word, index in zip(axes.split(), indices, strict=False)]
+    return f"{name}[{', '.join(pairs)}]" if pairs else name
+
+
+def as_finite(name: str, table: Tensor, axes: str, error: ErrorType = GameError) -> Tensor:
+    """Return `table` if it holds neither NaN nor infinity; otherwise raise `error` naming the first such entry."""
+    if table.is_meta:
+        raise error(f"{name} is a tensor on the meta device, which holds no numbers")
+    refuse_first(name, table, axes, ~table.isfinite(), "every entry must be a finite number", error)
+    return table
+
+
+def as_whole(name: str, table: Tensor, axes: str, error: ErrorType) -> Tensor:
+    """Return `table` (float64) as int64; raise `error` naming its first entry that is no whole number from 0 on."""
+    bad = (table != table.floor()) | (table < 0) | ~table.isfinite()
+    refuse_first(name, table, axes, bad, "every entry must be a whole number, at least 0", error)
+    return table.to(torch.int64)
+
+
+def as_law(name: str, table: Tensor, axes: str, error: ErrorType = GameError) -> Tensor:
+    """Check that each row of `table [..., outcome]` is a law over its last axis; return it, small drift divided out.
+
+    Raises `error` naming the first row at fault and what it summed to, or its first negative entry.
+    """
+    as_finite(name, table, axes, error)
+    refuse_first(name, table, axes, table < 0, "probabilities are non-negative", error)
+    total = table.sum(-1, keepdim=True)
+    outcome = axes.split()[-1]
+    rule = f"each row is a law over {outcome} and must sum to 1 (within {LAW_TOLERANCE:g})"
+    off = (total - 1).abs()
+    refuse_first(name, total.squeeze(-1), axes, (off > LAW_TOLERANCE).squeeze(-1), rule, error, verb="sums to")
+    return torch.where(off > table.shape[-1] * _ULP, table / total, table)
+
+
+def refuse_first(
+    name: str, table: Tensor, axes: str, bad: Tensor, rule: str, error: ErrorType, verb: str = "is"
+) -> None:
+    """Raise `error` for the first entry marked in `bad`, with its indices, its value and what would be right."""
+    if not bool(bad.any()):
+        return
+    first = bad.nonzero()[0].tolist()
+    value = float(table[tuple(first)])
+    others = int(bad.sum()) - 1
+    also = f" (and {others} more like it)" if others else ""
+    raise error(f"{place(name, axes, first)} {verb} {value:.12g}{also}; {rule}")
+
+
+def check_devices(tables: Mapping[str, Tensor]) -> None:
+    """Refuse tables that lie on different devices: no operation could join them later."""
+    (first, table), *others = tables.items()
+    for name, other in others:
+        if other.device != table.device:
+            raise GameError(
+                f"{first} lies on {table.device}, but {name} on {other.device}; move all tables to one device"
+            )
+
+
+def check_sizes(tables: Mapping[str, Tensor], axes: Mapping[str, str]) -> None:
+    """Refuse tables that disagree on the size of a set, naming both and the axis; sl and sl' count the same set."""
+    seen: dict[str, tuple[str, str, int]] = {}
+    for name, table in tables.items():
+        for word, size in zip(axes[name].split(), table.shape, strict=True):
+            first, first_word, first_size = seen.setdefault(word.rstrip("'"), (name, word, size))
+            if size != first_size:
+                raise GameError(
+                    f"axis {word} of {name} {_shape(table, axes[name])} has {size} entries, "
+                    f"but axis {first_word} of {first} {_shape(tables[first], axes[first])} has {first_size}"
+                )
+
+
+def _shape(table: Tensor, axes: str) -> str:
+    """The axes with their sizes: `[sg=2, ag=3, sg'=2]`."""
+    return f"[{', '.join(f'{word}={size}' for word, size in zip(axes.split(), table.shape, strict=True))}]"
+
+
+def check_entries(name: str, *sizes: int) -> None:
+    """Raise a SizeError if a table of these `sizes` has more than `LARGEST_TABLE` entries."""
+    if math.prod(sizes) > LARGEST_TABLE:
+        raise SizeError(
+            f"{name} would have {' x '.join(map(str, sizes))} entries; at most {LARGEST_TABLE:,} are tabulated: "
+            "use fewer states or actions"
+        )
+
+
+def tabulate(name: str, function: Callable[..., object], axes: str, sizes: Mapping[str, int]) -> Tensor:
+    """Call `function` once per combination of the unprimed axes and stack what it returns into a table.
+
+    Raises:
+        GameError: a call raised, or did not return one number per element of the primed axis (one number if none is).
+        SizeError: the table would have more than `LARGEST_TABLE` entries.
+    """
+    words = axes.split()
+    inputs = [word for word in words if not word.endswith("'")]
+    shape = [sizes[word.rstrip("'")] for word in words]
+    check_entries(name, *shape)
+    outcome = shape[len(inputs) :]
+    every = itertools.product(*(range(sizes[word]) for word in inputs))
+    rows = [_call(name, function, dict(zip(inputs, indices, strict=True)), outcome) for indices in every]
+    return torch.stack(rows).reshape(shape)
+
+
+def _call(name: str, function: Callable[..., object], arguments: dict[str, int], outcome: list[int]) -> Tensor:
+    """One row of a tabulated function, `[outcome]` or a scalar."""
+    call = f"{name}({', '.join(f'{word}={index}' for word, index in arguments.items())})"
+    try:
+        value = function(*arguments.values())
+    except Exception as cause:
+        raise GameError(f"{call} raised {type(cause).__name__}: {cause}") from cause
+    row = as_float64(call, value, GameError)
+    if list(row.shape) != outcome:
+        wanted = f"a law of {outcome[0]} numbers" if outcome else "one number"
+        raise GameError(f"{call} returned an array of shape {list(row.shape)}; expected {wanted}")
+    return row
+
+
+def as_integer(name: str, value: object, low: int, high: float, error: ErrorType) -> int:
+    """Return `value` as an int within low..high; booleans and floats are refused, numpy's integers are welcome."""
+    whole = int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else None
+    if whole is None or not low <= whole <= high:
+        span = f"at least {low}" if math.isinf(high) else f"in {low}..{high}"
+        raise error(f"{name} must be an integer {span}, not {value!r}")
+    return whole
+
+
+def as_number(name: str, value: object, allowed: str, fits: Callable[[float], bool], error: ErrorType) -> float:
+    """Return `value` as a float that `fits`; `allowed` says in words what fits. NaN fits no comparison."""
+    try:
+        number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # an integer beyond every float
+        number = math.nan
+    if not fits(number):
+        raise error(f"{name} must be a number in {allowed}, not {value!r}")
+    return number
+
+
+def as_tolerance(tolerance: object) -> float:
+    """Return a numerical tolerance in (0, inf], or raise an ArgumentError."""
+    return as_number("tolerance", tolerance, "(0, inf]", lambda x: x > 0, ArgumentError)
+
+
+def as_seed(seed: object) -> int:
+    """Return `seed` as an int that a `torch.Generator` takes, or raise an ArgumentError."""
+    return as_integer("seed", seed, 0, LARGEST_SEED, ArgumentError)
+
+
+def check_kind(name: str, value: object, kind: type, hint: str = "") -> None:
+    """Raise an ArgumentError unless `value` is a `kind`; `hint` says where one comes from."""
+    if not isinstance(value, kind):
+        more = f"; {hint}" if hint else ""
+        article = "an" if kind.__name__[0] in "AEIO" else "a"
+        raise ArgumentError(f"{name} must be {article} {kind.__name__}, not {type(value).__name__}{more}")
+
+
+def check_callable(name: str, value: object) -> None:
+    """Raise an ArgumentError unless `value` can be called, or is None."""
+    if value is not None and not callable(value):
+        raise ArgumentError(f"{name} must be a function or None, not {value!r}")
+
+
+def as_device(device: object) -> torch.device:
+    """Return a device that is here and computes in float64, or raise an ArgumentError that lists those.
+
+    "auto" is the first GPU where there is one, and the CPU elsewhere.
+    """
+    if str(device) == "cpu":
+        return torch.device("cpu")
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    present = ["cpu", *(["cuda"] if cuda else []), *cuda]
+    if device == "auto":
+        return torch.device("cuda" if cuda else "cpu")
+    if str(device) not in present:
+        raise ArgumentError(f"device must be one of auto, {', '.join(present)} on this machine; not {device!r}")
+    return torch.device(str(device))

@@ -1,0 +1,245 @@
+"""Checkpoints: whenever a training is broken off, the same call goes on to what the unbroken one would have found."""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from oracles.killer import Killed, Killer
+from oracles.neural import cut_short
+
+from altmarl_torch import games
+from altmarl_torch.alternation import checkpoints
+from altmarl_torch.alternation.checkpoints import Keeper, Stage
+from altmarl_torch.alternation.neural_players import Memory
+from altmarl_torch.alternation.solving import solve
+from altmarl_torch.errors import FileFormatError
+from altmarl_torch.learners.neural.fitting import Settings
+from altmarl_torch.learners.neural.networks import CountNetwork
+from altmarl_torch.learners.neural.policies import UniformPolicy
+from altmarl_torch.policies.base import Pair, uniform_local
+from altmarl_torch.support.npz import read_npz, write_npz
+
+TABULAR = {"solver": "tabular", "k": 3}
+NEURAL = {"solver": "neural", "k": 3, "steps": 2}
+CASES = {
+    "tabular": TABULAR,
+    "tabular, sampled": TABULAR | {"m": 5, "steps": 3},
+    "tabular, own": TABULAR | {"objective": "own"},
+    "ucfh": TABULAR | {"l_learner": "ucfh", "k": 2},
+    "neural": NEURAL,
+    "neural, own, local network": NEURAL | {"l_learner": "neural", "objective": "own"},
+    "starts": TABULAR | {"starts": 4},
+    "posterior": TABULAR | {"observation": "posterior"},
+    "rollout": TABULAR | {"observation": "filter", "select": "rollout", "k": 2},
+}
+
+
+def learn(folder, options, told=None):
+    told = [] if told is None else told
+    options = dict(options)
+    with cut_short():
+        return solve(
+            games.steer(),
+            options.pop("k"),
+            **options,
+            seed=3,
+            checkpoints=folder,
+            callback=lambda update: told.append(dataclasses.replace(update, seconds=0.0)),
+            curve=lambda x, numbers: told.append((x, {n: v for n, v in numbers.items() if "per_second" not in n})),
+        )
+
+
+def same(first, second):
+    assert torch.equal(first.pi_l, second.pi_l)
+    assert torch.equal(first.pi_g, second.pi_g)
+    for name in ("value", "eta", "converged", "k", "interrupted", "observation"):
+        assert getattr(first, name) == getattr(second, name)
+    for mine, theirs in zip(first.history, second.history, strict=True):
+        assert dataclasses.replace(mine, seconds=0.0) == dataclasses.replace(theirs, seconds=0.0)
+    if first.policy is not None:
+        weights = zip(first.policy.network.parameters(), second.policy.network.parameters(), strict=True)
+        assert all(torch.equal(mine, theirs) for mine, theirs in weights)
+
+
+def by_kind(told):
+    """Curves and updates, each in order: between the two there is none that anybody could see."""
+    return [one for one in told if isinstance(one, tuple)], [one for one in told if not isinstance(one, tuple)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_whenever_it_is_killed_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch, name):
+    told = []
+    unbroken = learn(tmp_path / "unbroken", CASES[name], told)
+    for files in itertools.count() if name.startswith("tabular") else (1, 3, 7):
+        folder, again = tmp_path / str(files), []
+        with monkeypatch.context() as patch, contextlib.suppress(Killed):
+            Killer(patch, files)
+            learn(folder, CASES[name])
+            break
+        same(learn(folder, CASES[name], again), unbroken)
+        assert by_kind(again) == by_kind(told)
+    assert files > 2
+
+
+@pytest.mark.parametrize("name", ["ucfh", "neural", "neural, own, local network"])
+@pytest.mark.parametrize("files", [1, 2])
+def test_half_done_work_is_taken_up_where_it_was_laid_down(tmp_path, monkeypatch, name, files):
+    told, again, taken_up = [], [], []
+    unbroken = learn(None, CASES[name], told)
+    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0.0)
+    with monkeypatch.context() as patch:
+        Killer(patch, files, ["lay_down"])
+        with pytest.raises(Killed):
+            learn(tmp_path, CASES[name])
+    begin = Stage.begin
+    monkeypatch.setattr(Stage, "begin", lambda stage: taken_up.append(begin(stage)) or taken_up[-1])
+    same(learn(tmp_path, CASES[name], again), unbroken)
+    assert by_kind(again) == by_kind(told)
+    assert any(work is not None for work in taken_up)
+
+
+def test_a_run_may_be_killed_again_and_again(tmp_path, monkeypatch):
+    unbroken = learn(None, CASES["starts"])
+    for _ in range(40):
+        with monkeypatch.context() as patch, contextlib.suppress(Killed):
+            Killer(patch, 2)  # so that one of two checkpoints is new
+            same(learn(tmp_path, CASES["starts"]), unbroken)
+            return
+    raise AssertionError("it never came to an end")
+
+
+def killed_after(folder, monkeypatch, files, options=TABULAR):
+    with monkeypatch.context() as patch:
+        Killer(patch, files)
+        with pytest.raises(Killed):
+            learn(folder, options)
+
+
+@pytest.mark.parametrize("damaged", [["part"], ["part", "last"]])
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, monkeypatch, caplog, damaged):
+    killed_after(tmp_path, monkeypatch, 3)
+    for name in damaged:
+        file = tmp_path / f"0001.{name}.npz"
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(bytes(content))
+    with caplog.at_level(logging.WARNING):
+        same(learn(tmp_path, TABULAR), learn(None, TABULAR))
+    assert [record.getMessage().count("is passed over") for record in caplog.records] == [1] * len(damaged)
+
+
+def test_a_damaged_solution_is_learned_again(tmp_path, monkeypatch, caplog):
+    unbroken = learn(tmp_path, TABULAR)
+    (tmp_path / "0001.npz").write_bytes(b"PK nothing")
+    with caplog.at_level(logging.WARNING):
+        same(learn(tmp_path, TABULAR), unbroken)
+    assert "0001.npz is passed over" in caplog.text
+
+
+def test_a_checkpoint_of_another_run_is_passed_over(tmp_path, monkeypatch, caplog):
+    killed_after(tmp_path, monkeypatch, 3, CASES["tabular, sampled"])
+    with caplog.at_level(logging.WARNING), cut_short():
+        found = solve(games.steer(), 3, solver="neural", steps=1, seed=3, checkpoints=tmp_path)
+    assert found.solver == "neural"
+    assert "does not fit this run" in caplog.text
+
+
+SPOILERS = {
+    "no pi_l": lambda entries: entries.pop("pi_l"),
+    "pi_l of another shape": lambda entries: entries.update(pi_l=np.ones((3, 2, 2))),
+    "NaN in pi_g": lambda entries: entries.update(pi_g=np.full((2, 4, 2), np.nan)),
+    "text for values": lambda entries: entries.update(values=np.asarray("many")),
+    "a record that is no JSON": lambda entries: entries.update(record=np.asarray("{")),
+    "a record that is a list": lambda entries: entries.update(record=np.asarray("[]")),
+    "a record of nothing": lambda entries: entries.update(record=np.asarray("{}")),
+    "points that are none": lambda entries: entries.update(points=np.asarray("[[1, 2]]")),
+    "a generator's state too short": lambda entries: entries.update({"learner0/generator": np.zeros(3, np.uint8)}),
+    "no generator": lambda entries: entries.pop("learner0/generator"),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILERS.values(), ids=SPOILERS)
+def test_a_checkpoint_of_wrong_content_is_passed_over(tmp_path, monkeypatch, caplog, spoil):
+    killed_after(tmp_path, monkeypatch, 1)
+    file = tmp_path / "0001.part.npz"
+    entries = dict(read_npz(file, "altmarl-checkpoint", 1, (), ("",)))
+    spoil(entries)
+    write_npz(file, "altmarl-checkpoint", 1, {n: a for n, a in entries.items() if n not in ("format", "version")})
+    with caplog.at_level(logging.WARNING):
+        same(learn(tmp_path, TABULAR), learn(None, TABULAR))
+    assert "passed over" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["ucfh", "neural"])
+def test_half_done_work_of_wrong_content_is_an_error_that_says_so(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0.0)
+    with monkeypatch.context() as patch:
+        Killer(patch, 1, ["lay_down"])
+        with pytest.raises(Killed):
+            learn(tmp_path, CASES[name])
+    file = tmp_path / "0001.work.npz"
+    entries = dict(read_npz(file, "altmarl-checkpoint", 1, (), ("",)))
+    entries["work/record"] = np.asarray("{}")
+    write_npz(file, "altmarl-checkpoint", 1, {n: a for n, a in entries.items() if n not in ("format", "version")})
+    with pytest.raises(FileFormatError, match="does not fit this run: KeyError"):
+        learn(tmp_path, CASES[name])
+
+
+def test_the_newest_and_the_one_before_are_kept(tmp_path, monkeypatch):
+    killed_after(tmp_path, monkeypatch, 3)
+    newest, before = (
+        json.loads(str(read_npz(tmp_path / f"0001.{name}.npz", "altmarl-checkpoint", 1, ("record",))["record"]))
+        for name in ("part", "last")
+    )
+    assert (len(newest["history"]), len(before["history"])) == (2, 1)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["0001.last.npz", "0001.part.npz"]
+
+
+def test_a_stage_that_is_over_leaves_its_solution_alone(tmp_path):
+    learn(tmp_path, TABULAR)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["0001.npz", "0001.told.npz"]
+
+
+class Mine(CountNetwork):
+    """A network of one's own, which answers otherwise while it learns."""
+
+    def forward(self, frequencies):
+        return torch.nn.functional.dropout(super().forward(frequencies), 0.1, self.training)
+
+
+def mine():
+    return Mine(2, 2, 2, generator=torch.Generator().manual_seed(0))
+
+
+def test_what_is_restored_answers_as_what_was_fitted():
+    before, after = (Memory(games.steer(), 3, mine(), Settings(batch=64, max_steps=60)) for _ in range(2))
+    pi_l = uniform_local(games.steer())
+    with cut_short():
+        before.fit(before.surrogate(pi_l), None, torch.Generator().manual_seed(1), "g_learn")
+    pair = Pair(UniformPolicy(2, 2), pi_l)
+    after.restore(before.state(pair), pair)
+    frequencies = torch.tensor([[0.25, 0.75], [1.0, 0.0]])
+    assert torch.equal(after.network(frequencies), before.network(frequencies))
+
+
+def test_a_network_of_ones_own_goes_on_too(tmp_path, monkeypatch):
+    def run(folder):
+        with cut_short():
+            return solve(games.steer(), 3, solver="neural", steps=2, network=mine(), checkpoints=folder)
+
+    unbroken = run(None)
+    with monkeypatch.context() as patch:
+        Killer(patch, 2)  # before the local agents' turn, which asks the network of the turn before
+        with pytest.raises(Killed):
+            run(tmp_path)
+    same(run(tmp_path), unbroken)
+
+
+def test_stages_are_numbered_in_the_order_in_which_they_begin(tmp_path):
+    keeper = Keeper(tmp_path)
+    assert [keeper.stage().path.name for _ in range(3)] == ["0001", "0002", "0003"]

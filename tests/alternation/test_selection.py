@@ -1,0 +1,145 @@
+"""Several starts, and selection by n agents."""
+
+import json
+
+import pytest
+import torch
+
+import altmarl_torch as am
+from altmarl_torch.alternation import selection
+from altmarl_torch.alternation.starts import start_policies
+from altmarl_torch.games import hash_game, random_game, steer, warehouse
+from altmarl_torch.policies.rules import heuristic_pair
+from altmarl_torch.runs.cli.main import main
+
+COLUMNS = {"name", "value", "return_mean", "return_sem"}
+
+
+def small():
+    return warehouse(num_zones=3, n=12)
+
+
+@pytest.fixture(scope="module")
+def filtered():
+    return am.solve(small(), 2, observation="filter", select="rollout", seed=4)
+
+
+def test_starts_are_named_and_random_ones_follow_the_seed():
+    game = steer()
+    found = dict(start_policies(game, 6, 0))
+    assert list(found) == ["uniform", "walk", "greedy", "random 1", "random 2", "random 3"]
+    assert torch.equal(found["uniform"], torch.full_like(found["walk"], 0.5))
+    assert all(torch.equal(law.sum(-1), torch.ones(2, 2, dtype=torch.float64)) for law in found.values())
+    again, other = (dict(start_policies(game, 30, seed)) for seed in (0, 1))
+    assert torch.equal(found["random 3"], again["random 3"])
+    assert any(not torch.equal(again[f"random {i}"], other[f"random {i}"]) for i in range(1, 28))
+
+
+def test_of_several_starts_the_best_joint_value_wins_and_all_are_recorded():
+    game = random_game(num_sg=3, num_sl=3, num_ag=2, num_al=2, gamma=0.9, seed=3)
+    updates = []
+    solution = am.solve(game, 3, starts=6, callback=updates.append)
+    selection = solution.selection
+    assert selection.by == "value"
+    assert selection.margin is None
+    assert selection.choices[0].name.startswith("from ")
+    assert len(selection.choices) == 6
+    values = [choice.value for choice in selection.choices]
+    assert values == sorted(values, reverse=True)
+    assert solution.value == values[0] >= am.solve(game, 3).value - 1e-9
+    assert tuple(updates) == solution.history  # the winner's alone
+
+
+def test_a_single_start_is_the_plain_alternation():
+    solution = am.solve(hash_game(), 2, starts=1)
+    assert solution.selection is None
+    assert torch.equal(solution.pi_l, am.solve(hash_game(), 2).pi_l)
+
+
+def test_selection_never_does_worse_than_not_looking_and_says_by_how_much_it_wins():
+    game = small()
+    solution = am.solve(game, 1, observation="posterior", select="rollout", starts=2)
+    choices, margin = solution.selection.choices, solution.selection.margin
+    names = [choice.name for choice in choices]
+    assert set(names) == {"surrogate, from uniform", "surrogate, from walk", "posterior", "hold + walk"}
+    returns = [choice.return_mean for choice in choices]
+    assert returns == sorted(returns, reverse=True)
+    assert margin.low <= margin.mean <= margin.high
+    held = am.rollout(game, heuristic_pair(game, 1, "hold", "walk"), episodes=2000, seed=9)
+    assert am.rollout(game, solution, episodes=2000, seed=9).mean > held.mean - 2 * held.sem
+
+
+def test_the_observation_that_is_asked_for_is_the_largest_class_that_is_tried(filtered):
+    solutions = {"surrogate": am.solve(small(), 2, select="rollout", seed=4), "filter": filtered}
+    found = {name: {choice.name for choice in solution.selection.choices} for name, solution in solutions.items()}
+    assert found["surrogate"] == {"surrogate, from uniform", "hold + walk"}
+    assert found["filter"] == found["surrogate"] | {"posterior", "filter"}
+
+
+def test_a_pair_that_holds_is_a_solution_like_any_other(tmp_path):
+    """Where the reward is for standing still and agents cannot move, nothing beats holding."""
+    same = torch.eye(3, dtype=torch.float64)
+    game = am.Game(
+        P_g=same.expand(3, 3, 3), P_l=same[:, None, None].expand(3, 3, 2, 3), r_g=10 * same,
+        r_l=torch.zeros(3, 3, 2), gamma=0.9, n=50,
+    )  # fmt: skip
+    solution = am.solve(game, 2, select="rollout")
+    hold = next(choice for choice in solution.selection.choices if choice.name == "hold + walk")
+    assert hold.value == pytest.approx(100)
+    solution.save(tmp_path / "policy.npz")
+    again = am.Solution.load(tmp_path / "policy.npz")
+    assert torch.equal(again.pi_g, solution.pi_g)
+    assert again.selection is None
+
+
+def test_equal_seeds_select_equally(filtered):
+    again = am.solve(small(), 2, observation="filter", select="rollout", seed=4)
+    assert again.selection == filtered.selection
+    assert torch.equal(again.pi_g, filtered.pi_g)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [({"starts": 0}, "starts"), ({"starts": 2.0}, "starts"), ({"select": "x"}, "select")]
+)
+def test_what_is_out_of_range_is_refused(arguments, message):
+    with pytest.raises(am.ArgumentError, match=message):
+        am.solve(steer(), 2, **arguments)
+
+
+def test_a_run_prints_and_keeps_its_selection(tmp_path, capsys):
+    words = ["train", "--game", "steer", "--k", "2", "--solver", "tabular", "--starts", "3", "--select", "rollout"]
+    assert main([*words, "--episodes", "20", "--horizon", "10", "--quiet", "--runs-dir", str(tmp_path)]) == 0
+    (folder,) = tmp_path.iterdir()
+    kept = json.loads((folder / "selection.json").read_text())
+    assert (kept["by"], len(kept["choices"])) == ("rollout", 4)
+    assert all(set(choice) == COLUMNS for choice in kept["choices"])
+    printed = capsys.readouterr().out
+    assert "selected by return of n agents" in printed
+    assert ("margin over the next best, on fresh episodes" in printed) == (kept["margin"] is not None)
+
+
+@pytest.mark.parametrize("words", [["--starts", "0"], ["--select", "x"]])
+def test_wrong_options_end_with_2(words, tmp_path, capsys):
+    assert main(["train", "--game", "steer", "--k", "2", *words, "--runs-dir", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_ctrl_c_keeps_the_first_pair(after, monkeypatch):
+    """While the candidates are played, or while a later one is learned."""
+    calls = []
+
+    def play(job, solution):
+        calls.append(solution)
+        raise KeyboardInterrupt
+
+    def learn(job, alpha, many):
+        raise KeyboardInterrupt
+
+    if after == 1:
+        monkeypatch.setattr(selection, "learn_posterior", learn)
+    else:
+        monkeypatch.setattr(selection, "play", play)
+    solution = am.solve(small(), 2, observation="posterior", select="rollout")
+    assert solution.interrupted
+    assert torch.equal(solution.pi_l, am.solve(small(), 2).pi_l)

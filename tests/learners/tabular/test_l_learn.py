@@ -1,0 +1,108 @@
+"""The model-based L-LEARN: known optima, exact derivatives, and no single change that helps."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles.games import INSTANCES, KNOWN
+from oracles.surrogate import joint_value as brute_force_value
+from oracles.surrogate import uniform_mean
+
+import altmarl_torch as am
+from altmarl_torch.counts.pair_moves import PairPlan
+from altmarl_torch.games import random_game, ware, warehouse
+from altmarl_torch.operators.bellman import Surrogate
+from altmarl_torch.operators.joint_value import joint_value, occupancy
+from altmarl_torch.policies.base import deterministic_local, uniform_local
+from altmarl_torch.policies.rules import RULES, table
+from altmarl_torch.tabular import agent_values, g_learn, l_learn
+
+# The notes' section 4: game, k, J* and its pi_l (rows z, columns s), T*; the dispatcher goes to the sample's mode
+
+
+def by_mode(game, k):
+    plan = PairPlan(am.CountSimplex(k, game.num_sl))
+    return plan, table(game, RULES["mode"](game), plan.simplex)
+
+
+def every_policy(game):
+    for actions in itertools.product(range(game.num_al), repeat=game.num_sl * game.num_sg):
+        yield deterministic_local(torch.tensor(actions).reshape(game.num_sl, game.num_sg), game.num_al)
+
+
+@INSTANCES
+def test_the_notes_optima_are_reached_from_the_uniform_policy(game, k, team, rows, own):
+    plan, pi_g = by_mode(game, k)
+    found = l_learn(game, pi_g, uniform_local(game), plan)
+    assert found.value == pytest.approx(team, abs=5e-7)
+    assert found.pi_l.argmax(-1).tolist() == rows
+    assert l_learn(game, pi_g, uniform_local(game), plan, objective="own").value == pytest.approx(own, abs=5e-7)
+
+
+@INSTANCES
+def test_the_notes_optima_are_those_of_enumeration(game, k, team, rows, own):
+    """By the package's evaluator over every deterministic policy, and by brute force at the best one."""
+    plan, pi_g = by_mode(game, k)
+    best = max(every_policy(game), key=lambda pi_l: joint_value(Surrogate.build(game, pi_l, plan), pi_g).mean)
+    assert best.argmax(-1).tolist() == rows
+    assert uniform_mean(brute_force_value(game, pi_g, best, k), k, game.num_sl) == pytest.approx(team, abs=5e-7)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 3))
+def test_random_games_end_where_no_single_change_helps(seed, k):
+    game = random_game(num_sg=2, num_sl=2, num_ag=2, num_al=3, gamma=0.8, seed=seed)
+    plan, pi_g = by_mode(game, k)
+    found = l_learn(game, pi_g, uniform_local(game), plan)
+    actions = found.pi_l.argmax(-1)
+    assert found.value == pytest.approx(uniform_mean(brute_force_value(game, pi_g, found.pi_l, k), k, 2), rel=1e-9)
+    for z, s, action in itertools.product(range(2), range(2), range(3)):
+        changed = actions.clone()
+        changed[z, s] = action
+        value = brute_force_value(game, pi_g, deterministic_local(changed, 3), k)
+        assert uniform_mean(value, k, 2) <= found.value + 1e-6 * game.v_max
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_the_derivative_is_that_of_finite_differences(k):
+    game, generator = ware(), torch.Generator().manual_seed(0)
+    plan, pi_g = by_mode(game, k)
+    pi_l = torch.rand(3, 3, 2, dtype=torch.float64, generator=generator) + 0.2
+    pi_l = pi_l / pi_l.sum(-1, keepdim=True)
+    surrogate = Surrogate.build(game, pi_l, plan)
+    law, values = occupancy(surrogate, pi_g, relative_error=1e-12), joint_value(surrogate, pi_g).values
+    worth = agent_values(surrogate, pi_g, law, values)
+    for z, s in itertools.product(range(3), range(3)):
+        toward = torch.zeros_like(pi_l)
+        toward[z, s] = torch.tensor([1e-5, -1e-5])
+        ahead, behind = (joint_value(Surrogate.build(game, pi_l + sign * toward, plan), pi_g).mean for sign in (1, -1))
+        assert (ahead - behind) / 2e-5 == pytest.approx(float(worth[z, s, 0] - worth[z, s, 1]), rel=1e-5, abs=1e-7)
+
+
+def test_the_start_is_returned_unchanged_where_nothing_helps():
+    game, k, _, rows, _ = KNOWN[1]
+    plan, pi_g = by_mode(game, k)
+    best = deterministic_local(torch.tensor(rows), 2)
+    found = l_learn(game, pi_g, best, plan)
+    assert found.rounds == 0
+    assert torch.equal(found.pi_l, best)
+    assert found.changes_tried == 4
+
+
+def test_the_search_through_fewer_agents_ends_at_the_same_policy():
+    """k = 11 on the warehouse is first searched with k = 9; the result is that of the notes."""
+    game = warehouse()
+    plan = PairPlan(am.CountSimplex(11, 5))
+    pi_g = g_learn(Surrogate.build(game, uniform_local(game), plan)).pi_g
+    found = l_learn(game, pi_g, uniform_local(game), plan)
+    rows = [[0, 2, 1, 1, 1], [1, 0, 2, 1, 1], [1, 1, 0, 2, 1], [1, 1, 1, 0, 2], [2, 1, 1, 1, 0]]
+    assert found.pi_l.argmax(-1).T.tolist() == rows
+
+
+def test_an_unknown_objective_is_refused():
+    game, k, *_ = KNOWN[1]
+    plan, pi_g = by_mode(game, k)
+    with pytest.raises(am.ArgumentError, match="objective"):
+        l_learn(game, pi_g, uniform_local(game), plan, objective="x")
