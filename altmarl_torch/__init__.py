@@ -44,7 +44,7 @@ from altmarl_torch.offline.learning import learn_from_data
 from altmarl_torch.offline.trajectories import Trajectories
 from altmarl_torch.operators.joint_value import JointValue, joint_value
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AltMarlError",
