@@ -23,9 +23,9 @@ from main_job import describe_machine
 import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.neural import BatchSurrogate, CountNetwork, Settings, fit
-from altmarl_torch.operators.bellman import Surrogate
-from altmarl_torch.policies.base import uniform_local
+from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.policies.rules import heuristic_pairs
+from altmarl_torch.policies.tabular import uniform_local
 
 EPISODES, HORIZON = 3000, 100
 SCALES = ((5, 20), (5, 50), (5, 100), (10, 50), (20, 100))

@@ -19,8 +19,9 @@ from altmarl_torch.offline.behaviour import Behaviour
 from altmarl_torch.offline.fitted_q import fitted_q
 from altmarl_torch.offline.learning import logged_policy
 from altmarl_torch.offline.q_learning import q_learning
-from altmarl_torch.operators.bellman import Surrogate, action_values, max_backup
+from altmarl_torch.operators.bellman import action_values, max_backup
 from altmarl_torch.operators.fixed_point import solve_fixed_point
+from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.policies.rules import heuristic_pair
 from altmarl_torch.theory import error_theorem_e4
 

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 import altmarl_torch as am
 from altmarl_torch.games.named.smart_grid import COMFORT_BAND, AirConditioner, band_edges
-from altmarl_torch.policies.base import deterministic_local, one_hot
 from altmarl_torch.policies.rules import HeuristicPair
+from altmarl_torch.policies.tabular import deterministic_local, one_hot
 from altmarl_torch.policies.yardsticks import yardsticks
 
 STEP = 5 / 60  # hours

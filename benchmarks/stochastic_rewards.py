@@ -16,8 +16,8 @@ import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.games.reward_laws import DiscreteReward
 from altmarl_torch.learners.tabular.g_learn import g_learn
-from altmarl_torch.operators.bellman import Surrogate
-from altmarl_torch.policies.base import uniform_local
+from altmarl_torch.operators.surrogate import Surrogate
+from altmarl_torch.policies.tabular import uniform_local
 
 K, DRAWS, SEEDS = 3, [4**i for i in range(8)], range(40)
 

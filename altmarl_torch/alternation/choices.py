@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from altmarl_torch.evaluation.finite_population import Difference
+from altmarl_torch.support.intervals import Difference
 
 __all__ = ["Choice", "Select", "Selection"]
 

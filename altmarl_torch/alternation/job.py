@@ -36,7 +36,7 @@ from altmarl_torch.alternation.tabular_players import (
     TabularLocalLearner,
 )
 from altmarl_torch.counts.pair_moves import PairPlan
-from altmarl_torch.counts.resampling import Prior
+from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import FileFormatError
 from altmarl_torch.games.game import Game
@@ -46,9 +46,10 @@ from altmarl_torch.learners.neural.l_learn import NetworkTurns, Turns, table_tur
 from altmarl_torch.learners.neural.networks import CountNetwork, LocalNetwork, check_network
 from altmarl_torch.learners.neural.policies import BatchPolicy, UniformPolicy
 from altmarl_torch.learners.neural.rollout_evaluator import RolloutEvaluator
-from altmarl_torch.operators.bellman import SurrogateCache
 from altmarl_torch.operators.joint_value import Acceptance, Objective
-from altmarl_torch.policies.base import Pair, uniform_global, uniform_local
+from altmarl_torch.operators.surrogate import SurrogateCache
+from altmarl_torch.policies.base import Pair
+from altmarl_torch.policies.tabular import uniform_global, uniform_local
 from altmarl_torch.support.snapshots import Desk
 
 __all__ = ["Job", "Solver", "learn", "tell"]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from altmarl_torch.alternation.loop import Curve, Evaluator, PhaseProgress, Player, Proposal
-from altmarl_torch.counts.resampling import Prior
+from altmarl_torch.counts.prior import Prior
 from altmarl_torch.games.game import Game
 from altmarl_torch.learners.neural.fitting import Fit, Monitor, Settings, fit
 from altmarl_torch.learners.neural.l_learn import Gains, NetworkTurns, Turns, local_gains, network_values

@@ -45,10 +45,11 @@ from altmarl_torch.alternation.job import Job, Solver, learn, tell
 from altmarl_torch.alternation.loop import Update
 from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.alternation.starts import first_pair, learn_from_starts
-from altmarl_torch.counts.resampling import LARGEST_ALPHA, SMALLEST_ALPHA, Prior, fit_alpha
+from altmarl_torch.counts.prior import LARGEST_ALPHA, SMALLEST_ALPHA, Prior, fit_alpha
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.evaluation.rollouts import LARGEST_ROLLOUT, Rollouts, rollout, visits
+from altmarl_torch.evaluation.records import Rollouts
+from altmarl_torch.evaluation.rollouts import LARGEST_ROLLOUT, rollout, visits
 from altmarl_torch.games.game import Game
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.policies.belief import Belief

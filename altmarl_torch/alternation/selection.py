@@ -39,9 +39,9 @@ from altmarl_torch.alternation.solution import LARGEST_TABLE, Observation, Solut
 from altmarl_torch.alternation.starts import Started, learn_from_starts
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex
-from altmarl_torch.evaluation.finite_population import paired_difference
-from altmarl_torch.operators.bellman import Surrogate
+from altmarl_torch.evaluation.paired import paired_difference
 from altmarl_torch.operators.joint_value import joint_value
+from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.policies.rules import RULES, WALKERS, table
 
 __all__ = ["select_by_rollout", "select_by_value"]

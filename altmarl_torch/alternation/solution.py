@@ -22,14 +22,15 @@ from torch import Tensor, nn
 
 from altmarl_torch.alternation.choices import Selection
 from altmarl_torch.alternation.loop import Decision, Update
-from altmarl_torch.counts.resampling import Prior
+from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.simplex import MAX_LISTED_ENTRIES, CountSimplex, round_to_counts
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.learners.neural.policies import BatchPolicy, tabulate
 from altmarl_torch.learners.neural.storage import pack_policy, unpack_policy
-from altmarl_torch.policies.base import Dispatcher, Sight, TabularDispatcher, read_policy
+from altmarl_torch.policies.base import Dispatcher, Sight
 from altmarl_torch.policies.belief import Belief, BeliefDispatcher
 from altmarl_torch.policies.rules import RuleDispatcher
+from altmarl_torch.policies.tabular import TabularDispatcher, read_policy
 from altmarl_torch.support.npz import read_npz, write_npz
 from altmarl_torch.support.tables import as_integer, as_number, as_table, as_whole, refuse_first
 

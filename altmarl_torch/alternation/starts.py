@@ -25,8 +25,9 @@ from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.games.game import Game
 from altmarl_torch.learners.neural.policies import UniformPolicy
-from altmarl_torch.policies.base import Pair, deterministic_local, uniform_global
+from altmarl_torch.policies.base import Pair
 from altmarl_torch.policies.rules import WALKERS
+from altmarl_torch.policies.tabular import deterministic_local, uniform_global
 
 __all__ = ["Started", "first_pair", "learn_from_starts", "start_policies"]
 

@@ -18,8 +18,8 @@ from altmarl_torch.learners.chains.explorer import Bounds
 from altmarl_torch.learners.chains.l_learn import ChainSettings, chain_l_learn
 from altmarl_torch.learners.tabular.g_learn import g_learn
 from altmarl_torch.learners.tabular.l_learn import l_learn
-from altmarl_torch.operators.bellman import Surrogate, SurrogateCache
 from altmarl_torch.operators.joint_value import JointValue, Objective, joint_value
+from altmarl_torch.operators.surrogate import Surrogate, SurrogateCache
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.support.snapshots import Arrays, Desk, random_state, set_random_state, tensor_of
 

@@ -20,7 +20,7 @@ coordinate. Both need only binomials, hence work where the simplex is far too la
 import math
 import numbers
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -31,16 +31,7 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.support.tables import as_device, as_integer
 
-__all__ = [
-    "CountSimplex",
-    "counts_to_tuples",
-    "lift",
-    "list_tuples",
-    "rank_tuples",
-    "round_to_counts",
-    "scale_up",
-    "tuples_to_counts",
-]
+__all__ = ["CountSimplex", "lift", "round_to_counts", "scale_up"]
 
 MAX_LISTED_ENTRIES = 10**8
 """Entries of the largest table of counts or tuples that is listed: 800 MB of int64."""
@@ -297,30 +288,3 @@ def round_to_counts(frequencies: Tensor, k: int) -> Tensor:
     missing = k - whole.sum(-1, keepdim=True)
     place = (shares - whole).argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
     return (whole + (place < missing)).to(torch.int64)
-
-
-def list_tuples(k: int, num_sl: int, device: torch.device | str = "cpu") -> Tensor:
-    """Every k-tuple of local states, `[sl^k, k]` int64, the last agent running fastest. SizeError where too many."""
-    if num_sl**k * k > MAX_LISTED_ENTRIES:
-        raise SizeError(f"{num_sl}^{k} = {float(num_sl) ** k:.3g} tuples are too many to list; use counts instead")
-    axes: Sequence[Tensor] = [torch.arange(num_sl, device=device)] * k
-    return torch.cartesian_prod(*axes).reshape(-1, k)
-
-
-def rank_tuples(simplex: CountSimplex) -> Tensor:
-    """The rank of the counts of every k-tuple, `[sl^k]`, in the order of `list_tuples`."""
-    tuples = list_tuples(simplex.k, simplex.num_sl, simplex.device)
-    ranks: Tensor = simplex.rank(tuples_to_counts(tuples, simplex.num_sl))
-    return ranks
-
-
-def tuples_to_counts(tuples: Tensor, num_sl: int) -> Tensor:
-    """Count the agents in each state: `[..., k]` states to `[..., sl]` counts."""
-    return torch.nn.functional.one_hot(tuples, num_sl).sum(-2)
-
-
-def counts_to_tuples(counts: Tensor) -> Tensor:
-    """List the agents in ascending order of state: `[..., sl]` counts with sum k to `[..., k]` states."""
-    k = int(counts.reshape(-1, counts.shape[-1])[0].sum())
-    places = torch.arange(k, device=counts.device).expand(*counts.shape[:-1], k).contiguous()
-    return torch.searchsorted(counts.cumsum(-1).contiguous(), places, right=True)

@@ -25,7 +25,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import torch
 from einops import einsum, rearrange
@@ -41,16 +41,17 @@ from altmarl_torch.evaluation.deviations import (
     every_local_policy,
     number_of_local_policies,
 )
-from altmarl_torch.evaluation.finite_population import exact_surrogate
 from altmarl_torch.games.game import Game, check_game
-from altmarl_torch.operators.bellman import Surrogate, max_backup
+from altmarl_torch.operators.bellman import max_backup
 from altmarl_torch.operators.fixed_point import FixedPoint, solve_fixed_point
-from altmarl_torch.operators.joint_value import JointValue, joint_value, occupancy, value_tolerance
-from altmarl_torch.policies.base import check_pi_g, check_pi_l, greedy
+from altmarl_torch.operators.joint_value import JointValue, joint_value, value_tolerance
+from altmarl_torch.operators.occupancy import occupancy
+from altmarl_torch.operators.surrogate import Surrogate, exact_surrogate
+from altmarl_torch.policies.tabular import TabularPolicies, check_pi_g, check_pi_l, greedy
 from altmarl_torch.support.tables import as_tolerance, check_callable
 from altmarl_torch.support.threads import one_thread
 
-__all__ = ["PARTS", "Certificate", "Gap", "TabularPolicies", "certify"]
+__all__ = ["PARTS", "Certificate", "Gap", "certify"]
 
 Part = Literal["global", "single", "shared"]
 PARTS: tuple[Part, ...] = ("global", "single", "shared")
@@ -77,23 +78,6 @@ SMALL = 20_000
 SMALL_TOLERANCE = 1e-11
 
 Progress = Callable[[str, int, float], None]
-
-
-@runtime_checkable
-class TabularPolicies(Protocol):
-    """A pair whose pi_g is a table: a `Solution` or a `TabularPair`."""
-
-    @property
-    def k(self) -> int:
-        """How many local agents the global agent sees."""
-
-    @property
-    def pi_g(self) -> Tensor | None:
-        """`[sg, N, ag]`; None where the table would be too large."""
-
-    @property
-    def pi_l(self) -> Tensor:
-        """`[sl, sg, al]`."""
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,9 @@ from torch import Tensor
 
 from altmarl_torch.counts.kernels import CountKernel, Kernel, make_kernels
 from altmarl_torch.games.game import Game
-from altmarl_torch.operators.bellman import Surrogate, next_sg_law
-from altmarl_torch.policies.base import one_hot
+from altmarl_torch.operators.bellman import next_sg_law
+from altmarl_torch.operators.surrogate import Surrogate
+from altmarl_torch.policies.tabular import one_hot
 from altmarl_torch.support.threads import run
 
 __all__ = ["Payoff", "SharedDeviation", "TaggedAgent", "every_local_policy", "number_of_local_policies"]

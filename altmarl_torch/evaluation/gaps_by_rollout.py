@@ -26,13 +26,16 @@ from torch import Tensor
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.evaluation.finite_population import Difference, paired_difference
+from altmarl_torch.evaluation.paired import paired_difference
 from altmarl_torch.games.game import Game, check_game
-from altmarl_torch.operators.bellman import Surrogate, action_values, max_backup
+from altmarl_torch.operators.bellman import action_values, max_backup
 from altmarl_torch.operators.fixed_point import solve_fixed_point
 from altmarl_torch.operators.joint_value import value_tolerance
-from altmarl_torch.policies.base import Dispatcher, PolicyPair, TabularDispatcher, check_pair, greedy
+from altmarl_torch.operators.surrogate import Surrogate
+from altmarl_torch.policies.base import Dispatcher, PolicyPair, check_pair
 from altmarl_torch.policies.rules import RULES, WALKERS, HeuristicPair
+from altmarl_torch.policies.tabular import TabularDispatcher, greedy
+from altmarl_torch.support.intervals import Difference
 from altmarl_torch.support.sampling import count_labels, distinct_labels
 from altmarl_torch.support.tables import as_integer
 from altmarl_torch.support.threads import one_thread

@@ -40,11 +40,11 @@ from altmarl_torch.counts.kernels import CountKernel
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import SizeError
-from altmarl_torch.evaluation.finite_population import exact_surrogate
 from altmarl_torch.games.game import Game, check_game
-from altmarl_torch.operators.bellman import Surrogate, next_sg_law
+from altmarl_torch.operators.bellman import next_sg_law
 from altmarl_torch.operators.joint_value import joint_value
-from altmarl_torch.policies.base import check_pi_g, check_pi_l
+from altmarl_torch.operators.surrogate import Surrogate, exact_surrogate
+from altmarl_torch.policies.tabular import check_pi_g, check_pi_l
 
 __all__ = ["DeviationChanges", "deviation_changes"]
 

@@ -29,6 +29,7 @@ References: Gelman et al., *Bayesian Data Analysis*, section 3.4, for the Dirich
 """
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -38,10 +39,11 @@ from numpy.typing import NDArray
 
 from altmarl_torch.errors import ArgumentError, GameError
 from altmarl_torch.games.initial import InitialLaw
-from altmarl_torch.games.transitions import Transitions
-from altmarl_torch.support.tables import TABLE_AXES, as_number, check_entries, place
+from altmarl_torch.games.tables import TABLE_AXES
+from altmarl_torch.games.transitions import Table, Transitions, as_log
+from altmarl_torch.support.tables import as_number, check_entries, place
 
-__all__ = ["FEWEST_EPISODES", "Counted", "Sizes", "count_transitions"]
+__all__ = ["FEWEST_EPISODES", "Counted", "Sizes", "count_log", "count_transitions"]
 
 FEWEST_EPISODES = 30
 """Episodes that a log must have for the law of the first state to be read off it."""
@@ -81,6 +83,16 @@ class Counted:
     rows: int
     steps: int
     episodes: int | None
+
+
+def count_log(
+    table: Table | str | os.PathLike[str],
+    sizes: Sizes,
+    smoothing: float | None = None,
+    initial: InitialLaw | None = None,
+) -> Counted:
+    """As `count_transitions`, from a log's path or its columns by name; LogError where it is malformed."""
+    return count_transitions(as_log(table, sizes), sizes, smoothing, initial)
 
 
 def count_transitions(

@@ -43,22 +43,21 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from einops import einsum
 from torch import Tensor
 
-from altmarl_torch.errors import ArgumentError, FileFormatError, GameError, PolicyError
-from altmarl_torch.games.counted import count_transitions
+from altmarl_torch.errors import ArgumentError, GameError
+from altmarl_torch.games.checks import check_bound, check_types, fitting_initial, split_law
+from altmarl_torch.games.counted import Counted, count_log
 from altmarl_torch.games.initial import InitialLaw
+from altmarl_torch.games.reward_base import RewardLaw
 from altmarl_torch.games.reward_draws import RewardSampler
-from altmarl_torch.games.reward_laws import RewardLaw, law_from_arrays
-from altmarl_torch.games.transitions import Table, as_log
-from altmarl_torch.support.npz import as_scalar, read_npz, write_npz
+from altmarl_torch.games.storage import LAWS, naming_the_file, read_game, write_game
+from altmarl_torch.games.tables import TABLE_AXES, InducedTables, check_sizes, induce, tabulate
+from altmarl_torch.games.transitions import Table
 from altmarl_torch.support.tables import (
-    TABLE_AXES,
     as_device,
     as_finite,
     as_integer,
@@ -67,27 +66,12 @@ from altmarl_torch.support.tables import (
     as_table,
     check_devices,
     check_kind,
-    check_sizes,
-    refuse_first,
-    tabulate,
 )
 
-__all__ = ["LARGEST_N", "Game", "InducedTables", "check_game"]
+__all__ = ["LARGEST_N", "Game", "check_game"]
 
-FILE_FORMAT, FILE_VERSION = "altmarl-game", 1
-FILE_ENTRIES = (*TABLE_AXES, "gamma", "n", "name", "initial_sg", "initial_local_mean", "initial_strength")
-NUM_TYPES = "initial_num_types"
-"""An entry that files of earlier versions lack."""
-LAWS = {"r_g": "r_g_law", "r_l": "r_l_law"}
-"""Where the law of a stochastic reward is kept; in a file, the first part of its entries' names."""
-LARGEST_N = 2**53  # counts are whole numbers in float64, exact up to here
-
-
-class InducedTables(NamedTuple):
-    """A local agent's chain and reward under a frozen pi_l (Eq. 5, 6)."""
-
-    P_l_pi: Tensor  # [sl, sg, sl'], law of s_l' given (s_l, s_g)
-    r_l_pi: Tensor  # [sl, sg], expected reward per macro step
+LARGEST_N = 2**53
+"""Counts are whole numbers in float64, exact up to here."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -127,7 +111,9 @@ class Game:
 
     def __post_init__(self) -> None:
         for name, kept in LAWS.items():
-            self._keep_law(name, kept)
+            law, mean = split_law(name, getattr(self, name), kept, getattr(self, kept))
+            object.__setattr__(self, kept, law)
+            object.__setattr__(self, name, mean)
         tables = {name: as_table(name, getattr(self, name), axes) for name, axes in TABLE_AXES.items()}
         check_devices(tables)
         check_sizes(tables, TABLE_AXES)
@@ -135,54 +121,12 @@ class Game:
             check = as_law if axes.endswith("'") else as_finite
             object.__setattr__(self, name, check(name, tables[name], axes))
         object.__setattr__(self, "gamma", as_number("gamma", self.gamma, "[0, 1)", lambda x: 0 <= x < 1, GameError))
-        self._check_bound()
+        check_bound(self.r_g, self.r_l, self.v_max)
         object.__setattr__(self, "n", as_integer("n", self.n, 1, LARGEST_N, GameError))
-        object.__setattr__(self, "initial", self._fitting_initial())
-        self._check_types()
+        object.__setattr__(self, "initial", fitting_initial(self.initial, self.num_sg, self.num_sl, self.device))
+        check_types(self.P_l, self.num_types)
         if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
             raise GameError(f"name must be a non-empty, printable string, not {self.name!r}")
-
-    def _keep_law(self, name: str, kept: str) -> None:
-        """Put a law that came as the table beside its mean, and hold a law that came beside it against the table."""
-        given = getattr(self, name)
-        if isinstance(given, RewardLaw):
-            object.__setattr__(self, kept, given)
-            object.__setattr__(self, name, given.mean)
-            return
-        law = getattr(self, kept)
-        if law is not None and not isinstance(law, RewardLaw):
-            raise GameError(f"{kept} must be a reward law or None, not {type(law).__name__}")
-        if law is not None and not (isinstance(given, Tensor) and torch.equal(given, law.mean)):
-            raise GameError(f"{name} must be the mean of {kept}; give the law itself as {name}, or {kept} = None")
-
-    def _check_bound(self) -> None:
-        """Refuse rewards so large that no float holds v_max; the message names the largest."""
-        if not math.isfinite(self.v_max):
-            name = "r_g" if self.r_g_max >= self.r_l_max else "r_l"
-            sizes = getattr(self, name).abs()
-            rule = "rewards must be so small that V_max = (max|r_g| + max|r_l|) / (1 - gamma) is finite"
-            refuse_first(name, getattr(self, name), TABLE_AXES[name], sizes == sizes.max(), rule, GameError)
-
-    def _fitting_initial(self) -> InitialLaw:
-        """The given initial law, or the default, on the game's device."""
-        initial = InitialLaw.uniform(self.num_sg, self.num_sl) if self.initial is None else self.initial
-        if not isinstance(initial, InitialLaw):
-            raise GameError(f"initial must be an InitialLaw or None, not {type(initial).__name__}")
-        for name, law, size, table in (
-            ("sg", initial.sg, self.num_sg, "P_g"),
-            ("local_mean", initial.local_mean, self.num_sl, "P_l"),
-        ):
-            if len(law) != size:
-                raise GameError(f"initial.{name} has {len(law)} entries, but {table} has {size} states")
-        return initial.to(self.device)
-
-    def _check_types(self) -> None:
-        """Types never change: P_l leads from no block of local states to another."""
-        if self.num_types > 1:
-            block = torch.arange(self.num_sl, device=self.device) * self.num_types // self.num_sl
-            leaves = block[:, None, None, None] != block
-            rule = f"the local states are of {self.num_types} types, and an agent's type never changes"
-            refuse_first("P_l", self.P_l, TABLE_AXES["P_l"], leaves & (self.P_l > 0), rule, GameError)
 
     def __repr__(self) -> str:
         states, actions = f"{self.num_sg} x {self.num_sl} states", f"{self.num_ag} x {self.num_al} actions"
@@ -266,15 +210,7 @@ class Game:
         Raises:
             PolicyError: pi_l has another shape or device, or a row that is no law.
         """
-        law = as_table("pi_l", pi_l, "sl sg al", PolicyError)
-        if law.shape != self.r_l.shape or law.device != self.device:
-            found, wanted = f"{list(law.shape)} on {law.device}", f"{list(self.r_l.shape)} on {self.device}"
-            raise PolicyError(f"pi_l has shape {found}; this game needs [sl, sg, al] = {wanted}")
-        law = as_law("pi_l", law, "sl sg al", PolicyError)
-        return InducedTables(
-            P_l_pi=einsum(law, self.P_l, "sl sg al, sl sg al sl_next -> sl sg sl_next"),
-            r_l_pi=einsum(law, self.r_l, "sl sg al, sl sg al -> sl sg"),
-        )
+        return induce(self.P_l, self.r_l, pi_l)
 
     def check_k(self, k: int) -> int:
         """Return the sample size k as an int; raise ArgumentError unless it is a whole number of agents in 1..n."""
@@ -374,8 +310,13 @@ class Game:
             GameError: a pair that can be reached was never seen, or gamma, n or name is out of range.
         """
         sizes = {"sg": num_sg, "sl": num_sl, "ag": num_ag, "al": num_al}
-        counted = count_transitions(as_log(table, sizes), sizes, smoothing, initial)
-        return cls(**counted.tables, gamma=gamma, n=n, initial=counted.initial, name=name)  # type: ignore[arg-type]  # arrays
+        return cls.from_counts(count_log(table, sizes, smoothing, initial), gamma=gamma, n=n, name=name)
+
+    @classmethod
+    def from_counts(cls, counted: Counted, *, gamma: float, n: int, name: str = "game") -> "Game":
+        """The game of the tables that were counted from a log; errors as for a new game."""
+        tables: dict[str, Any] = counted.tables
+        return cls(**tables, gamma=gamma, n=n, initial=counted.initial, name=name)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an `.npz` archive to exactly `path`, atomically; `load` gives back the same bits.
@@ -384,13 +325,8 @@ class Game:
             ArgumentError: a reward is a SampledReward; a file holds no functions.
         """
         tables = {name: getattr(self, name) for name in TABLE_AXES}
-        tables |= {"initial_sg": self.initial.sg, "initial_local_mean": self.initial.local_mean}
-        entries = {name: table.cpu().numpy() for name, table in tables.items()}
-        scalars = {"gamma": self.gamma, "n": self.n, "name": self.name, "initial_strength": self.initial.strength}
         laws = {kept: getattr(self, kept) for kept in LAWS.values()}
-        stored = {kept: law.arrays() for kept, law in laws.items() if law is not None}
-        parts = {f"{kept}/{name}": part for kept, arrays in stored.items() for name, part in arrays.items()}
-        write_npz(path, FILE_FORMAT, FILE_VERSION, entries | scalars | {NUM_TYPES: self.num_types} | parts)
+        write_game(path, tables, laws, self.initial, {"gamma": self.gamma, "n": self.n, "name": self.name})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Game":
@@ -402,33 +338,8 @@ class Game:
             GameError: the file is well formed but its tables are no game; the message names the path. This error is a
                 FileFormatError as well.
         """
-        arrays: dict[str, Any] = {NUM_TYPES: np.asarray(1)}
-        arrays |= read_npz(path, FILE_FORMAT, FILE_VERSION, FILE_ENTRIES, (NUM_TYPES, *LAWS.values()))
-        names = ("gamma", "n", "name", "initial_strength")
-        try:
-            scalars = {name: as_scalar(name, arrays[name], GameError) for name in names}
-            strength = scalars.pop("initial_strength")
-            num_types = as_scalar(NUM_TYPES, arrays[NUM_TYPES], GameError)
-            initial = InitialLaw(arrays["initial_sg"], arrays["initial_local_mean"], strength, num_types)
-            tables = {name: arrays[name] for name in TABLE_AXES} | _stored_laws(arrays)
-            return cls(**tables, initial=initial, **scalars)
-        except GameError as cause:
-            raise _NoGameError(f"{path} holds no game: {cause}") from cause
-
-
-def _stored_laws(arrays: dict[str, Any]) -> dict[str, RewardLaw]:
-    """The laws that a file holds, by the table whose place they take."""
-    laws = {}
-    for name, kept in LAWS.items():
-        parts = {key.removeprefix(f"{kept}/"): part for key, part in arrays.items() if key.startswith(f"{kept}/")}
-        if parts:
-            scalars = {key: as_scalar(key, parts[key], GameError) for key in ("kind", "low", "high") if key in parts}
-            laws[name] = law_from_arrays(parts | scalars)
-    return laws
-
-
-class _NoGameError(GameError, FileFormatError):
-    """A file whose tables are no game: wrong as a game, and as a file."""
+        with naming_the_file(path):
+            return cls(**read_game(path))
 
 
 def check_game(game: object) -> None:

@@ -13,7 +13,7 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor
 
-from altmarl_torch.games.reward_laws import RewardLaw
+from altmarl_torch.games.reward_base import RewardLaw
 from altmarl_torch.support.sampling import deal, split_shares
 
 __all__ = ["RewardSampler"]

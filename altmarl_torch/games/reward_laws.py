@@ -26,8 +26,6 @@ has `low` and `high`, and whatever would lie outside is refused.
 Xi samples of R_Delta (Algorithm 10) are sums too, over Xi k agents, so that Xi costs nothing either.
 """
 
-import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -37,96 +35,14 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, GameError
 from altmarl_torch.games.clipped_normal import clipped_moments
+from altmarl_torch.games.reward_base import AXES, RewardLaw, as_bounds, as_entries, broadcast, check_alike, set_fields
 from altmarl_torch.support.sampling import deal, split_shares
-from altmarl_torch.support.tables import as_finite, as_float64, as_law, as_number, check_devices, place, refuse_first
+from altmarl_torch.support.tables import as_float64, as_law, place, refuse_first
 
-__all__ = [
-    "DiscreteReward",
-    "GaussianReward",
-    "RewardLaw",
-    "SampledReward",
-    "law_from_arrays",
-]
-
-ONE_BY_ONE = 64
-"""Sums of at most so many rewards are drawn term by term, where no exact shortcut exists."""
-
-AXES = {2: "sg ag", 3: "sl sg al"}
-"""The axes of a law, by their number: r_g's or r_l's."""
+__all__ = ["DiscreteReward", "GaussianReward", "SampledReward", "law_from_arrays"]
 
 WIDEST = 1e3
 """The largest scale of a clipped Gaussian, in units of high - low."""
-
-
-class RewardLaw(ABC):
-    """A distribution on every entry of a reward table.
-
-    Attributes:
-        mean: `[...]`, expected reward of each entry, exact; the table that a game computes with.
-        variance: `[...]` of each entry, exact; None where nobody knows it.
-        low, high: finite bounds on every reward (Assumption F.1).
-    """
-
-    mean: Tensor
-    variance: Tensor | None
-    low: float
-    high: float
-    kind: ClassVar[str]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the tables lie."""
-        return self.mean.device
-
-    @abstractmethod
-    def draw(self, *indices: Tensor, generator: torch.Generator) -> Tensor:
-        """One reward for each entry that the index tensors name (int64, broadcast together), in their shape.
-
-        Raises:
-            GameError: a sampler of the caller's draws something outside its bounds; the message names the entry.
-        """
-
-    def draw_sum(self, counts: Tensor, *indices: Tensor, generator: torch.Generator) -> Tensor:
-        """The sum of `counts` (whole numbers, float64) i.i.d. rewards of each entry, at a cost free of the counts.
-
-        Shapes as in `draw`. Exact up to 64 terms, by a beta law beyond (the module's page says how good).
-
-        Raises:
-            GameError: as for `draw`; or a sum of many is asked of a law whose variance nobody knows.
-        """
-        counts, *entries = _broadcast(counts, *indices)
-        few = counts <= ONE_BY_ONE
-        total = torch.where(few, 0.0, self._sum_of_many(counts, entries, few, generator))
-        for term in range(int(counts.where(few, 0.0).max()) if counts.numel() else 0):
-            here = few & (term < counts)
-            total[here] += self.draw(*(index[here] for index in entries), generator=generator)
-        return total
-
-    def _sum_of_many(self, counts: Tensor, entries: list[Tensor], few: Tensor, generator: torch.Generator) -> Tensor:
-        """A number from the beta law with the bounds, the mean and the variance of the sum."""
-        if bool(few.all()):
-            return torch.zeros_like(counts)
-        if self.variance is None:
-            raise GameError(
-                f"sums of more than {ONE_BY_ONE} rewards are drawn by their mean and variance, and this SampledReward "
-                "has no std; give it one"
-            )
-        mean, variance = self.mean[tuple(entries)], self.variance[tuple(entries)]
-        certain, width = few | (variance == 0), (self.high - self.low) or 1.0
-        share = (mean - self.low) / width
-        # Bhatia and Davis: variance <= share (1 - share) width^2, so that the weight is at least counts - 1
-        weight = counts * share * (1 - share) * width**2 / torch.where(certain, 1.0, variance) - 1
-        parts = [torch.where(certain, 1.0, part * weight) for part in (share, 1 - share)]
-        up, down = (torch._standard_gamma(part, generator) for part in parts)
-        return counts * torch.where(certain, mean, self.low + width * up / (up + down))
-
-    @abstractmethod
-    def to(self, device: torch.device | str) -> "RewardLaw":
-        """The same law on `device`."""
-
-    @abstractmethod
-    def arrays(self) -> dict[str, Any]:
-        """What `law_from_arrays` makes the same law from; an ArgumentError where it cannot be stored."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,20 +69,20 @@ class DiscreteReward(RewardLaw):
     kind: ClassVar[str] = "discrete"
 
     def __post_init__(self) -> None:
-        values = _entries("values", self.values, outcome=True)
-        weights = _entries("probabilities", self.probabilities, outcome=True)
-        _check_alike({"values": values, "probabilities": weights})
+        values = as_entries("values", self.values, outcome=True)
+        weights = as_entries("probabilities", self.probabilities, outcome=True)
+        check_alike({"values": values, "probabilities": weights})
         axes = AXES[values.ndim - 1] + " v"
         weights = as_law("probabilities", weights, axes)
         held = values[weights > 0]
         low = float(held.min()) if self.low is None else self.low
         high = float(held.max()) if self.high is None else self.high
-        low, high = _bounds(low, high)
+        low, high = as_bounds(low, high)
         rule = f"rewards lie in [low, high] = [{low:g}, {high:g}] (Assumption F.1)"
         refuse_first("values", values, axes, (weights > 0) & ((values < low) | (values > high)), rule, GameError)
         mean = (values * weights).sum(-1).clamp(low, high)
         variance = ((values - mean.unsqueeze(-1)).square() * weights).sum(-1)
-        _set(self, values=values, probabilities=weights, low=low, high=high, mean=mean, variance=variance)
+        set_fields(self, values=values, probabilities=weights, low=low, high=high, mean=mean, variance=variance)
 
     def draw(self, *indices: Tensor, generator: torch.Generator) -> Tensor:
         """One reward for each entry (`RewardLaw.draw`)."""
@@ -175,7 +91,7 @@ class DiscreteReward(RewardLaw):
 
     def draw_sum(self, counts: Tensor, *indices: Tensor, generator: torch.Generator) -> Tensor:
         """The sum of `counts` rewards of each entry, exact: how often each value falls is multinomial."""
-        counts, *rest = _broadcast(counts, *indices)
+        counts, *rest = broadcast(counts, *indices)
         entries = tuple(rest)
         fallen = deal(counts.contiguous(), split_shares(self.probabilities[entries]), generator)
         return (fallen * self.values[entries]).sum(-1)
@@ -213,18 +129,18 @@ class GaussianReward(RewardLaw):
     kind: ClassVar[str] = "gaussian"
 
     def __post_init__(self) -> None:
-        location, scale = _entries("location", self.location), _entries("scale", self.scale)
-        _check_alike({"location": location, "scale": scale})
-        low, high = _bounds(self.low, self.high)
+        location, scale = as_entries("location", self.location), as_entries("scale", self.scale)
+        check_alike({"location": location, "scale": scale})
+        low, high = as_bounds(self.low, self.high)
         refuse_first("scale", scale, AXES[scale.ndim], scale < 0, "standard deviations are at least 0", GameError)
         rule = f"clipped to [{low:g}, {high:g}], so wide a law is a coin between the bounds; use DiscreteReward"
         refuse_first("scale", scale, AXES[scale.ndim], scale > WIDEST * (high - low), rule, GameError)
         mean, variance = clipped_moments(location, scale, low, high)
-        _set(self, location=location, scale=scale, low=low, high=high, mean=mean, variance=variance)
+        set_fields(self, location=location, scale=scale, low=low, high=high, mean=mean, variance=variance)
 
     def draw(self, *indices: Tensor, generator: torch.Generator) -> Tensor:
         """One reward for each entry (`RewardLaw.draw`)."""
-        entries = tuple(_broadcast(*indices))
+        entries = tuple(broadcast(*indices))
         noise = torch.randn(entries[0].shape, generator=generator, dtype=torch.float64, device=self.device)
         return (self.location[entries] + self.scale[entries] * noise).clamp(self.low, self.high)
 
@@ -265,23 +181,23 @@ class SampledReward(RewardLaw):
     def __post_init__(self) -> None:
         if not callable(self.function):
             raise GameError(f"function must be callable, not {self.function!r}")
-        low, high = _bounds(self.low, self.high)
-        mean = _entries("mean", self.mean)
+        low, high = as_bounds(self.low, self.high)
+        mean = as_entries("mean", self.mean)
         axes = AXES[mean.ndim]
         rule = f"means lie in [low, high] = [{low:g}, {high:g}] (Assumption F.1)"
         refuse_first("mean", mean, axes, (mean < low) | (mean > high), rule, GameError)
-        _set(self, low=low, high=high, mean=mean, variance=None)
+        set_fields(self, low=low, high=high, mean=mean, variance=None)
         if self.std is not None:
-            std = _entries("std", self.std)
-            _check_alike({"mean": mean, "std": std})
+            std = as_entries("std", self.std)
+            check_alike({"mean": mean, "std": std})
             most = ((high - mean) * (mean - low)).sqrt()  # Bhatia and Davis: no law with this mean spreads further
             rule = "a reward with this mean and these bounds has a std in [0, sqrt((high - mean)(mean - low))]"
             refuse_first("std", std, axes, (std < 0) | (std > most * (1 + 1e-9)), rule, GameError)
-            _set(self, std=std, variance=std.square())
+            set_fields(self, std=std, variance=std.square())
 
     def draw(self, *indices: Tensor, generator: torch.Generator) -> Tensor:
         """One reward for each entry (`RewardLaw.draw`), checked against the bounds."""
-        names = _broadcast(*indices)
+        names = broadcast(*indices)
         flat = [name.reshape(-1) for name in names]
         try:
             values = self.function(*flat, generator)
@@ -335,42 +251,3 @@ def law_from_arrays(arrays: Mapping[str, Any]) -> RewardLaw:
     if missing:
         raise GameError(f"a stored {kind} reward law lacks {', '.join(missing)}")
     return make(*(arrays[name] for name in tables), arrays["low"], arrays["high"])
-
-
-def _broadcast(*tensors: Tensor) -> list[Tensor]:
-    """The tensors in their common shape."""
-    return list(torch.broadcast_tensors(*tensors))  # type: ignore[no-untyped-call]
-
-
-def _set(law: RewardLaw, **values: object) -> None:
-    """Set fields of a frozen law, while it is being made."""
-    for name, value in values.items():
-        object.__setattr__(law, name, value)
-
-
-def _entries(name: str, values: object, outcome: bool = False) -> Tensor:
-    """A float64 table over the entries of r_g or r_l, finite, with a last axis v where `outcome`."""
-    table = as_float64(name, values, GameError)
-    axes = AXES.get(table.ndim - outcome)
-    more = " v" if outcome else ""
-    if axes is None or table.numel() == 0:
-        tail = ", v" if outcome else ""
-        raise GameError(f"{name} has shape {list(table.shape)}; expected [sg, ag{tail}] or [sl, sg, al{tail}]")
-    return as_finite(name, table, axes + more)
-
-
-def _check_alike(tables: dict[str, Tensor]) -> None:
-    """Refuse two tables of different shapes or devices."""
-    check_devices(tables)
-    (first, one), (second, other) = tables.items()
-    if one.shape != other.shape:
-        raise GameError(f"{first} has shape {list(one.shape)}, but {second} {list(other.shape)}; they must agree")
-
-
-def _bounds(low: object, high: object) -> tuple[float, float]:
-    """Finite bounds in order."""
-    least = as_number("low", low, "(-inf, inf)", math.isfinite, GameError)
-    most = as_number("high", high, "(-inf, inf)", math.isfinite, GameError)
-    if least > most:
-        raise GameError(f"low = {least:g} is above high = {most:g}")
-    return least, most

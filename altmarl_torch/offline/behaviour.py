@@ -31,19 +31,11 @@ from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError, PolicyError
 from altmarl_torch.games.game import Game, check_game
-from altmarl_torch.games.reward_laws import RewardLaw
+from altmarl_torch.games.reward_base import RewardLaw
 from altmarl_torch.offline.trajectories import Trajectories, check_data_size
-from altmarl_torch.policies.base import (
-    Dispatcher,
-    PolicyPair,
-    TabularPair,
-    check_pair,
-    check_pi_g,
-    check_pi_l,
-    cumulative,
-    uniform_local,
-)
+from altmarl_torch.policies.base import Dispatcher, PolicyPair, check_pair, cumulative
 from altmarl_torch.policies.rules import HeuristicPair, table
+from altmarl_torch.policies.tabular import TabularPair, check_pi_g, check_pi_l, uniform_local
 from altmarl_torch.support.tables import as_integer, as_number, as_seed
 
 __all__ = ["Behaviour", "BehaviourPolicy", "collect"]

@@ -40,7 +40,8 @@ from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.games.game import Game
 from altmarl_torch.offline.behaviour import Behaviour, BehaviourPolicy
 from altmarl_torch.offline.trajectories import Trajectories
-from altmarl_torch.operators.bellman import Surrogate, next_sg_law
+from altmarl_torch.operators.bellman import next_sg_law
+from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.support.tables import as_number, check_kind
 
 __all__ = ["Chain", "Coverage", "coverage_of_data", "coverage_of_game", "examine"]

@@ -23,12 +23,13 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation.rollouts import rollout
-from altmarl_torch.games.counted import FEWEST_EPISODES, Counted, count_transitions
+from altmarl_torch.games.counted import FEWEST_EPISODES, Counted, count_log
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.initial import InitialLaw
-from altmarl_torch.games.transitions import Table, as_log
+from altmarl_torch.games.tables import TABLE_AXES
+from altmarl_torch.games.transitions import Table
 from altmarl_torch.policies.base import PolicyPair
-from altmarl_torch.support.tables import TABLE_AXES, as_integer, as_seed, place
+from altmarl_torch.support.tables import as_integer, as_seed, place
 
 __all__ = ["FittedGame", "estimate"]
 
@@ -153,7 +154,6 @@ def estimate(
 ) -> FittedGame:
     """As `Game.from_transitions`, with standard errors; arguments and errors are the same."""
     sizes = {"sg": num_sg, "sl": num_sl, "ag": num_ag, "al": num_al}
-    counted = count_transitions(as_log(table, sizes), sizes, smoothing, initial)
-    tables: dict[str, Any] = counted.tables
-    game = Game(**tables, gamma=gamma, n=n, initial=counted.initial, name=name)
+    counted = count_log(table, sizes, smoothing, initial)
+    game = Game.from_counts(counted, gamma=gamma, n=n, name=name)
     return FittedGame(game, {word: torch.from_numpy(error) for word, error in counted.errors.items()}, counted)

@@ -33,7 +33,7 @@ from altmarl_torch.offline.fitted_game import estimate
 from altmarl_torch.offline.fitted_q import LEARNING_RATE, FittedQ, fitted_q
 from altmarl_torch.offline.q_learning import Learned, Polynomial, StepSize, q_learning
 from altmarl_torch.offline.trajectories import Trajectories
-from altmarl_torch.policies.base import greedy_actions, one_hot
+from altmarl_torch.policies.tabular import greedy_actions, one_hot
 from altmarl_torch.support.tables import as_seed, check_entries, check_kind
 
 __all__ = ["SMOOTHING", "check_same_sizes", "game_of_data", "learn_from_data", "logged_policy"]

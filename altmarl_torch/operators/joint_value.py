@@ -9,11 +9,7 @@ G-LEARN's own estimate is the value of its Q; L-LEARN's is r_l/n of one agent; c
 over the initial law rho are what UPDATE and the certificate speak of.
 
 Small chains are solved directly, with the error that their residual proves; larger ones by `fixed_point`, whose bound
-holds at every state. The discounted occupancy, the adjoint of the same equation,
-
-    d = rho + gamma K^T d,    sum of d = 1/(1-gamma),    <d, r> = <rho, V>,
-
-says how much each state counts; its error is bounded in the 1-norm by |residual|_1 / (1-gamma).
+holds at every state.
 """
 
 import logging
@@ -27,11 +23,13 @@ from torch import Tensor
 
 from altmarl_torch.counts.kernels import FLOATS, SampledCountKernel
 from altmarl_torch.errors import PolicyError
-from altmarl_torch.operators.bellman import Surrogate, next_sg_law, policy_backup, push_law
-from altmarl_torch.operators.fixed_point import LARGE_TABLE, History, Progress, solve_fixed_point
+from altmarl_torch.operators.bellman import next_sg_law, policy_backup
+from altmarl_torch.operators.fixed_point import LARGE_TABLE, Progress, solve_fixed_point
+from altmarl_torch.operators.occupancy import occupancy
+from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.support.tables import LAW_TOLERANCE, as_law, as_tolerance, check_kind
 
-__all__ = ["Acceptance", "JointValue", "Objective", "gain_error", "joint_value", "occupancy", "value_tolerance"]
+__all__ = ["Acceptance", "JointValue", "Objective", "gain_error", "joint_value", "value_tolerance"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +44,6 @@ RELATIVE_TOLERANCE, RELATIVE_TOLERANCE_LARGE = 1e-7, 1e-4
 
 DIRECT = 400
 """Chains with at most so many states are solved directly."""
-
-OCCUPANCY_SWEEPS = 2_000
-"""A cap for what mixes too slowly, and for tolerances below what rounding allows; reaching it is told in the log."""
 
 
 @dataclass(frozen=True)
@@ -169,29 +164,3 @@ def _solve(surrogate: Surrogate, pi_g: Tensor) -> Tensor:
     eye = torch.eye(len(matrix), dtype=torch.float64, device=matrix.device)
     values: Tensor = torch.linalg.solve(eye - game.gamma * matrix, reward.flatten())
     return values.reshape(reward.shape)
-
-
-def occupancy(
-    surrogate: Surrogate, pi_g: Tensor, *, relative_error: float = 1e-6, start: Tensor | None = None
-) -> Tensor:
-    """The discounted occupancy of (s_g, h) from the initial law, `[sg, N]`; its entries sum to 1/(1-gamma).
-
-    The 1-norm of its error is at most `relative_error` of that sum. `start [sg, N]`, the occupancy of a similar pair,
-    saves sweeps. Chains of many states are followed in float32. A warning in the log says so where `OCCUPANCY_SWEEPS`
-    end it.
-    """
-    gamma, rho, history = surrogate.game.gamma, surrogate.initial_law, History()
-    rho = rho.float() if rho.numel() >= LARGE_TABLE else rho
-    # the right mass from the start, so that only the mixing of the chain is waited for
-    law = rho / (1 - gamma) if start is None else start.to(rho.dtype)
-    to_sg = next_sg_law(surrogate, pi_g.to(rho.dtype))
-    for _ in range(OCCUPANCY_SWEEPS):
-        following = rho + gamma * push_law(surrogate, to_sg, law)
-        found = float((following - law).abs().sum())
-        if found <= max(relative_error, 100 * torch.finfo(rho.dtype).eps):
-            break
-        law = history.mix(law, following)
-    else:
-        told = "the occupancy is known within %.3g of its sum instead of %.3g after %d sweeps, the most that are made"
-        logger.warning(told, found, relative_error, OCCUPANCY_SWEEPS)
-    return following.double()

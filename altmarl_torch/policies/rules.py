@@ -72,16 +72,8 @@ from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.games.types import fold_types
-from altmarl_torch.policies.base import (
-    Dispatcher,
-    Sight,
-    cumulative,
-    draw,
-    greedy,
-    greedy_actions,
-    one_hot,
-    uniform_local,
-)
+from altmarl_torch.policies.base import Dispatcher, Sight, cumulative, draw
+from altmarl_torch.policies.tabular import greedy, greedy_actions, one_hot, uniform_local
 from altmarl_torch.support.tables import as_integer, as_seed
 
 __all__ = [

@@ -34,8 +34,8 @@ from torch import Tensor
 
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.named.smart_grid import COMFORT_BAND
-from altmarl_torch.policies.base import deterministic_local, one_hot
 from altmarl_torch.policies.rules import HeuristicPair, Rule, heuristic_pairs
+from altmarl_torch.policies.tabular import deterministic_local, one_hot
 
 __all__ = ["OWN", "yardsticks"]
 

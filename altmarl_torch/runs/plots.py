@@ -51,10 +51,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from altmarl_torch.alternation.loop import Decision, Update
-from altmarl_torch.evaluation.rollouts import Rollouts
+from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.games.types import fold_types
-from altmarl_torch.policies.base import greedy_actions
 from altmarl_torch.policies.rules import Rule
+from altmarl_torch.policies.tabular import greedy_actions
 
 __all__ = [
     "draw_occupation",

@@ -20,7 +20,7 @@ from altmarl_torch.alternation.loop import Decision, Update
 from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.evaluation.certificate import Certificate
 from altmarl_torch.evaluation.gaps_by_rollout import RolloutGaps
-from altmarl_torch.evaluation.rollouts import Rollouts, TypeReport
+from altmarl_torch.evaluation.records import Rollouts, TypeReport
 from altmarl_torch.games.game import Game
 from altmarl_torch.runs.config import TrainConfig
 

@@ -36,7 +36,7 @@ from torch.utils.tensorboard.summary import hparams as untyped_hparams
 from altmarl_torch.alternation.loop import Decision, Update
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation.certificate import Certificate
-from altmarl_torch.evaluation.rollouts import Rollouts
+from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.games.game import Game
 from altmarl_torch.policies.rules import pair_word
 from altmarl_torch.runs.config import TrainConfig

@@ -32,7 +32,8 @@ from altmarl_torch.alternation.solving import solve
 from altmarl_torch.errors import ArgumentError, KernelError, SizeError
 from altmarl_torch.evaluation.certificate import ENUMERATED_POLICIES, LARGEST_CHOICE, PARTS, Certificate, Part, certify
 from altmarl_torch.evaluation.deviations import number_of_local_policies
-from altmarl_torch.evaluation.rollouts import Rollouts, rollout
+from altmarl_torch.evaluation.records import Rollouts
+from altmarl_torch.evaluation.rollouts import rollout
 from altmarl_torch.games.game import Game
 from altmarl_torch.offline.learning import check_same_sizes, learn_from_data
 from altmarl_torch.offline.trajectories import Trajectories

@@ -15,7 +15,6 @@ miss one by a little, so there are three cases, told apart by the drift |sum - 1
 Nothing else is mended: a negative, infinite or missing entry is always an error.
 """
 
-import itertools
 import math
 import numbers
 from collections.abc import Callable, Mapping
@@ -29,7 +28,6 @@ from altmarl_torch.errors import AltMarlError, ArgumentError, GameError, SizeErr
 __all__ = [
     "LARGEST_SEED",
     "LAW_TOLERANCE",
-    "TABLE_AXES",
     "as_device",
     "as_finite",
     "as_float64",
@@ -44,14 +42,9 @@ __all__ = [
     "check_devices",
     "check_entries",
     "check_kind",
-    "check_sizes",
     "place",
     "refuse_first",
-    "tabulate",
 ]
-
-TABLE_AXES = {"P_g": "sg ag sg'", "P_l": "sl sg al sl'", "r_g": "sg ag", "r_l": "sl sg al"}
-"""The axes of a game's tables."""
 
 LAW_TOLERANCE = 1e-6
 LARGEST_SEED = 2**63 - 1  # what a torch.Generator takes
@@ -158,24 +151,6 @@ def check_devices(tables: Mapping[str, Tensor]) -> None:
             )
 
 
-def check_sizes(tables: Mapping[str, Tensor], axes: Mapping[str, str]) -> None:
-    """Refuse tables that disagree on the size of a set, naming both and the axis; sl and sl' count the same set."""
-    seen: dict[str, tuple[str, str, int]] = {}
-    for name, table in tables.items():
-        for word, size in zip(axes[name].split(), table.shape, strict=True):
-            first, first_word, first_size = seen.setdefault(word.rstrip("'"), (name, word, size))
-            if size != first_size:
-                raise GameError(
-                    f"axis {word} of {name} {_shape(table, axes[name])} has {size} entries, "
-                    f"but axis {first_word} of {first} {_shape(tables[first], axes[first])} has {first_size}"
-                )
-
-
-def _shape(table: Tensor, axes: str) -> str:
-    """The axes with their sizes: `[sg=2, ag=3, sg'=2]`."""
-    return f"[{', '.join(f'{word}={size}' for word, size in zip(axes.split(), table.shape, strict=True))}]"
-
-
 def check_entries(name: str, *sizes: int) -> None:
     """Raise a SizeError if a table of these `sizes` has more than `LARGEST_TABLE` entries."""
     if math.prod(sizes) > LARGEST_TABLE:
@@ -183,37 +158,6 @@ def check_entries(name: str, *sizes: int) -> None:
             f"{name} would have {' x '.join(map(str, sizes))} entries; at most {LARGEST_TABLE:,} are tabulated: "
             "use fewer states or actions"
         )
-
-
-def tabulate(name: str, function: Callable[..., object], axes: str, sizes: Mapping[str, int]) -> Tensor:
-    """Call `function` once per combination of the unprimed axes and stack what it returns into a table.
-
-    Raises:
-        GameError: a call raised, or did not return one number per element of the primed axis (one number if none is).
-        SizeError: the table would have more than `LARGEST_TABLE` entries.
-    """
-    words = axes.split()
-    inputs = [word for word in words if not word.endswith("'")]
-    shape = [sizes[word.rstrip("'")] for word in words]
-    check_entries(name, *shape)
-    outcome = shape[len(inputs) :]
-    every = itertools.product(*(range(sizes[word]) for word in inputs))
-    rows = [_call(name, function, dict(zip(inputs, indices, strict=True)), outcome) for indices in every]
-    return torch.stack(rows).reshape(shape)
-
-
-def _call(name: str, function: Callable[..., object], arguments: dict[str, int], outcome: list[int]) -> Tensor:
-    """One row of a tabulated function, `[outcome]` or a scalar."""
-    call = f"{name}({', '.join(f'{word}={index}' for word, index in arguments.items())})"
-    try:
-        value = function(*arguments.values())
-    except Exception as cause:
-        raise GameError(f"{call} raised {type(cause).__name__}: {cause}") from cause
-    row = as_float64(call, value, GameError)
-    if list(row.shape) != outcome:
-        wanted = f"a law of {outcome[0]} numbers" if outcome else "one number"
-        raise GameError(f"{call} returned an array of shape {list(row.shape)}; expected {wanted}")
-    return row
 
 
 def as_integer(name: str, value: object, low: int, high: float, error: ErrorType) -> int:

@@ -37,7 +37,6 @@ __all__ = [
     "warn_of_signs",
 ]
 
-
 LARGEST, SMALLEST = 10**100, 1e-100
 """Of what is raised to a power."""
 

@@ -23,11 +23,11 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from altmarl_torch import theory
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
 from altmarl_torch.support.tables import as_integer
 from altmarl_torch.theory.arguments import as_count, as_probability
+from altmarl_torch.theory.statements import Statement, statements
 
 __all__ = ["BoundsTable", "Row", "bounds_json", "bounds_table", "bounds_text"]
 
@@ -37,8 +37,6 @@ LARGEST_K = 10_000
 LARGEST_K_SEARCHED = 10**15
 EVERY_K = 100
 LARGEST_NUMBER = 1e300  # above it, JSON holds the decimal logarithm alone
-
-Formula = Callable[[Game, int], float]
 
 
 @dataclass(frozen=True)
@@ -72,16 +70,6 @@ class BoundsTable:
     rows: tuple[Row, ...]
 
 
-@dataclass(frozen=True)
-class _Spec:
-    group: str
-    name: str
-    formula: Formula
-    limit: float | None = None
-    order: bool = False
-    grows: bool = False  # with k: a bound that says nothing at k = 1 never does
-
-
 def bounds_table(game: Game, ks: Sequence[int], *, m: int = 30, delta: float = 0.05) -> BoundsTable:
     """Compute every schedule, bound and size for `game` at each k.
 
@@ -100,7 +88,7 @@ def bounds_table(game: Game, ks: Sequence[int], *, m: int = 30, delta: float = 0
     as_probability("delta", delta)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the table says it once: negative_rewards
-        rows = tuple(_row(spec, game, columns) for spec in _specs(game, as_count("m", m), delta))
+        rows = tuple(_row(spec, game, columns) for spec in statements(game, as_count("m", m), delta))
     negative = min(float(game.r_g.min()), float(game.r_l.min())) < 0
     facts = game.name, game.n, game.gamma, game.r_tilde, game.v_max
     return BoundsTable(*facts, columns, m, delta, LARGEST_K_SEARCHED, negative, rows)
@@ -157,7 +145,7 @@ def _shown(value: float | None, log10: float | None) -> str:
     return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _row(spec: _Spec, game: Game, ks: tuple[int, ...]) -> Row:
+def _row(spec: Statement, game: Game, ks: tuple[int, ...]) -> Row:
     found = [spec.formula(game, k) for k in ks]
     limit = spec.limit
     vacuous = tuple(None if limit is None else value >= limit for value in found)
@@ -167,7 +155,7 @@ def _row(spec: _Spec, game: Game, ks: tuple[int, ...]) -> Row:
     return Row(spec.group, spec.name, spec.order, values, log10, vacuous, limit, smallest)
 
 
-def _smallest(spec: _Spec, game: Game, limit: float) -> int | None:
+def _smallest(spec: Statement, game: Game, limit: float) -> int | None:
     """The smallest k at which the bound is below the limit: every k to 100, then doubling and bisection."""
 
     def says_something(k: int) -> bool:
@@ -190,165 +178,3 @@ def _bisect(holds: Callable[[int], bool], low: int, high: int) -> int:
         middle = (low + high) // 2
         low, high = (low, middle) if holds(middle) else (middle, high)
     return high
-
-
-def _specs(game: Game, m: int, delta: float) -> list[_Spec]:
-    """Every row, in the order of the table."""
-    return [*_schedules(), *_tolerances(game, delta), *_noise(game, m, delta), *_samples(delta), *_sizes()]
-
-
-def _schedules() -> list[_Spec]:
-    group = "schedules"
-    return [
-        _Spec(group, "sweeps_algorithm_3", theory.sweeps_algorithm_3),
-        _Spec(group, "steps_theorem_4_8", theory.steps_theorem_4_8),
-        _Spec(
-            group,
-            "steps_lemma_d16, eta of D.17",
-            lambda game, k: theory.steps_lemma_d16(game, k, eta=theory.eta_theorem_d17(game, k)),
-        ),
-        _Spec(group, "steps_table_2", lambda game, k: theory.steps_table_2()),
-        _Spec(group, "horizon_algorithm_2", theory.horizon_algorithm_2),
-        _Spec(group, "micro_horizon_algorithm_8", theory.micro_horizon_algorithm_8),
-        _Spec(group, "micro_horizon_algorithm_9", theory.micro_horizon_algorithm_9),
-        _Spec(group, "xi_lemma_f4", theory.xi_lemma_f4),
-        *_by_form(group, "draws_lemma_4_3", theory.draws_lemma_4_3, order=True),
-        *_by_form(group, "draws_lemma_b36", theory.draws_lemma_b36),
-        *_by_form(group, "draws_corollary_b37", theory.draws_corollary_b37),
-    ]
-
-
-def _tolerances(game: Game, delta: float) -> list[_Spec]:
-    """eta, and the gaps at a Bellman noise of zero, that is for exact expectations."""
-    etas = theory.eta_algorithm_3, theory.eta_theorem_4_8, theory.eta_theorem_d17
-    gaps = (
-        theory.gap_theorem_4_2,
-        theory.gap_theorem_b16,
-        theory.gap_corollary_b33,
-        theory.gap_corollary_b37,
-        theory.gap_theorem_e2,
-        theory.gap_corollary_e7,
-    )
-    group = "gaps, without Bellman noise except B.37"
-    return [
-        *(_Spec("tolerances", eta.__name__, eta, game.v_max / 2) for eta in etas),
-        *(_Spec(group, gap.__name__, gap, game.v_max) for gap in gaps),
-        _Spec(group, "gap_theorem_b30", lambda game, k: theory.gap_theorem_b30(game, k, delta=delta), game.v_max),
-        _Spec(group, "gap_theorem_4_4", theory.gap_theorem_4_4, order=True),
-    ]
-
-
-def _noise(game: Game, m: int, delta: float) -> list[_Spec]:
-    group, largest = "noise and deviations", game.v_max
-
-    def printed(game: Game, k: int) -> theory.ByForm:
-        return theory.noise_lemma_b35(game, k, m=m, rho=delta)
-
-    def corrected(game: Game, k: int) -> theory.ByForm:
-        return theory.noise_lemma_b35_corrected(game, k, m=m, rho=delta)
-
-    return [
-        *_by_form(group, "noise_lemma_b35", printed, largest, grows=True),
-        *_by_form(group, "noise_lemma_b35_corrected", corrected, largest, grows=True),
-        _Spec(group, "deviation_theorem_b26", lambda game, k: theory.deviation_theorem_b26(game, k, delta=delta), 1.0),
-        _Spec(
-            group,
-            "approximation_theorem_b27",
-            lambda game, k: theory.approximation_theorem_b27(game, k, delta=delta),
-            largest,
-        ),
-        _Spec(
-            group,
-            "approximation_corollary_e6",
-            lambda game, k: theory.approximation_corollary_e6(game, k, delta=delta),
-            largest,
-        ),
-        _Spec(group, "value_bound_lemma_b4", lambda game, k: theory.value_bound_lemma_b4(game)),
-        _Spec(group, "lipschitz_theorem_b18", lambda game, k: theory.lipschitz_theorem_b18(game)),
-        _Spec(group, "lipschitz_proposition_e3", lambda game, k: theory.lipschitz_proposition_e3(game)),
-        _Spec(
-            group,
-            "error_corollary_b11, T sweeps",
-            lambda game, k: theory.error_corollary_b11(game, sweeps=theory.sweeps_algorithm_3(game, k)),
-        ),
-        _Spec(
-            group,
-            "truncation_lemma_c1, H steps",
-            lambda game, k: theory.truncation_lemma_c1(game, steps=theory.horizon_algorithm_2(game, k)),
-        ),
-    ]
-
-
-def _samples(delta: float) -> list[_Spec]:
-    """L-LEARN's at epsilon = 1/sqrt(k), as Algorithm 2 asks; C.3's on the reachable chain of Algorithm 8."""
-    group = "samples"
-
-    def local(formula: Callable[..., int]) -> Formula:
-        return lambda game, k: formula(game, k, epsilon=1 / math.sqrt(k), delta=delta)
-
-    def runtime(game: Game, k: int) -> theory.ByForm:
-        return theory.runtime_theorem_c4(game, k, epsilon=1 / math.sqrt(k), delta=delta)
-
-    def episodes(game: Game, k: int) -> int:
-        size, steps = theory.states_algorithm_8_reachable(game, k), theory.micro_horizon_algorithm_8(game, k)
-        return theory.theorem_c3(size, game.num_al, steps, epsilon=1 / math.sqrt(k), delta=delta).episodes
-
-    return [
-        _Spec(group, "samples_lemma_b36", theory.samples_lemma_b36),
-        *_by_form(group, "samples_theorem_4_4", theory.samples_theorem_4_4, order=True),
-        _Spec(group, "samples_theorem_4_6", local(theory.samples_theorem_4_6), order=True),
-        _Spec(group, "samples_theorem_c4", local(theory.samples_theorem_c4), order=True),
-        *_by_form(group, "runtime_theorem_c4", runtime, order=True),
-        _Spec(group, "theorem_c3, episodes", episodes, order=True),
-        _Spec(
-            group,
-            "samples_theorem_4_8",
-            lambda game, k: theory.samples_theorem_4_8(game, k, delta=delta),
-            order=True,
-        ),
-        _Spec(
-            group,
-            "samples_theorem_d17",
-            lambda game, k: theory.samples_theorem_d17(game, k, delta=delta),
-            order=True,
-        ),
-        _Spec(group, "samples_corollary_e5", theory.samples_corollary_e5, order=True),
-    ]
-
-
-def _sizes() -> list[_Spec]:
-    sizes = (
-        theory.q_entries_tuples,
-        theory.q_entries_counts,
-        theory.q_entries_lemma_b36,
-        theory.count_vectors,
-        theory.count_vectors_algorithm_1,
-        theory.states_algorithm_8,
-        theory.states_algorithm_8_reachable,
-        theory.states_theorem_c4_tuples,
-        theory.states_algorithm_9,
-        theory.states_algorithm_9_literal,
-        theory.states_algorithm_9_reduced,
-        theory.transitions_algorithm_8_reachable,
-        theory.transitions_algorithm_9_literal,
-        theory.transitions_algorithm_9_reduced,
-        theory.states_theorem_c4_counts,
-    )
-    return [_Spec("sizes", size.__name__, size) for size in sizes]
-
-
-def _by_form(
-    group: str,
-    name: str,
-    formula: Callable[[Game, int], theory.ByForm],
-    limit: float | None = None,
-    order: bool = False,
-    grows: bool = False,
-) -> list[_Spec]:
-    """One row for tuples and one for counts."""
-
-    def part(index: int) -> Formula:
-        return lambda game, k: formula(game, k)[index]
-
-    forms = enumerate(theory.ByForm._fields)
-    return [_Spec(group, f"{name}, {form}", part(index), limit, order, grows) for index, form in forms]

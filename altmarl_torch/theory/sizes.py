@@ -46,7 +46,6 @@ __all__ = [
     "transitions_algorithm_9_reduced",
 ]
 
-
 MOST_AGENTS = 10**6
 """The most companions over whom the states of a literal bin are summed."""
 

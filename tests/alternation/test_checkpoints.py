@@ -21,7 +21,8 @@ from altmarl_torch.errors import FileFormatError
 from altmarl_torch.learners.neural.fitting import Settings
 from altmarl_torch.learners.neural.networks import CountNetwork
 from altmarl_torch.learners.neural.policies import UniformPolicy
-from altmarl_torch.policies.base import Pair, uniform_local
+from altmarl_torch.policies.base import Pair
+from altmarl_torch.policies.tabular import uniform_local
 from altmarl_torch.support.npz import read_npz, write_npz
 
 TABULAR = {"solver": "tabular", "k": 3}

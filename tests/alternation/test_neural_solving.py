@@ -17,7 +17,7 @@ from altmarl_torch.alternation import job as players
 from altmarl_torch.games import beacon, hash_game, random_game, steer
 from altmarl_torch.learners.neural.networks import CountNetwork
 from altmarl_torch.learners.neural.policies import NetworkPolicy, UniformPolicy
-from altmarl_torch.policies.base import uniform_local
+from altmarl_torch.policies.tabular import uniform_local
 
 LAZY = random_game(num_sg=2, num_sl=3, num_ag=3, num_al=2, gamma=0.9, laziness=0.7, seed=5)
 SOLVED = {"steer": (steer(), 3), "hash": (hash_game(), 4), "beacon": (beacon(num_zones=2), 3), "random": (LAZY, 4)}

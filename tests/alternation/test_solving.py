@@ -11,7 +11,7 @@ from oracles.surrogate import global_best_response, joint_value, uniform_mean
 
 import altmarl_torch as am
 from altmarl_torch.games import random_game, steer, warehouse
-from altmarl_torch.policies.base import uniform_local
+from altmarl_torch.policies.tabular import uniform_local
 
 LEARNED_ROWS = [[0, 2, 1, 1, 1], [1, 0, 2, 1, 1], [1, 1, 0, 2, 1], [1, 1, 1, 0, 2], [2, 1, 1, 1, 0]]
 """The notes' pi_l on the warehouse, reached for every k >= 2: rows s_g, columns z."""

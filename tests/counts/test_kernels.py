@@ -12,7 +12,7 @@ from oracles.surrogate import count_kernel
 import altmarl_torch as am
 from altmarl_torch.counts import kernels, pair_moves
 from altmarl_torch.games import warehouse
-from altmarl_torch.policies.base import uniform_local
+from altmarl_torch.policies.tabular import uniform_local
 
 EXACT = {"rtol": 0, "atol": 1e-12}
 

@@ -8,12 +8,15 @@ from oracles.neural import TablePolicy, random_global, random_local, seeded
 
 import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
-from altmarl_torch.counts.resampling import Prior, ResamplingKernel, fit_alpha, sample_eigenvalues
+from altmarl_torch.counts.prior import Prior, fit_alpha
+from altmarl_torch.counts.resampling import ResamplingKernel, sample_eigenvalues
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games import random_game
 from altmarl_torch.learners.neural.rollout_evaluator import RolloutEvaluator
-from altmarl_torch.operators.bellman import Surrogate, action_values
-from altmarl_torch.operators.joint_value import joint_value, occupancy
+from altmarl_torch.operators.bellman import action_values
+from altmarl_torch.operators.joint_value import joint_value
+from altmarl_torch.operators.occupancy import occupancy
+from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.tabular import agent_values, g_learn
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from oracles.surrogate import count_vectors
 
 import altmarl_torch as am
-from altmarl_torch.counts.simplex import counts_to_tuples, lift, list_tuples, scale_up, tuples_to_counts
+from altmarl_torch.counts.simplex import lift, scale_up
+from altmarl_torch.counts.tuples import counts_to_tuples, list_tuples, tuples_to_counts
 
 SMALL = [(k, num_sl) for k in range(7) for num_sl in range(1, 5)]
 

@@ -14,8 +14,8 @@ import altmarl_torch as am
 from altmarl_torch.counts import kernels
 from altmarl_torch.evaluation import certificate
 from altmarl_torch.games import hash_game, random_game, steer, ware, warehouse
-from altmarl_torch.policies.base import TabularPair, deterministic_local, uniform_global, uniform_local
 from altmarl_torch.policies.rules import RULES, table
+from altmarl_torch.policies.tabular import TabularPair, deterministic_local, uniform_global, uniform_local
 
 NOTES = [(steer(), 1), (steer(), 2), (steer(), 3), (hash_game(), 2), (ware(2), 2)]
 
@@ -194,7 +194,7 @@ def test_companions_move_by_their_own_kernel():
     """The brute-force kernel of k - 1 agents is the one that the tagged problem uses."""
     from altmarl_torch.counts.pair_moves import PairPlan
     from altmarl_torch.evaluation.deviations import TaggedAgent
-    from altmarl_torch.operators.bellman import Surrogate
+    from altmarl_torch.operators.surrogate import Surrogate
 
     game = ware()
     plan = PairPlan(am.CountSimplex(3, game.num_sl))

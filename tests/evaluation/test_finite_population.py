@@ -8,12 +8,14 @@ from scipy import stats
 
 import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
-from altmarl_torch.evaluation.finite_population import Difference, population_policy, surrogate_promise
+from altmarl_torch.evaluation.finite_population import population_policy
+from altmarl_torch.evaluation.paired import surrogate_promise
 from altmarl_torch.games import beacon, hash_game, random_game, steer, warehouse
 from altmarl_torch.games.named.toys import beacon_value
-from altmarl_torch.operators.bellman import Surrogate
-from altmarl_torch.policies.base import TabularPair, deterministic_local, uniform_local
+from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.policies.rules import RULES, heuristic_pair, table
+from altmarl_torch.policies.tabular import TabularPair, deterministic_local, uniform_local
+from altmarl_torch.support.intervals import Difference
 
 
 def random_pair(game, k, seed=0):

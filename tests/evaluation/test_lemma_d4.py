@@ -9,8 +9,8 @@ import torch
 import altmarl_torch as am
 from altmarl_torch.evaluation.lemma_d4 import deviation_changes
 from altmarl_torch.games import random_game, steer, ware
-from altmarl_torch.policies.base import deterministic_local, uniform_global, uniform_local
 from altmarl_torch.policies.rules import RULES, table
+from altmarl_torch.policies.tabular import deterministic_local, uniform_global, uniform_local
 
 GAMES = [steer(), ware(3, 2), *(random_game(2, 3, 2, 2, gamma=0.8, seed=seed) for seed in range(4))]
 

@@ -15,8 +15,8 @@ from altmarl_torch.evaluation.rollouts import rollout
 from altmarl_torch.games import beacon, hash_game, random_game, steer, warehouse
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.initial import InitialLaw
-from altmarl_torch.policies.base import TabularPair, uniform_local
 from altmarl_torch.policies.rules import heuristic_pair, heuristic_pairs, table
+from altmarl_torch.policies.tabular import TabularPair, uniform_local
 
 
 def random_pair(game: Game, k: int, seed: int = 0) -> TabularPair:

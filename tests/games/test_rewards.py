@@ -10,8 +10,9 @@ import torch
 import altmarl_torch as am
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError, FileFormatError, GameError
-from altmarl_torch.games.reward_laws import DiscreteReward, GaussianReward, RewardLaw, SampledReward
-from altmarl_torch.policies.base import TabularPair, uniform_global, uniform_local
+from altmarl_torch.games.reward_base import RewardLaw
+from altmarl_torch.games.reward_laws import DiscreteReward, GaussianReward, SampledReward
+from altmarl_torch.policies.tabular import TabularPair, uniform_global, uniform_local
 
 f64 = torch.float64
 MANY = 200_000

@@ -18,9 +18,9 @@ from altmarl_torch.evaluation.rollouts import visits
 from altmarl_torch.games import random_game, steer, two_speed_warehouse, warehouse
 from altmarl_torch.games.reward_laws import DiscreteReward
 from altmarl_torch.games.types import fold_types
-from altmarl_torch.operators.bellman import Surrogate
-from altmarl_torch.policies.base import uniform_local
+from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.policies.rules import RULES, WALKERS, constant_values, heuristic_pair, table
+from altmarl_torch.policies.tabular import uniform_local
 from altmarl_torch.runs.cli.main import main
 from altmarl_torch.runs.folder import open_run
 from altmarl_torch.runs.plots import occupation_figure

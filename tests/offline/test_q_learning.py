@@ -16,8 +16,9 @@ from altmarl_torch.offline.fitted_q import fitted_q
 from altmarl_torch.offline.learning import check_same_sizes, game_of_data, learn_from_data, logged_policy
 from altmarl_torch.offline.q_learning import Harmonic, Polynomial, q_learning
 from altmarl_torch.offline.trajectories import Trajectories
-from altmarl_torch.operators.bellman import Surrogate, action_values, max_backup
+from altmarl_torch.operators.bellman import action_values, max_backup
 from altmarl_torch.operators.fixed_point import solve_fixed_point
+from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.runs.cli.main import main
 from altmarl_torch.theory import error_theorem_e4
 

@@ -11,7 +11,7 @@ from altmarl_torch.offline.fitted_q import fitted_q
 from altmarl_torch.offline.learning import learn_from_data, logged_policy
 from altmarl_torch.offline.q_learning import q_learning
 from altmarl_torch.offline.trajectories import Trajectories
-from altmarl_torch.operators.bellman import Surrogate
+from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.policies.rules import constant_pair
 from altmarl_torch.runs.cli.main import main
 from altmarl_torch.tabular import g_learn

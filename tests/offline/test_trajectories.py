@@ -12,8 +12,8 @@ from altmarl_torch.errors import ArgumentError, FileFormatError, PolicyError, Si
 from altmarl_torch.games.reward_laws import GaussianReward
 from altmarl_torch.offline.behaviour import Behaviour, collect
 from altmarl_torch.offline.trajectories import ARRAYS, FILE_FORMAT, FILE_VERSION, SCALARS, Trajectories
-from altmarl_torch.policies.base import TabularDispatcher, TabularPair, deterministic_local, one_hot, uniform_local
 from altmarl_torch.policies.rules import heuristic_pair
+from altmarl_torch.policies.tabular import TabularDispatcher, TabularPair, deterministic_local, one_hot, uniform_local
 from altmarl_torch.support.npz import read_npz, write_npz
 
 SIZES = {"gamma": 0.9, "n": 5, "num_sg": 2, "num_sl": 3, "num_ag": 2, "num_al": 2}

@@ -9,22 +9,18 @@ from oracles.surrogate import global_best_response
 
 import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
-from altmarl_torch.counts.simplex import list_tuples, tuples_to_counts
+from altmarl_torch.counts.tuples import list_tuples, tuples_to_counts
 from altmarl_torch.games import random_game, steer, ware
 from altmarl_torch.operators.bellman import (
-    Surrogate,
     adapted_bellman,
-    adapted_bellman_tuples,
     draw_next,
-    draw_next_tuples,
     empirical_adapted_bellman,
     max_backup,
     policy_backup,
-    surrogate_reward,
-    tuple_reward,
-    uses_tuples,
 )
-from altmarl_torch.policies.base import greedy, uniform_local
+from altmarl_torch.operators.surrogate import Surrogate, surrogate_reward
+from altmarl_torch.operators.tuples import adapted_bellman_tuples, draw_next_tuples, tuple_reward, uses_tuples
+from altmarl_torch.policies.tabular import greedy, uniform_local
 
 GAMES = st.builds(
     random_game,

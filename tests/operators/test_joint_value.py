@@ -11,10 +11,11 @@ import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.games import random_game, steer, warehouse
 from altmarl_torch.operators import joint_value as evaluation
-from altmarl_torch.operators.bellman import Surrogate, surrogate_reward
-from altmarl_torch.operators.joint_value import joint_value, occupancy
-from altmarl_torch.policies.base import uniform_local
+from altmarl_torch.operators.joint_value import joint_value
+from altmarl_torch.operators.occupancy import occupancy
+from altmarl_torch.operators.surrogate import Surrogate, surrogate_reward
 from altmarl_torch.policies.rules import RULES, table
+from altmarl_torch.policies.tabular import uniform_local
 
 
 def random_pair(seed, k=3, **sizes):

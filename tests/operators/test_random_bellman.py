@@ -17,14 +17,13 @@ from altmarl_torch.learners.neural.networks import CountNetwork
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate
 from altmarl_torch.learners.tabular.g_learn import g_learn
 from altmarl_torch.operators.bellman import (
-    Surrogate,
     adapted_bellman,
     draw_next,
     empirical_adapted_bellman,
     randomized_adapted_bellman,
     reward_noise,
-    surrogate_reward,
 )
+from altmarl_torch.operators.surrogate import Surrogate, surrogate_reward
 from altmarl_torch.runs.config import TrainConfig
 
 f64 = torch.float64

@@ -13,9 +13,9 @@ from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.learners.neural import fitting, training
 from altmarl_torch.learners.neural import rollout_evaluator as evaluation
 from altmarl_torch.learners.neural.fitting import Settings
-from altmarl_torch.operators.bellman import Surrogate
 from altmarl_torch.operators.joint_value import joint_value
-from altmarl_torch.policies.base import one_hot
+from altmarl_torch.operators.surrogate import Surrogate
+from altmarl_torch.policies.tabular import one_hot
 
 
 def seeded(seed):

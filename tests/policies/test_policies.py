@@ -11,20 +11,7 @@ from hypothesis import strategies as st
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError, PolicyError
 from altmarl_torch.games import beacon, hash_game, random_game, warehouse
-from altmarl_torch.policies.base import (
-    Sight,
-    TabularDispatcher,
-    TabularPair,
-    check_pi_g,
-    check_pi_l,
-    cumulative,
-    deterministic_local,
-    draw,
-    greedy,
-    greedy_actions,
-    uniform_global,
-    uniform_local,
-)
+from altmarl_torch.policies.base import Sight, cumulative, draw
 from altmarl_torch.policies.rules import (
     RULES,
     WALKERS,
@@ -34,6 +21,17 @@ from altmarl_torch.policies.rules import (
     heuristic_pair,
     heuristic_pairs,
     table,
+)
+from altmarl_torch.policies.tabular import (
+    TabularDispatcher,
+    TabularPair,
+    check_pi_g,
+    check_pi_l,
+    deterministic_local,
+    greedy,
+    greedy_actions,
+    uniform_global,
+    uniform_local,
 )
 
 

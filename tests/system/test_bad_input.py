@@ -19,11 +19,11 @@ from oracles.neural import cut_short
 import altmarl_torch as am
 from altmarl_torch import games, heuristics, theory
 from altmarl_torch.counts.pair_moves import PairPlan
-from altmarl_torch.evaluation.finite_population import surrogate_promise
 from altmarl_torch.evaluation.lemma_d4 import deviation_changes
-from altmarl_torch.operators.bellman import Surrogate
-from altmarl_torch.policies.base import TabularDispatcher, TabularPair, deterministic_local
+from altmarl_torch.evaluation.paired import surrogate_promise
+from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.policies.rules import heuristic_pair
+from altmarl_torch.policies.tabular import TabularDispatcher, TabularPair, deterministic_local
 from altmarl_torch.runs.cli.main import main
 from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.sweeps import Plan, numbers

@@ -15,17 +15,19 @@ import altmarl_torch as am
 from altmarl_torch.counts import kernels
 from altmarl_torch.counts import resampling as posterior
 from altmarl_torch.counts.pair_moves import PairPlan, factor_pairs
-from altmarl_torch.counts.resampling import PosteriorKernel, Prior, ResamplingKernel, fit_alpha, sample_eigenvalues
-from altmarl_torch.evaluation.finite_population import exact_surrogate
+from altmarl_torch.counts.prior import Prior, fit_alpha
+from altmarl_torch.counts.resampling import PosteriorKernel, ResamplingKernel, sample_eigenvalues
 from altmarl_torch.evaluation.rollouts import visits
 from altmarl_torch.games import beacon, hash_game, random_game, steer, ware, warehouse
 from altmarl_torch.games.initial import InitialLaw
 from altmarl_torch.learners.chains import projection
 from altmarl_torch.operators import fixed_point
 from altmarl_torch.operators import joint_value as evaluation
-from altmarl_torch.operators.bellman import Surrogate, next_sg_law
+from altmarl_torch.operators.bellman import next_sg_law
 from altmarl_torch.operators.fixed_point import solve_fixed_point
-from altmarl_torch.operators.joint_value import joint_value, occupancy
+from altmarl_torch.operators.joint_value import joint_value
+from altmarl_torch.operators.occupancy import occupancy
+from altmarl_torch.operators.surrogate import Surrogate, exact_surrogate
 from altmarl_torch.policies import rules as heuristics
 from altmarl_torch.policies.belief import Belief
 from altmarl_torch.support.sampling import CountMover, count_labels, distinct_labels

@@ -15,8 +15,9 @@ import altmarl_torch as am
 from altmarl_torch import theory
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.games import random_game, steer, warehouse
-from altmarl_torch.operators.bellman import Surrogate, policy_backup, surrogate_reward
-from altmarl_torch.policies.base import uniform_local
+from altmarl_torch.operators.bellman import policy_backup
+from altmarl_torch.operators.surrogate import Surrogate, surrogate_reward
+from altmarl_torch.policies.tabular import uniform_local
 from altmarl_torch.tabular import g_learn
 
 ROOT = Path(__file__).parents[2]

@@ -37,8 +37,8 @@ from altmarl_torch.learners.chains.episodic import EpisodicMDP, check_horizon, d
 from altmarl_torch.learners.chains.forms import NOTHING_PENDING, Actors, ChainForm, MeanFieldForm, TupleForm
 from altmarl_torch.learners.chains.literal_form import LiteralForm
 from altmarl_torch.learners.chains.policies import pi_g_on_counts, pi_g_on_tuples
-from altmarl_torch.operators.bellman import uses_tuples
 from altmarl_torch.operators.joint_value import Objective
+from altmarl_torch.operators.tuples import uses_tuples
 from altmarl_torch.support.tables import check_kind
 from altmarl_torch.theory import horizon_algorithm_2
 
@@ -60,7 +60,6 @@ Form = Literal["paper", "auto", "tuple", "mean-field"]
 
 MOST_TRANSITIONS = 3 * 10**7
 """Chains of more transitions are not listed: 16 bytes each, and several times that while they are made."""
-
 
 MOST_ROUNDS, MOST_POLICY_ENTRIES = 20_000, 10**8
 """Longer episodes take minutes for each plan, and larger policies a gigabyte."""

@@ -47,7 +47,6 @@ __all__ = [
     "under",
 ]
 
-
 MOST_ROUNDS = 10**7
 """Episodes of more rounds are refused: 80 MB of discounts alone."""
 

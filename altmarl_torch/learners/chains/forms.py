@@ -38,7 +38,8 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor
 
-from altmarl_torch.counts.simplex import CountSimplex, rank_tuples
+from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.counts.tuples import rank_tuples
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.initial import InitialLaw
 from altmarl_torch.learners.chains.episodic import distinct

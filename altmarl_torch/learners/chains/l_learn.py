@@ -34,9 +34,9 @@ from altmarl_torch.learners.chains.projection import ascend, projections
 from altmarl_torch.learners.chains.ucfh import UCFHResult, ucfh
 from altmarl_torch.learners.chains.units import units_of
 from altmarl_torch.learners.chains.visits import MOST_EPISODES
-from altmarl_torch.operators.bellman import SurrogateCache
 from altmarl_torch.operators.joint_value import JointValue, Objective, joint_value, value_tolerance
-from altmarl_torch.policies.base import check_pi_l, uniform_local
+from altmarl_torch.operators.surrogate import SurrogateCache
+from altmarl_torch.policies.tabular import check_pi_l, uniform_local
 from altmarl_torch.support.snapshots import Desk
 from altmarl_torch.support.tables import as_integer, check_kind
 from altmarl_torch.theory.arguments import as_share

@@ -6,10 +6,11 @@ of `docs/differences-from-the-paper.md`). Algorithm 8 writes pi_g(s_g, s_1..s_k)
 
 from torch import Tensor
 
-from altmarl_torch.counts.simplex import CountSimplex, rank_tuples
+from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.counts.tuples import rank_tuples
 from altmarl_torch.errors import PolicyError
 from altmarl_torch.games.game import Game
-from altmarl_torch.policies.base import check_pi_g, read_policy
+from altmarl_torch.policies.tabular import check_pi_g, read_policy
 from altmarl_torch.support.tables import as_table
 
 __all__ = ["pi_g_on_counts", "pi_g_on_tuples"]

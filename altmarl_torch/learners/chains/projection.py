@@ -26,7 +26,7 @@ from torch import Tensor
 from altmarl_torch.learners.chains.chain import ChainedMDP
 from altmarl_torch.learners.chains.episodic import induct, under
 from altmarl_torch.learners.chains.visits import occupancy
-from altmarl_torch.policies.base import greedy, one_hot
+from altmarl_torch.policies.tabular import greedy, one_hot
 
 __all__ = ["Ascent", "ascend", "projections"]
 

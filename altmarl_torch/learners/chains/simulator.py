@@ -15,7 +15,8 @@ What is left of the paper's surrogate's size is pi_g alone, a table over counts.
 import torch
 from torch import Tensor
 
-from altmarl_torch.counts.simplex import CountSimplex, tuples_to_counts
+from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.counts.tuples import tuples_to_counts
 from altmarl_torch.errors import ArgumentError, PolicyError
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.initial import InitialLaw
@@ -23,7 +24,8 @@ from altmarl_torch.learners.chains.chain import Form, chain_form, read_episode
 from altmarl_torch.learners.chains.forms import NOTHING_PENDING, TupleForm
 from altmarl_torch.learners.chains.policies import pi_g_on_counts, pi_g_on_tuples
 from altmarl_torch.operators.joint_value import Objective
-from altmarl_torch.policies.base import check_pi_l, cumulative, draw
+from altmarl_torch.policies.base import cumulative, draw
+from altmarl_torch.policies.tabular import check_pi_l
 from altmarl_torch.support.sampling import deal, split_shares
 from altmarl_torch.support.tables import as_integer, as_seed, as_table
 

@@ -30,7 +30,8 @@ from torch import Tensor, nn
 from altmarl_torch.learners.neural.networks import LocalNetwork
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, Values
-from altmarl_torch.policies.base import cumulative, draw, one_hot
+from altmarl_torch.policies.base import cumulative, draw
+from altmarl_torch.policies.tabular import one_hot
 from altmarl_torch.support.sampling import CountMover
 from altmarl_torch.support.snapshots import Arrays, load_module, load_optimizer, module_arrays, optimizer_arrays
 

@@ -20,7 +20,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from altmarl_torch.counts.simplex import CountSimplex
-from altmarl_torch.policies.base import one_hot
+from altmarl_torch.policies.tabular import one_hot
 
 __all__ = ["BatchPolicy", "NetworkPolicy", "UniformPolicy", "tabulate"]
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from altmarl_torch.counts.resampling import Prior
+from altmarl_torch.counts.prior import Prior
 from altmarl_torch.games.game import Game
 from altmarl_torch.learners.neural.policies import BatchPolicy
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, centred

@@ -31,7 +31,7 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor
 
-from altmarl_torch.counts.resampling import Prior
+from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.games.game import Game

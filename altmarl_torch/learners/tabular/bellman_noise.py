@@ -23,9 +23,9 @@ from torch import Tensor
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.evaluation.finite_population import exact_surrogate
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.learners.tabular.g_learn import g_learn
+from altmarl_torch.operators.surrogate import exact_surrogate
 from altmarl_torch.support.tables import as_integer
 from altmarl_torch.support.threads import one_thread
 

@@ -27,26 +27,23 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.counts.pair_moves import PairPlan
-from altmarl_torch.counts.simplex import CountSimplex, lift, list_tuples, rank_tuples, tuples_to_counts
+from altmarl_torch.counts.simplex import CountSimplex, lift
+from altmarl_torch.counts.tuples import list_tuples, rank_tuples, tuples_to_counts
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
 from altmarl_torch.operators.bellman import (
-    Surrogate,
     action_values,
-    adapted_bellman_tuples,
     draw_next,
-    draw_next_tuples,
     empirical_adapted_bellman,
     max_backup,
     randomized_adapted_bellman,
     reward_noise,
-    surrogate_reward,
-    tuple_reward,
-    uses_tuples,
 )
 from altmarl_torch.operators.fixed_point import MAX_SWEEPS, FixedPoint, Progress, Step, solve_fixed_point
 from altmarl_torch.operators.joint_value import value_tolerance
-from altmarl_torch.policies.base import greedy
+from altmarl_torch.operators.surrogate import Surrogate, surrogate_reward
+from altmarl_torch.operators.tuples import adapted_bellman_tuples, draw_next_tuples, tuple_reward, uses_tuples
+from altmarl_torch.policies.tabular import greedy
 from altmarl_torch.support.tables import as_integer, as_tolerance, check_kind
 from altmarl_torch.theory import sweeps_algorithm_3
 

@@ -36,14 +36,16 @@ from torch import Tensor
 
 from altmarl_torch.counts.kernels import make_kernels
 from altmarl_torch.counts.pair_moves import PairPlan
-from altmarl_torch.counts.resampling import Prior
+from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.simplex import scale_up
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game, check_game
-from altmarl_torch.operators.bellman import Surrogate, SurrogateCache, next_sg_law
+from altmarl_torch.operators.bellman import next_sg_law
 from altmarl_torch.operators.fixed_point import LARGE_TABLE, Progress
-from altmarl_torch.operators.joint_value import DIRECT, JointValue, Objective, joint_value, occupancy, value_tolerance
-from altmarl_torch.policies.base import one_hot
+from altmarl_torch.operators.joint_value import DIRECT, JointValue, Objective, joint_value, value_tolerance
+from altmarl_torch.operators.occupancy import occupancy
+from altmarl_torch.operators.surrogate import Surrogate, SurrogateCache
+from altmarl_torch.policies.tabular import one_hot
 from altmarl_torch.support.tables import as_tolerance, check_kind
 
 __all__ = ["LocalResponse", "agent_values", "l_learn"]

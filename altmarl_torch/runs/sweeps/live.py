@@ -8,8 +8,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from altmarl_torch.evaluation.finite_population import Difference
 from altmarl_torch.runs.sweeps.results import Finished, Sweep
+from altmarl_torch.support.intervals import Difference
 
 __all__ = ["Display", "table_text"]
 

@@ -23,11 +23,11 @@ from typing import Any
 
 import torch
 
-from altmarl_torch.evaluation.finite_population import Difference
 from altmarl_torch.policies.rules import pair_word
 from altmarl_torch.runs.folder import CERTIFICATE, versions
 from altmarl_torch.runs.sweeps.plan import Cell, Plan, shared_options
 from altmarl_torch.support.files import read_json, write_json, write_text
+from altmarl_torch.support.intervals import Difference
 
 __all__ = ["METHOD", "Finished", "Sweep", "open_sweep", "write_results"]
 

@@ -24,7 +24,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.evaluation.rollouts import Rollouts, rollout
+from altmarl_torch.evaluation.records import Rollouts
+from altmarl_torch.evaluation.rollouts import rollout
 from altmarl_torch.runs.folder import open_run, read_metrics
 from altmarl_torch.runs.plots import DPI, GREY, draw_occupation
 from altmarl_torch.runs.sweeps.results import Finished, Sweep

@@ -10,9 +10,9 @@ from oracles.games import INSTANCES
 import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.games import random_game, steer, ware, warehouse
-from altmarl_torch.operators.bellman import Surrogate
 from altmarl_torch.operators.joint_value import joint_value
-from altmarl_torch.policies.base import deterministic_local, uniform_global, uniform_local
+from altmarl_torch.operators.surrogate import Surrogate
+from altmarl_torch.policies.tabular import deterministic_local, uniform_global, uniform_local
 from altmarl_torch.tabular import ChainSettings, chain_l_learn, l_learn
 
 QUICK = ChainSettings(epsilon=0.2, confidence=0.1)

@@ -13,8 +13,8 @@ from altmarl_torch.alternation.tabular_players import ChainLocalLearner
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.games import steer
 from altmarl_torch.learners.chains.projection import ascend, projections
-from altmarl_torch.operators.bellman import SurrogateCache
-from altmarl_torch.policies.base import deterministic_local, uniform_local
+from altmarl_torch.operators.surrogate import SurrogateCache
+from altmarl_torch.policies.tabular import deterministic_local, uniform_local
 from altmarl_torch.tabular import ChainSettings, chain_l_learn, ucfh
 
 K = 3

@@ -10,9 +10,9 @@ import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.games import hash_game, random_game, steer, ware
 from altmarl_torch.learners.chains.projection import ascend, projections
-from altmarl_torch.operators.bellman import Surrogate
 from altmarl_torch.operators.joint_value import joint_value
-from altmarl_torch.policies.base import deterministic_local, uniform_local
+from altmarl_torch.operators.surrogate import Surrogate
+from altmarl_torch.policies.tabular import deterministic_local, uniform_local
 from altmarl_torch.tabular import chained_mdp
 
 KNOWN = [

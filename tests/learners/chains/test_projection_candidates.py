@@ -8,7 +8,7 @@ import torch
 from oracles.chains import any_game, any_pi_g, any_pi_l, dense, dense_occupancy
 
 from altmarl_torch.learners.chains.projection import ascend, projections
-from altmarl_torch.policies.base import deterministic_local, uniform_local
+from altmarl_torch.policies.tabular import deterministic_local, uniform_local
 from altmarl_torch.tabular import chained_mdp
 
 FORMS = pytest.mark.parametrize("form", ["tuple", "mean-field"])

@@ -6,7 +6,7 @@ from oracles.chains import any_pi_g, by_mode
 
 import altmarl_torch as am
 from altmarl_torch.games import hash_game, random_game, steer, ware, warehouse
-from altmarl_torch.policies.base import deterministic_local, uniform_global, uniform_local
+from altmarl_torch.policies.tabular import deterministic_local, uniform_global, uniform_local
 from altmarl_torch.tabular import NOTHING_PENDING, ChainSimulator, chained_mdp
 
 CASES = [(steer(), 1), (steer(), 2), (steer(), 5), (hash_game(3, 3, 2, 2), 3), (ware(), 4)]

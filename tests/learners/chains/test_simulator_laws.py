@@ -11,8 +11,8 @@ from oracles.chains import any_game, any_pi_g, any_pi_l, by_mode
 import altmarl_torch as am
 from altmarl_torch.games import beacon, hash_game, steer, ware, warehouse
 from altmarl_torch.learners.chains.visits import occupancy
-from altmarl_torch.policies.base import deterministic_local, uniform_global, uniform_local
 from altmarl_torch.policies.rules import RULES, WALKERS, table
+from altmarl_torch.policies.tabular import deterministic_local, uniform_global, uniform_local
 from altmarl_torch.tabular import NOTHING_PENDING, ChainSimulator, chained_mdp
 
 FORMS = ("tuple", "mean-field")

@@ -12,7 +12,7 @@ from scipy import stats
 
 import altmarl_torch as am
 from altmarl_torch.games import hash_game, steer
-from altmarl_torch.policies.base import uniform_global
+from altmarl_torch.policies.tabular import uniform_global
 from altmarl_torch.tabular import EpisodicMDP, chained_mdp, ucfh
 from altmarl_torch.theory import algorithm_5
 

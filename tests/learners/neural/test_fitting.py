@@ -17,7 +17,7 @@ from altmarl_torch.learners.neural.networks import CountNetwork
 from altmarl_torch.learners.neural.policies import NetworkPolicy, tabulate
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate
 from altmarl_torch.operators.joint_value import joint_value
-from altmarl_torch.policies.base import uniform_local
+from altmarl_torch.policies.tabular import uniform_local
 from altmarl_torch.tabular import g_learn
 
 GAMES = {

@@ -20,8 +20,9 @@ from altmarl_torch.learners.neural.networks import CountNetwork, LocalNetwork
 from altmarl_torch.learners.neural.policies import NetworkPolicy, tabulate
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, table_values
 from altmarl_torch.operators.bellman import next_sg_law, push_law
-from altmarl_torch.operators.joint_value import joint_value, occupancy
-from altmarl_torch.policies.base import deterministic_local
+from altmarl_torch.operators.joint_value import joint_value
+from altmarl_torch.operators.occupancy import occupancy
+from altmarl_torch.policies.tabular import deterministic_local
 from altmarl_torch.tabular import agent_values
 
 RUNS = 40

@@ -11,8 +11,9 @@ from scipy import stats
 import altmarl_torch as am
 from altmarl_torch.games import beacon, hash_game, random_game, steer, ware
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, table_values
-from altmarl_torch.operators.bellman import action_values, adapted_bellman, surrogate_reward
-from altmarl_torch.policies.base import deterministic_local, uniform_local
+from altmarl_torch.operators.bellman import action_values, adapted_bellman
+from altmarl_torch.operators.surrogate import surrogate_reward
+from altmarl_torch.policies.tabular import deterministic_local, uniform_local
 
 RANDOM = random_game(num_sg=3, num_sl=3, num_ag=2, num_al=2, gamma=0.9, seed=3)
 GAMES = pytest.mark.parametrize("game", [steer(), hash_game(), RANDOM, ware()], ids=lambda game: game.name)

@@ -7,8 +7,9 @@ from oracles.surrogate import global_best_response
 import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.games import random_game, steer
-from altmarl_torch.operators.bellman import Surrogate, draw_next, empirical_adapted_bellman, surrogate_reward
-from altmarl_torch.policies.base import deterministic_local, uniform_local
+from altmarl_torch.operators.bellman import draw_next, empirical_adapted_bellman
+from altmarl_torch.operators.surrogate import Surrogate, surrogate_reward
+from altmarl_torch.policies.tabular import deterministic_local, uniform_local
 
 
 def test_it_is_the_distance_of_two_plain_iterations():

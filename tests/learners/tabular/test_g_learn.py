@@ -11,10 +11,10 @@ import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.games import random_game, ware, warehouse
 from altmarl_torch.games.named.toys import beacon, beacon_value
-from altmarl_torch.operators.bellman import Surrogate
 from altmarl_torch.operators.joint_value import joint_value
-from altmarl_torch.policies.base import deterministic_local, uniform_local
+from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.policies.rules import RULES, table
+from altmarl_torch.policies.tabular import deterministic_local, uniform_local
 from altmarl_torch.tabular import approx_value, g_learn, l_learn
 from altmarl_torch.theory import sweeps_algorithm_3
 

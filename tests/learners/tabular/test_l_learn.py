@@ -13,10 +13,11 @@ from oracles.surrogate import uniform_mean
 import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.games import random_game, ware, warehouse
-from altmarl_torch.operators.bellman import Surrogate
-from altmarl_torch.operators.joint_value import joint_value, occupancy
-from altmarl_torch.policies.base import deterministic_local, uniform_local
+from altmarl_torch.operators.joint_value import joint_value
+from altmarl_torch.operators.occupancy import occupancy
+from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.policies.rules import RULES, table
+from altmarl_torch.policies.tabular import deterministic_local, uniform_local
 from altmarl_torch.tabular import agent_values, g_learn, l_learn
 
 # The notes' section 4: game, k, J* and its pi_l (rows z, columns s), T*; the dispatcher goes to the sample's mode

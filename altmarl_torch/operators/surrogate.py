@@ -1,0 +1,126 @@
+r"""The k-agent surrogate: the MDP of the global agent and k local agents that play a frozen pi_l.
+
+Its state is (s_g, h), h the counts of the k agents, its action a_g, its reward that of Eq. 6,
+
+    r_Delta(s_g, h, a_g) = r_g(s_g, a_g) + sum_z (h_z / k) r_l_pi(z, s_g),
+
+and the next state has s_g' ~ P_g(. | s_g, a_g) and, independently, h' from the kernel of k agents that move by P_l_pi
+(Eq. 5) under the *current* s_g (Eq. 3).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from einops import einsum
+from torch import Tensor
+
+from altmarl_torch.counts.kernels import CountKernel, Kernel, make_kernels
+from altmarl_torch.counts.pair_moves import MANY_COUNTS, PairPlan
+from altmarl_torch.counts.prior import Prior
+from altmarl_torch.counts.resampling import PosteriorKernel
+from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.games.game import Game
+from altmarl_torch.support.threads import one_thread, run
+
+__all__ = ["Surrogate", "SurrogateCache", "exact_surrogate", "surrogate_reward"]
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """The k-agent MDP under a frozen pi_l, in counts."""
+
+    game: Game
+    plan: PairPlan  # the simplex of counts and its layouts
+    P_l_pi: Tensor  # [sl, sg, sl'] law of an agent's next state (Eq. 5)
+    r_l_pi: Tensor  # [sl, sg] an agent's expected reward (Eq. 6)
+    kernels: tuple[Kernel, ...]  # law of the next counts under each s_g
+    local_reward: Tensor  # [sg, N] sum_z mean_z r_l_pi(z, s_g), the mean that of `frequencies`
+    prior: Prior | None = None  # of the posterior correction (`posterior`); None: the k agents are the population
+    pi_l: Tensor | None = None  # [sl, sg, al], where it is known; draws of rewards need it
+
+    @classmethod
+    def build(cls, game: Game, pi_l: Tensor, plan: PairPlan, prior: Prior | None = None) -> "Surrogate":
+        """Form the surrogate of `plan.simplex.k` agents under `pi_l [sl, sg, al]`; with a prior, the corrected one."""
+        return replace(cls.from_tables(game, *game.induced(pi_l), plan, prior), pi_l=pi_l)
+
+    @classmethod
+    def from_tables(
+        cls,
+        game: Game,
+        P_l_pi: Tensor,
+        r_l_pi: Tensor,
+        plan: PairPlan,
+        prior: Prior | None = None,
+        moves: tuple[Kernel, ...] | None = None,
+    ) -> "Surrogate":
+        """Form the surrogate from the induced tables of Eq. 5 and 6, with `make_kernels` for its moves by default."""
+        moves = make_kernels(P_l_pi, plan) if moves is None else moves
+        if prior is None:
+            local_reward = einsum(plan.simplex.frequencies, r_l_pi, "h l, l g -> g h")
+            return cls(game, plan, P_l_pi, r_l_pi, moves, local_reward)
+        kernels = tuple(map(PosteriorKernel, prior.kernels(plan.simplex), moves))
+        local_reward = einsum(prior.mean(plan.simplex.counts, plan.simplex.k), r_l_pi, "g h l, l g -> g h")
+        return cls(game, plan, P_l_pi, r_l_pi, kernels, local_reward, prior)
+
+    def occupation(self, law: Tensor) -> Tensor:
+        """How many of all agents are in z while s_g, for a law `[sg, N]`, as shares: `[sl, sg]`, in its type."""
+        if self.prior is None:
+            return einsum(law, self.simplex.frequencies.to(law.dtype), "g h, h l -> l g")
+        return einsum(law, self.prior.mean(self.simplex.counts, self.simplex.k).to(law.dtype), "g h, g h l -> l g")
+
+    def movers(self, sg: int, law: Tensor) -> Tensor:
+        """The law of the counts that move, `[N, ...]`, where those that are seen under sg have the given law."""
+        return law if self.prior is None else self.prior.kernels(self.simplex)[sg].push(law)
+
+    @property
+    def simplex(self) -> CountSimplex:
+        """The simplex of the surrogate's counts."""
+        return self.plan.simplex
+
+    def map_sg(self, function: Callable[[int], Tensor]) -> list[Tensor]:
+        """`function(s_g)` for every s_g, in order; where the tables are large, by several workers (`parallel`)."""
+        states = range(self.game.num_sg)
+        with one_thread():
+            return run(function, states) if self.simplex.size >= MANY_COUNTS else [function(sg) for sg in states]
+
+    @property
+    def start(self) -> Tensor:
+        """A first guess of the values, `[sg, N]`: zero, where the paper starts."""
+        return torch.zeros_like(self.local_reward)
+
+    @property
+    def initial_law(self) -> Tensor:
+        """The law rho of (s_g, h) at the start, `[sg, N]`: that of the game, with k agents."""
+        law = self.game.initial
+        return einsum(law.sg, law.count_law(self.simplex.counts), "g, h -> g h")
+
+
+class SurrogateCache:
+    """Builds surrogates of one game and plan, and remembers the last: the players take turns on the same pi_l."""
+
+    def __init__(self, game: Game, plan: PairPlan, prior: Prior | None = None) -> None:
+        self.game, self.plan, self.prior = game, plan, prior
+        self._last: tuple[Tensor, Surrogate] | None = None
+
+    def __call__(self, pi_l: Tensor) -> Surrogate:
+        """The surrogate under `pi_l [sl, sg, al]`."""
+        if self._last is None or not torch.equal(self._last[0], pi_l):
+            self._last = pi_l, Surrogate.build(self.game, pi_l, self.plan, self.prior)
+        return self._last[1]
+
+
+def surrogate_reward(surrogate: Surrogate) -> Tensor:
+    """r_Delta of Eq. 6 on counts: `[sg, N, ag]`."""
+    return surrogate.game.r_g[:, None, :] + surrogate.local_reward[:, :, None]
+
+
+def exact_surrogate(game: Game, pi_l: Tensor, plan: PairPlan) -> Surrogate:
+    """The surrogate of `plan.simplex.k` agents under `pi_l [sl, sg, al]`, never with sampled kernels.
+
+    Raises:
+        KernelError: some s_g has no exact kernel.
+    """
+    P_l_pi, r_l_pi = game.induced(pi_l)
+    moves = tuple(CountKernel(P_l_pi[:, sg], plan.simplex.k, plan=plan) for sg in range(game.num_sg))
+    return Surrogate.from_tables(game, P_l_pi, r_l_pi, plan, moves=moves)
