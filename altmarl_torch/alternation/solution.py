@@ -32,7 +32,7 @@ from altmarl_torch.policies.belief import Belief, BeliefDispatcher
 from altmarl_torch.policies.rules import RuleDispatcher
 from altmarl_torch.policies.tabular import TabularDispatcher, read_policy
 from altmarl_torch.support.npz import read_npz, write_npz
-from altmarl_torch.support.tables import as_integer, as_number, as_table, as_whole, refuse_first
+from altmarl_torch.support.tables import as_float64, as_integer, as_number, as_table, as_whole, refuse_first
 
 __all__ = ["Observation", "Solution", "read_update"]
 
@@ -126,10 +126,25 @@ class Solution:
     def _read(self, s_g: Tensor, frequencies: Tensor) -> Tensor:
         """pi_g at a distribution `[b, sl]`: a network reads it as it is, a table at the nearest counts."""
         k = self.sample_size
-        return self.law(s_g, round_to_counts(frequencies, k) if self.policy is None else frequencies * k)
+        return self._law(s_g, round_to_counts(frequencies, k) if self.policy is None else frequencies * k)
 
     def law(self, s_g: Tensor, counts: Tensor) -> Tensor:
-        """pi_g(. | s_g, h) as a `heuristics.Rule`: s_g `[...]` and counts `[..., sl]` to `[..., ag]`."""
+        """pi_g(. | s_g, h) as a `heuristics.Rule`: s_g `[...]` and counts `[..., sl]` to `[..., ag]`.
+
+        Raises:
+            ArgumentError: a global state is none of the game's, or a row of counts holds no whole numbers from 0 on
+                that sum to `sample_size`.
+        """
+        states, table = (as_float64(name, given, ArgumentError) for name, given in (("s_g", s_g), ("counts", counts)))
+        if table.shape[:-1] != states.shape or not table.ndim:
+            raise ArgumentError(f"counts [..., sl] are of the shape {list(table.shape)}, s_g of {list(states.shape)}")
+        sight = Sight(self.sample_size, self.pi_l.shape[1], len(self.pi_l), self.pi_l.device)
+        flat, h = sight.read(states.reshape(-1), table.reshape(-1, table.shape[-1]))
+        law = self._law(flat, h)
+        return law.reshape(*states.shape, law.shape[-1])
+
+    def _law(self, s_g: Tensor, counts: Tensor) -> Tensor:
+        """The law at states and counts that are known to be of the game."""
         if self.policy is not None:
             return self.policy(s_g, counts)
         assert self.pi_g is not None

@@ -29,9 +29,9 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, SizeError
-from altmarl_torch.support.tables import as_device, as_integer
+from altmarl_torch.support.tables import as_device, as_integer, as_whole, refuse_first
 
-__all__ = ["CountSimplex", "lift", "round_to_counts", "scale_up"]
+__all__ = ["CountSimplex", "check_rows", "lift", "round_to_counts", "scale_up"]
 
 MAX_LISTED_ENTRIES = 10**8
 """Entries of the largest table of counts or tuples that is listed: 800 MB of int64."""
@@ -119,17 +119,12 @@ class CountSimplex:
         """Number each count vector `[..., sl]` by its place in the list: `[...]`.
 
         An int64 tensor; for a simplex of more than 2^63 - 1 vectors, a NumPy array of Python integers.
-        The counts are taken to be non-negative integers with sum k; of that only the width and the type are checked.
+        Counts that do not sum to k are in no list.
 
         Raises:
-            ArgumentError: the counts are no integers of this width, or a row is so far off that it has no rank.
+            ArgumentError: the counts are no integers of this width, or a row holds a negative one or has another sum.
         """
-        if not isinstance(counts, Tensor):
-            raise ArgumentError(f"{self!r}: counts must be a tensor of integers, not {type(counts).__name__}")
-        if counts.shape[-1:] != (self.num_sl,) or counts.is_floating_point():
-            raise ArgumentError(
-                f"{self!r}: counts must be integers [..., {self.num_sl}], not {list(counts.shape)} of {counts.dtype}"
-            )
+        self.check(counts)
         tails = self.k - counts.cumsum(-1)[..., :-1]
         columns = range(self.num_sl - 1)
         if self.size > INT64_MAX:
@@ -137,12 +132,20 @@ class CountSimplex:
             return sum((big[tails_host[..., i], i] for i in columns), np.zeros(tails.shape[:-1], dtype=object))
         index = torch.zeros(tails.shape[:-1], dtype=torch.int64, device=counts.device)
         table = self._binomials.to(counts.device)
-        try:
-            for i in columns:
-                index += table[tails[..., i], i]
-        except IndexError as cause:
-            raise ArgumentError(f"{self!r}: a row of counts does not hold {self.k} agents") from cause
+        for i in columns:
+            index += table[tails[..., i], i]
         return index
+
+    def check(self, counts: object) -> None:
+        """Raise an ArgumentError unless `counts [..., sl]` are integers of this simplex; it names the first bad row."""
+        if not isinstance(counts, Tensor):
+            raise ArgumentError(f"{self!r}: counts must be a tensor of integers, not {type(counts).__name__}")
+        integers = not (counts.is_floating_point() or counts.is_complex() or counts.dtype is torch.bool)
+        if counts.shape[-1:] != (self.num_sl,) or not integers:
+            raise ArgumentError(
+                f"{self!r}: counts must be integers [..., {self.num_sl}], not {list(counts.shape)} of {counts.dtype}"
+            )
+        check_rows(counts, self.k)
 
     def unrank(self, index: Any) -> Tensor:
         """Invert `rank`: an int64 tensor (or, beyond 2^63 - 1, an array of Python integers) `[...]` to `[..., sl]`.
@@ -250,6 +253,24 @@ class CountSimplex:
         after = same.sum(-1, keepdim=True) - same.cumsum(-1)
         total = same.sum(-1, keepdim=True)
         return torch.cat([nothing, before], -1) + torch.cat([total, after], -1)
+
+
+def check_rows(counts: Tensor, k: int, slack: float = 0.0) -> None:
+    """Raise an ArgumentError unless the rows of `counts [..., sl]` are counts of k agents.
+
+    Without slack they are whole numbers, of any type, from 0 on with sum k; with it, k times frequencies, to `slack` k.
+    """
+    if not counts.numel():
+        return
+    rows = counts.reshape(-1, counts.shape[-1])
+    total, least = rows.sum(-1), rows.amin(-1)
+    short, negative = ~((total - k).abs() <= slack * k), ~(least >= -slack * k)
+    if bool((short | negative).any()):
+        rule = f"the counts of k agents are at least 0 and sum to k = {k}"
+        refuse_first("counts", least, "row", negative, rule, ArgumentError, verb="holds")
+        refuse_first("counts", total, "row", short, rule, ArgumentError, verb="sums to")
+    if counts.is_floating_point() and not slack:
+        as_whole("counts", rows, "row sl", ArgumentError)
 
 
 def lift(values: Tensor, smaller: CountSimplex, larger: CountSimplex) -> Tensor:

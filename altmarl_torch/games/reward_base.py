@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from altmarl_torch.errors import GameError
+from altmarl_torch.errors import ArgumentError, GameError
 from altmarl_torch.support.tables import as_finite, as_float64, as_number, check_devices
 
 __all__ = ["RewardLaw"]
@@ -53,9 +53,10 @@ class RewardLaw(ABC):
         Shapes as in `draw`. Exact up to 64 terms, by a beta law beyond (the module's page says how good).
 
         Raises:
+            ArgumentError: a count is negative.
             GameError: as for `draw`; or a sum of many is asked of a law whose variance nobody knows.
         """
-        counts, *entries = broadcast(counts, *indices)
+        counts, *entries = broadcast(as_terms(counts), *indices)
         few = counts <= ONE_BY_ONE
         total = torch.where(few, 0.0, self._sum_of_many(counts, entries, few, generator))
         for term in range(int(counts.where(few, 0.0).max()) if counts.numel() else 0):
@@ -88,6 +89,13 @@ class RewardLaw(ABC):
     @abstractmethod
     def arrays(self) -> dict[str, Any]:
         """What `law_from_arrays` makes the same law from; an ArgumentError where it cannot be stored."""
+
+
+def as_terms(counts: Tensor) -> Tensor:
+    """How many rewards to add up, as float64; an ArgumentError where a number is negative."""
+    if bool((counts < 0).any()):
+        raise ArgumentError(f"counts must be at least 0; the least is {float(counts.min()):g}")
+    return counts.to(torch.float64)
 
 
 def broadcast(*tensors: Tensor) -> list[Tensor]:

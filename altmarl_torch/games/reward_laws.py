@@ -35,7 +35,16 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, GameError
 from altmarl_torch.games.clipped_normal import clipped_moments
-from altmarl_torch.games.reward_base import AXES, RewardLaw, as_bounds, as_entries, broadcast, check_alike, set_fields
+from altmarl_torch.games.reward_base import (
+    AXES,
+    RewardLaw,
+    as_bounds,
+    as_entries,
+    as_terms,
+    broadcast,
+    check_alike,
+    set_fields,
+)
 from altmarl_torch.support.sampling import deal, split_shares
 from altmarl_torch.support.tables import as_float64, as_law, place, refuse_first
 
@@ -91,7 +100,7 @@ class DiscreteReward(RewardLaw):
 
     def draw_sum(self, counts: Tensor, *indices: Tensor, generator: torch.Generator) -> Tensor:
         """The sum of `counts` rewards of each entry, exact: how often each value falls is multinomial."""
-        counts, *rest = broadcast(counts, *indices)
+        counts, *rest = broadcast(as_terms(counts), *indices)
         entries = tuple(rest)
         fallen = deal(counts.contiguous(), split_shares(self.probabilities[entries]), generator)
         return (fallen * self.values[entries]).sum(-1)

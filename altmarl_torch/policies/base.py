@@ -36,6 +36,9 @@ from altmarl_torch.support.tables import as_table, as_whole, refuse_first
 
 __all__ = ["Dispatcher", "Pair", "PolicyPair", "Sight", "check_pair", "cumulative", "draw"]
 
+LAW_ROUNDING = 1e-4
+"""What the rows of a float32 law may miss a sum of one by."""
+
 GlobalPolicy = TypeVar("GlobalPolicy")
 
 
@@ -87,9 +90,19 @@ def cumulative(law: Tensor) -> Tensor:
 
     The scaling matters when the tail of a law is zero: its running sum then is exactly 1 from the last possible
     action on, and `draw` cannot step over it.
+
+    Raises:
+        PolicyError: a row is no law: it does not sum to one within 1e-4 (laws of networks are float32), or an entry is
+            negative.
     """
     sums = law.cumsum(-1)
-    return sums / sums[..., -1:]
+    last = sums[..., -1:]
+    if law.numel() and not bool(((last - 1).abs() <= LAW_ROUNDING).all() & (law.min() >= 0)):
+        bad = ~((last[..., 0] - 1).abs() <= LAW_ROUNDING) | ~(law.amin(-1) >= 0)
+        axes = " ".join(map(str, range(bad.ndim)))
+        rule = "each row is a law: entries of at least 0 with sum 1"
+        refuse_first("law", last[..., 0], axes, bad, rule, PolicyError, verb="sums to")
+    return sums / last
 
 
 def draw(sums: Tensor, generator: torch.Generator) -> Tensor:

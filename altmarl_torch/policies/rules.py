@@ -61,6 +61,7 @@ agent's state and s_g are a Markov chain, whatever n is. Its law rho_t [sg, sl] 
 for all pairs at once, until gamma^t is below 1e-4, or `MOST_STEPS` or `MOST_WORK` is reached.
 """
 
+import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.games.types import fold_types
 from altmarl_torch.policies.base import Dispatcher, Sight, cumulative, draw
 from altmarl_torch.policies.tabular import greedy, greedy_actions, one_hot, uniform_local
-from altmarl_torch.support.tables import as_integer, as_seed
+from altmarl_torch.support.tables import as_integer, as_seed, check_indices
 
 __all__ = [
     "RULES",
@@ -108,23 +109,46 @@ MAX_ROUNDS = 1_000
 """A cap for gamma so close to 1 that rounding is more than `IMPROVEMENT`; a handful of rounds is usual."""
 
 
+def _checked(make: Callable[[Game], Rule]) -> Callable[[Game], Rule]:
+    """The rules that `make` makes, with their arguments checked: a state -1 is not the last one."""
+
+    @functools.wraps(make)
+    def made(game: Game) -> Rule:
+        rule = make(game)
+
+        def answer(s_g: Tensor, counts: Tensor) -> Tensor:
+            check_indices("s_g", s_g, game.num_sg)
+            if counts.shape != (*s_g.shape, game.num_sl) or bool((counts < 0).any()):
+                shape = f"[..., {game.num_sl}] with the axes of s_g {list(s_g.shape)}"
+                raise ArgumentError(f"counts must be numbers of at least 0, {shape}; not of shape {list(counts.shape)}")
+            return rule(s_g, counts)
+
+        return answer
+
+    return made
+
+
+@_checked
 def uniform_rule(game: Game) -> Rule:
     """Every global action alike."""
     law = torch.full((game.num_ag,), 1.0 / game.num_ag, dtype=torch.float64, device=game.device)
     return lambda s_g, counts: law.expand(*s_g.shape, -1)
 
 
+@_checked
 def hold_rule(game: Game) -> Rule:
     """Keep s_g: argmax_a P_g(s_g | s_g, a)."""
     actions = greedy_actions(game.P_g.diagonal(dim1=0, dim2=2).T)  # diagonal [ag, sg] -> P_g(s_g | s_g, a) as [sg, ag]
     return lambda s_g, counts: one_hot(actions[s_g], game.num_ag)
 
 
+@_checked
 def mode_rule(game: Game) -> Rule:
     """Go to the most frequent state of the sample, ties to the smallest index, modulo |A_g|."""
     return lambda s_g, counts: one_hot(fold_types(counts, game.num_types).argmax(-1) % game.num_ag, game.num_ag)
 
 
+@_checked
 def sticky_rule(game: Game) -> Rule:
     """Keep s_g, until the sample's mode holds `CLEARLY_MORE` times as many agents as s_g mod |S_l|; then go there."""
     hold, mode = hold_rule(game), mode_rule(game)

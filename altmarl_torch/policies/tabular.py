@@ -22,7 +22,7 @@ from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError, PolicyError
 from altmarl_torch.games.game import Game
 from altmarl_torch.policies.base import Dispatcher, PolicyPair, Sight, cumulative, draw
-from altmarl_torch.support.tables import as_integer, as_law, as_seed, as_table, as_whole, check_kind
+from altmarl_torch.support.tables import as_integer, as_law, as_seed, as_table, as_whole, check_indices, check_kind
 
 __all__ = [
     "TabularDispatcher",
@@ -44,7 +44,8 @@ TIE_TOLERANCE = 1e-10  # relative to 1 + max|Q|: far above rounding (1e-13), far
 
 
 def one_hot(actions: Tensor, size: int) -> Tensor:
-    """The law [..., size] that plays `actions` [...] (int64, in 0..size-1) for certain."""
+    """The law [..., size] that plays `actions` [...] (int64, in 0..size-1, or an ArgumentError) for certain."""
+    check_indices("actions", actions, size)
     return torch.nn.functional.one_hot(actions, size).to(torch.float64)
 
 

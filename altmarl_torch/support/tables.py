@@ -41,6 +41,7 @@ __all__ = [
     "check_callable",
     "check_devices",
     "check_entries",
+    "check_indices",
     "check_kind",
     "place",
     "refuse_first",
@@ -139,6 +140,16 @@ def refuse_first(
     others = int(bad.sum()) - 1
     also = f" (and {others} more like it)" if others else ""
     raise error(f"{place(name, axes, first)} {verb} {value:.12g}{also}; {rule}")
+
+
+def check_indices(name: str, indices: Tensor, size: int) -> None:
+    """Raise an ArgumentError unless `indices [...]` are integers in 0..size-1; it names the first that is not."""
+    if indices.is_floating_point() or indices.is_complex() or indices.dtype is torch.bool:
+        raise ArgumentError(f"{name} must hold integers in 0..{size - 1}, not {indices.dtype}")
+    if indices.numel() and not (int(indices.min()) >= 0 and int(indices.max()) < size):
+        flat = indices.reshape(-1)
+        bad = (flat < 0) | (flat >= size)
+        refuse_first(name, flat, "row", bad, f"expected an index in 0..{size - 1}", ArgumentError)
 
 
 def check_devices(tables: Mapping[str, Tensor]) -> None:

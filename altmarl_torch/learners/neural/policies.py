@@ -19,10 +19,14 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.counts.simplex import CountSimplex, check_rows
 from altmarl_torch.policies.tabular import one_hot
+from altmarl_torch.support.tables import check_indices
 
 __all__ = ["BatchPolicy", "NetworkPolicy", "UniformPolicy", "tabulate"]
+
+READING = 1e-4
+"""How far k frequencies in float32 may be from a sum of k, relative to k."""
 
 CHUNK = 2**14
 """Count vectors that are sent through a network at once."""
@@ -70,10 +74,18 @@ class NetworkPolicy:
 
     @torch.no_grad()
     def actions(self, counts: Tensor, s_g: Tensor | None = None) -> Tensor:
-        """The greedy action in every global state, `[b, sg]`, or in one each, s_g `[b]`: `[b]`; counts `[b, sl]`."""
+        """The greedy action in every global state, `[b, sg]`, or in one each, s_g `[b]`: `[b]`; counts `[b, sl]`.
+
+        Counts may be k times frequencies: the network reads these.
+
+        Raises:
+            ArgumentError: a row of counts does not sum to k, or a global state is none of the game's.
+        """
+        check_rows(counts, self.k, READING)
         heads: Tensor = self.network(counts.float() / self.k).float()
         if s_g is None:
             return torch.add(self.r_g, heads, alpha=self.gamma * self.scale).argmax(-1)
+        check_indices("s_g", s_g, len(self.r_g))
         rows = heads[torch.arange(len(s_g), device=s_g.device), s_g]
         return torch.add(self.r_g[s_g], rows, alpha=self.gamma * self.scale).argmax(-1)
 

@@ -32,12 +32,13 @@ from einops import einsum, rearrange
 from torch import Tensor
 
 from altmarl_torch.counts.prior import Prior
-from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.counts.simplex import CountSimplex, check_rows
 from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.reward_draws import RewardSampler
 from altmarl_torch.policies.base import cumulative, draw
 from altmarl_torch.support.sampling import CountMover, split, split_shares
+from altmarl_torch.support.tables import check_indices
 
 __all__ = ["BatchSurrogate", "Values", "centred", "check_count", "table_values"]
 
@@ -51,6 +52,8 @@ Values = Callable[[Tensor], Tensor]
 @dataclass(frozen=True, eq=False)
 class BatchSurrogate:
     """The k-agent MDP under a frozen pi_l, in batches. Counts are whole numbers in float32, `[b, sl]` with sum k.
+
+    Its methods raise an ArgumentError where a row of counts is none of k agents, or a global state none of the game's.
 
     Attributes:
         game: the game.
@@ -100,12 +103,15 @@ class BatchSurrogate:
 
     def _local_rewards(self, counts: Tensor) -> Tensor:
         """Expected reward of a local agent in every global state: `[b, sg]`."""
+        check_rows(counts, self.k)
         if self.prior is None:
-            return einsum(counts, self.r_l_pi, "b l, g l -> b g") / self.k
+            return einsum(counts.float(), self.r_l_pi, "b l, g l -> b g") / self.k
         return einsum(self.prior.mean(counts, self.k).float(), self.r_l_pi, "g b l, g l -> b g")
 
     def movers(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
         """The counts that move, where those that are seen are given: the same, or a fresh sample."""
+        check_indices("s_g", s_g, self.game.num_sg)
+        check_rows(counts, self.k)
         return counts if self.prior is None else self.prior.resample(s_g, counts, self.k, generator)
 
     def next_counts(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
@@ -132,6 +138,8 @@ class BatchSurrogate:
         self, s_g: Tensor, counts: Tensor, a_g: Tensor, moves: torch.Generator, global_moves: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One step of the k-agent game: reward `[b]` (its local part expected, Eq. 6), next s_g, next counts."""
+        check_indices("s_g", s_g, self.game.num_sg)
+        check_indices("a_g", a_g, self.game.num_ag)
         local = self._local_rewards(counts).gather(-1, s_g.unsqueeze(-1)).squeeze(-1)
         reward = self.r_g[s_g, a_g] + local
         following = self.next_counts(s_g, counts, moves)  # under the current s_g (Eq. 3)

@@ -43,7 +43,7 @@ from altmarl_torch.operators.fixed_point import MAX_SWEEPS, FixedPoint, Progress
 from altmarl_torch.operators.joint_value import value_tolerance
 from altmarl_torch.operators.surrogate import Surrogate, surrogate_reward
 from altmarl_torch.operators.tuples import adapted_bellman_tuples, draw_next_tuples, tuple_reward, uses_tuples
-from altmarl_torch.policies.tabular import greedy
+from altmarl_torch.policies.tabular import greedy, read_policy
 from altmarl_torch.support.tables import as_integer, as_tolerance, check_kind
 from altmarl_torch.theory import sweeps_algorithm_3
 
@@ -143,7 +143,12 @@ def _prefers_tuples(num_sl: int, k: int) -> bool:
 
 
 def approx_value(pi_g: Tensor, Q: Tensor) -> Tensor:
-    """APPROX-VALUE of Algorithm 1: V(s_g, h) = sum_a pi_g(a | s_g, h) Q(s_g, h, a), `[sg, N]` from `[sg, N, ag]`."""
+    """APPROX-VALUE of Algorithm 1: V(s_g, h) = sum_a pi_g(a | s_g, h) Q(s_g, h, a), `[sg, N]` from `[sg, N, ag]`.
+
+    Raises:
+        PolicyError: pi_g is no table of laws of the shape of Q.
+    """
+    read_policy("pi_g", pi_g, "sg h ag", (Q.shape[0], Q.shape[1], Q.shape[2]))
     return (pi_g * Q).sum(-1)
 
 

@@ -45,7 +45,7 @@ from altmarl_torch.operators.fixed_point import LARGE_TABLE, Progress
 from altmarl_torch.operators.joint_value import DIRECT, JointValue, Objective, joint_value, value_tolerance
 from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate, SurrogateCache
-from altmarl_torch.policies.tabular import one_hot
+from altmarl_torch.policies.tabular import check_pi_g, one_hot
 from altmarl_torch.support.tables import as_tolerance, check_kind
 
 __all__ = ["LocalResponse", "agent_values", "l_learn"]
@@ -98,7 +98,15 @@ def agent_values(surrogate: Surrogate, pi_g: Tensor, law: Tensor, values: Tensor
         pi_g: `[sg, N, ag]`.
         law: discounted occupancy d, `[sg, N]`.
         values: joint value V, `[sg, N]`.
+
+    Raises:
+        PolicyError: pi_g is no policy over the counts of the surrogate.
+        ArgumentError: the occupancy or the values are of other counts.
     """
+    check_pi_g(surrogate.game, pi_g, surrogate.simplex)
+    for name, given in (("law", law), ("values", values)):
+        if given.shape != pi_g.shape[:2]:
+            raise ArgumentError(f"{name} must have the shape [sg, N] = {list(pi_g.shape[:2])}, not {list(given.shape)}")
     game, companions = surrogate.game, surrogate.plan.companions
     _, joined = companions.simplex.add_one()
     weight = (companions.simplex.counts + 1).to(values.dtype)

@@ -1,0 +1,142 @@
+"""Counts that no k agents have, and states that are none, are refused by every public function that takes them.
+
+The doors are found by reflection over the signatures of the public names: a new function with an argument `counts`
+fails the first test until it is called here.
+"""
+
+import inspect
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import altmarl_torch as am
+from altmarl_torch import heuristics, neural, policies, rewards, tabular
+
+K, SL = 3, 2
+GAME = am.games.steer()
+TABLE, NETWORK = am.solve(GAME, K, steps=1), am.solve(GAME, K, solver="neural", steps=1)
+GREEDY, UNIFORM = NETWORK.policy, neural.UniformPolicy(2, 2)
+BATCH = neural.BatchSurrogate.build(GAME, TABLE.pi_l, K)
+SIMPLEX = am.CountSimplex(K, SL)
+MIXED = rewards.DiscreteReward(torch.zeros(2, 2, 2, 2), torch.full((2, 2, 2, 2), 0.5))
+RULES = {name: make(GAME) for name, make in heuristics.RULES.items()}
+SIGHT = policies.Sight(K, 2, SL, torch.device("cpu"))
+ZERO = torch.tensor([0])
+
+
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+OF_K = {
+    "CountSimplex.rank": SIMPLEX.rank,
+    "CountSimplex.check": SIMPLEX.check,
+    "Solution.law": lambda counts: TABLE.law(ZERO, counts),
+    "Solution.law of networks": lambda counts: NETWORK.law(ZERO, counts),
+    "Dispatcher.act": lambda counts: NETWORK.dispatcher().act(ZERO, counts),
+    "TabularDispatcher.act": lambda counts: TABLE.dispatcher().act(ZERO, counts),
+    "RuleDispatcher.act": lambda counts: heuristics.RuleDispatcher(RULES["mode"], SIGHT).act(ZERO, counts),
+    "Sight.read": lambda counts: SIGHT.read(ZERO, counts),
+    "NetworkPolicy.actions": lambda counts: GREEDY.actions(counts),
+    "NetworkPolicy.laws": lambda counts: GREEDY.laws(counts),
+    "NetworkPolicy.average": lambda counts: GREEDY.average(counts, torch.zeros(1, 2, 2)),
+    "NetworkPolicy.__call__": lambda counts: GREEDY(ZERO, counts),
+    "BatchSurrogate.action_values": lambda counts: BATCH.action_values(counts, torch.zeros(1, 2, 2)),
+    "BatchSurrogate.movers": lambda counts: BATCH.movers(ZERO, counts, generator()),
+    "BatchSurrogate.next_counts": lambda counts: BATCH.next_counts(ZERO, counts, generator()),
+    "BatchSurrogate.targets": lambda counts: BATCH.targets(lambda h: h, ZERO, counts, 2, generator()),
+    "BatchSurrogate.draw_values": lambda counts: BATCH.draw_values(lambda h: h, ZERO, counts, 2, generator()),
+    "BatchSurrogate.step": lambda counts: BATCH.step(ZERO, counts, ZERO, generator(), generator()),
+}
+"""Those that know k."""
+
+OF_ANY = {
+    "InitialLaw.count_law": GAME.initial.count_law,
+    "beacon_value": am.games.beacon_value,
+    "beacon_value_against_waiting": am.games.beacon_value_against_waiting,
+    "DiscreteReward.draw_sum": lambda counts: MIXED.draw_sum(counts, ZERO, ZERO, ZERO, generator=generator()),
+    "RewardLaw.draw_sum": lambda counts: MIXED.draw_sum(counts, ZERO, ZERO, ZERO, generator=generator()),
+} | {f"rule {name}": (lambda counts, rule=rule: rule(ZERO, counts)) for name, rule in RULES.items()}
+"""Those of any number of agents."""
+
+BLIND = {"UniformPolicy.laws", "UniformPolicy.average", "UniformPolicy.__call__"}
+"""Those that answer without a look at the counts."""
+
+STATES = {
+    "Solution.law": lambda s_g, h: TABLE.law(s_g, h),
+    "Solution.law of networks": lambda s_g, h: NETWORK.law(s_g, h),
+    "act": lambda s_g, h: TABLE.dispatcher().act(s_g, h),
+    "NetworkPolicy.__call__": lambda s_g, h: GREEDY(s_g, h),
+    "BatchSurrogate.next_counts": lambda s_g, h: BATCH.next_counts(s_g, h, generator()),
+    "BatchSurrogate.step": lambda s_g, h: BATCH.step(s_g, h, ZERO, generator(), generator()),
+} | {f"rule {name}": rule for name, rule in RULES.items()}
+
+
+def public_doors():
+    """`Class.method` or `function` of every public callable with an argument `counts`."""
+    for module in (am, am.games, heuristics, neural, policies, rewards, tabular, am.theory):
+        for name in module.__all__:
+            thing = getattr(module, name)
+            of_class = [f"{name}.{word}" for word in vars(thing)] if isinstance(thing, type) else []
+            for door in [name, *of_class]:
+                method = door.removeprefix(f"{name}.")
+                found = thing if door == name else inspect.getattr_static(thing, method)
+                found = getattr(found, "__func__", found)
+                hidden = method.startswith("_") and method != "__call__"
+                if not hidden and inspect.isfunction(found) and "counts" in inspect.signature(found).parameters:
+                    yield door
+
+
+def test_every_public_function_that_takes_counts_is_called_here():
+    assert set(public_doors()) - set(OF_K) - set(OF_ANY) - BLIND == set()
+
+
+@pytest.mark.parametrize("door", OF_K)
+@settings(max_examples=40, deadline=None)
+@given(row=st.lists(st.integers(-4, 9), min_size=SL, max_size=SL))
+def test_counts_of_another_number_of_agents_are_refused(door, row):
+    counts = torch.tensor([row])
+    if sum(row) == K and min(row) >= 0:
+        assert OF_K[door](counts.float() if door.startswith("Batch") else counts) is not False
+        return
+    for given_as in (counts, counts.int()):
+        with pytest.raises(am.ArgumentError, match="counts"):
+            OF_K[door](given_as)
+
+
+@pytest.mark.parametrize("door", [*OF_K, *OF_ANY])
+@pytest.mark.parametrize("row", [[-1, 4], [4, -1]])
+def test_negative_counts_are_refused(door, row):
+    with pytest.raises(am.ArgumentError, match="counts"):
+        (OF_K | OF_ANY)[door](torch.tensor([row]))
+
+
+@pytest.mark.parametrize("door", STATES)
+@pytest.mark.parametrize("state", [-1, 2, 10**9])
+def test_a_global_state_that_is_none_is_refused(door, state):
+    with pytest.raises(am.ArgumentError, match="s_g"):
+        STATES[door](torch.tensor([state]), torch.tensor([[K, 0]]))
+
+
+def test_the_row_is_named_and_right_counts_are_answered():
+    with pytest.raises(am.ArgumentError, match=r"counts\[row=1\] sums to 4; .* sum to k = 3"):
+        SIMPLEX.rank(torch.tensor([[3, 0], [2, 2]]))
+    every = SIMPLEX.counts
+    states = torch.arange(2)[:, None].expand(2, len(every))
+    assert torch.equal(TABLE.law(states, every.expand(2, -1, -1)), TABLE.pi_g)
+    assert torch.equal(TABLE.law([0, 1], [[3.0, 0.0], [1.0, 2.0]]), TABLE.pi_g[[0, 1], [0, 2]])
+    assert torch.equal(NETWORK.law(states, every.expand(2, -1, -1)), NETWORK.pi_g)
+
+
+def test_rows_that_are_no_laws_are_refused():
+    wrong = torch.full((2, SIMPLEX.size, 2), 0.7, dtype=torch.float64)
+    with pytest.raises(am.PolicyError, match=r"sums to 1\.4"):
+        policies.cumulative(wrong)
+    with pytest.raises(am.PolicyError, match="law"):
+        policies.cumulative(torch.tensor([[1.5, -0.5]]))
+    with pytest.raises(am.PolicyError, match=r"sums to 1\.4"):
+        tabular.approx_value(wrong, torch.zeros(2, SIMPLEX.size, 2))
+    with pytest.raises(am.ArgumentError, match="actions"):
+        policies.one_hot(torch.tensor([-1]), 2)
