@@ -427,7 +427,7 @@ COUNTS = [
     no(ArgumentError, "counts must be a tensor of integers, not list", lambda: simplex().rank([1, 1]), "rank-list"),
     no(ArgumentError, "counts must be integers", lambda: simplex().rank(tensor([1.0, 1.0])), "rank-floats"),
     no(ArgumentError, "counts must be integers", lambda: simplex().rank(tensor([1, 1, 0])), "rank-width"),
-    no(ArgumentError, "does not hold 2 agents", lambda: simplex().rank(tensor([9, 9])), "rank-of-18"),
+    no(ArgumentError, "sums to 18; .* sum to k = 2", lambda: simplex().rank(tensor([9, 9])), "rank-of-18"),
     no(ArgumentError, r"outside 0\.\.2", lambda: simplex().unrank(3), "unrank-3"),
     *(
         no(
