@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "altmarl_torch"
 
 ORDER = [
-    "errors", "support", "games", "counts", "operators", "policies", "evaluation", "theory",
+    "errors", "support", "simulators", "games", "counts", "operators", "policies", "evaluation", "theory",
     "learners", "learners.tabular", "learners.chains", "learners.neural",
     "alternation", "offline",
     "heuristics", "rewards", "tabular", "neural", "",  # public doors, and the package's own behind them

@@ -1,0 +1,143 @@
+r"""A game that is a simulator: four functions on tensors, and a start.
+
+The game is the paper's (Eq. 1 to 3), its states and actions no longer numbers of tables but vectors:
+
+    r(s, a) = r_g(s_g, a_g) + (1/n) sum_i r_l(s_i, s_g, a_i),
+    s_g' = move_g(s_g, a_g, generator),        s_i' = move_l(s_i, s_g, a_i, generator)   for every i,
+
+both moves from the *current* states, independently given them. The functions are pure and batched:
+
+* any number of leading dimensions, the same for all arguments, and one trailing dimension for features; s_g comes
+  already broadcast against the agents. So one `move_l` serves `[episodes, n]` agents, the k of a sample, one agent
+  under each of its actions;
+* random numbers come from the `torch.Generator` they are given, on its device, and from nowhere else: so that equal
+  seeds give equal episodes, and two policies can be compared under the same luck;
+* nothing is reset and nothing ends inside: the game has no end. Horizons belong to evaluation.
+
+A `SimulatedGame` checks itself on a few episodes when it is made (`check_simulator`), so that what is wrong is
+told in words at the door.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from altmarl_torch.errors import ArgumentError, GameError
+from altmarl_torch.simulators.check import check_simulator
+from altmarl_torch.simulators.from_tables import functions
+from altmarl_torch.simulators.spaces import Discrete, Space, as_space
+from altmarl_torch.support.tables import as_integer, as_number, check_kind
+
+__all__ = ["SimulatedGame", "Start", "beside", "check_simulated"]
+
+LARGEST_N = 10**8
+"""Agents are played one by one."""
+
+
+class Start(Protocol):
+    """The first states."""
+
+    def __call__(self, episodes: int, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """s_g `[episodes, dg]` and s_l `[episodes, n, dl]`."""
+
+
+Function = Callable[..., Tensor]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SimulatedGame:
+    """A cooperative game between a global agent and n local agents, given by functions.
+
+    Attributes:
+        start: `(episodes, n, generator)` to s_g `[episodes, dg]` and s_l `[episodes, n, dl]`, float32.
+        move_g: `(s_g [..., dg], a_g, generator)` to the next s_g `[..., dg]`. Finite actions are `[...]` int64,
+            continuous ones `[..., ug]`.
+        move_l: `(s_l [..., dl], s_g [..., dg], a_l, generator)` to the next s_l `[..., dl]`.
+        r_g: `(s_g, a_g)` to the global reward per macro step `[...]`.
+        r_l: `(s_l, s_g, a_l)` to the local reward per macro step `[...]`; the system earns its mean over the n agents.
+        global_state, local_state, global_action, local_action: spaces (`Box`, `Discrete`, or Gymnasium's).
+        gamma: discount factor per macro step, in [0, 1).
+        n: number of local agents, at least 1.
+        name: a printable word for run folders and plots.
+
+    Raises:
+        GameError: a field is malformed, or the functions do not do what they promise on 4 episodes of 6 agents.
+    """
+
+    start: Start
+    move_g: Function
+    move_l: Function
+    r_g: Function
+    r_l: Function
+    global_state: Space
+    local_state: Space
+    global_action: Space
+    local_action: Space
+    gamma: float
+    n: int
+    name: str = "simulator"
+
+    def __post_init__(self) -> None:
+        for function in ("start", "move_g", "move_l", "r_g", "r_l"):
+            if not callable(getattr(self, function)):
+                raise GameError(f"{function} must be a function, not {type(getattr(self, function)).__name__}")
+        for space in ("global_state", "local_state", "global_action", "local_action"):
+            object.__setattr__(self, space, as_space(space, getattr(self, space)))
+        object.__setattr__(self, "gamma", as_number("gamma", self.gamma, "[0, 1)", lambda x: 0 <= x < 1, GameError))
+        object.__setattr__(self, "n", as_integer("n", self.n, 1, LARGEST_N, GameError))
+        if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
+            raise GameError(f"name must be a non-empty, printable string, not {self.name!r}")
+        check_simulator(self, episodes=4, agents=6, steps=3)
+
+    def __repr__(self) -> str:
+        spaces = f"{self.global_state} x {self.local_state} states, {self.global_action} x {self.local_action} actions"
+        return f"SimulatedGame({self.name!r}: {spaces} (global x local), gamma={self.gamma:g}, n={self.n})"
+
+    @classmethod
+    def from_tables(cls, game: Any) -> "SimulatedGame":
+        """A `Game` of tables as a simulator: the oracle of the tests. States are the numbers of the tables' rows."""
+        check = [name for name in ("P_g", "P_l", "r_g", "r_l", "initial") if not hasattr(game, name)]
+        if check:
+            raise ArgumentError(f"from_tables takes a Game; {type(game).__name__} has no {check[0]}")
+        num_sg, num_ag, _ = game.P_g.shape
+        num_sl, _, num_al, _ = game.P_l.shape
+        return cls(
+            **functions(game),
+            global_state=Discrete(num_sg),
+            local_state=Discrete(num_sl),
+            global_action=Discrete(num_ag),
+            local_action=Discrete(num_al),
+            gamma=game.gamma,
+            n=game.n,
+            name=game.name,
+        )
+
+    def replace(self, **changes: Any) -> "SimulatedGame":
+        """A game with other fields."""
+        return dataclasses.replace(self, **changes)
+
+    def check_k(self, k: object) -> int:
+        """Return `k` as an int in 1..n, or raise an ArgumentError."""
+        return as_integer("k", k, 1, self.n, ArgumentError)
+
+    def local_rewards(self, s_l: Tensor, s_g: Tensor, a_l: Tensor) -> Tensor:
+        """r_l of agents s_l `[..., m, dl]` under s_g `[..., dg]`: `[..., m]`."""
+        return self.r_l(s_l, beside(s_g, s_l), a_l)
+
+    def move_agents(self, s_l: Tensor, s_g: Tensor, a_l: Tensor, generator: torch.Generator) -> Tensor:
+        """The next states of agents s_l `[..., m, dl]` under s_g `[..., dg]`: `[..., m, dl]`."""
+        return self.move_l(s_l, beside(s_g, s_l), a_l, generator)
+
+
+def beside(s_g: Tensor, s_l: Tensor) -> Tensor:
+    """s_g `[..., dg]` broadcast against the agents of s_l `[..., m, dl]`: `[..., m, dg]`."""
+    return s_g.unsqueeze(-2).expand(*s_l.shape[:-1], s_g.shape[-1])
+
+
+def check_simulated(game: object) -> None:
+    """Raise an ArgumentError unless `game` is a SimulatedGame."""
+    check_kind("game", game, SimulatedGame, "altmarl_torch.SimulatedGame(start=..., move_g=..., ...) makes one")

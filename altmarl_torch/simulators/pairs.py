@@ -1,0 +1,223 @@
+"""Pairs of policies for simulators: what a rollout asks of them, and rules written by hand.
+
+The dispatcher sees s_g and the *states* of the k sampled agents, not their counts; every local agent sees its own
+state and s_g. A pair answers batches of both.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from altmarl_torch.errors import ArgumentError, PolicyError
+from altmarl_torch.simulators.game import SimulatedGame
+from altmarl_torch.simulators.spaces import Discrete, random_actions
+from altmarl_torch.support.tables import as_float64, as_integer
+
+__all__ = [
+    "Binning",
+    "RulePair",
+    "SampleDispatcher",
+    "SimulatedPair",
+    "check_simulated_pair",
+    "hold",
+    "mode",
+    "sticky",
+    "uniform_pair",
+    "walk",
+]
+
+GlobalRule = Callable[[Tensor, Tensor], Tensor]
+"""s_g `[b, dg]` and the sample `[b, k, dl]` to a_g `[b]` int64, or `[b, ug]`."""
+
+LocalRule = Callable[[Tensor, Tensor], Tensor]
+"""s_l `[..., dl]` and s_g `[..., dg]` to a_l `[...]` int64, or `[..., ul]`."""
+
+
+class SampleDispatcher(Protocol):
+    """The deployable global agent for a batch of systems, each seen through the states of k sampled agents."""
+
+    def reset(self, batch: int) -> None:
+        """Begin `batch` new episodes: forget whatever was remembered. The random stream goes on."""
+
+    def act(self, s_g: Tensor, sample: Tensor) -> Tensor:
+        """Choose a_g `[batch]` (or `[batch, ug]`) from s_g `[batch, dg]` and the sample `[batch, k, dl]`."""
+
+
+@runtime_checkable
+class SimulatedPair(Protocol):
+    """A global and a local policy of a simulated game."""
+
+    @property
+    def k(self) -> int:
+        """How many local agents the dispatcher sees at each step."""
+
+    def dispatcher(self, seed: int = 0) -> SampleDispatcher:
+        """A new dispatcher whose draws, if any, come from its own generator seeded with `seed`."""
+
+    def local_actions(self, s_l: Tensor, s_g: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Actions of agents s_l `[..., dl]` under s_g `[..., dg]`: `[...]` int64, or `[..., ul]`."""
+
+
+def check_simulated_pair(pair: object) -> None:
+    """Raise a PolicyError unless `pair` is a `SimulatedPair`."""
+    if not isinstance(pair, SimulatedPair):
+        raise PolicyError(
+            "the pair of a simulated game must have k, dispatcher(seed) and local_actions(s_l, s_g, generator), as "
+            f"what solve(game, k) returns and RulePair have; {type(pair).__name__} does not"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class RulePair:
+    """Two rules without memory or chance as a pair.
+
+    Attributes:
+        k: how many agents the global rule is shown.
+        rule_g: s_g `[b, dg]` and the sample `[b, k, dl]` to a_g.
+        rule_l: s_l `[..., dl]` and s_g `[..., dg]` to a_l.
+    """
+
+    k: int
+    rule_g: GlobalRule
+    rule_l: LocalRule
+
+    def dispatcher(self, seed: int = 0) -> SampleDispatcher:
+        """The global rule; nothing is drawn."""
+        return _RuleDispatcher(self.rule_g)
+
+    def local_actions(self, s_l: Tensor, s_g: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The local rule's actions."""
+        return self.rule_l(s_l, s_g)
+
+
+@dataclass(frozen=True)
+class _RuleDispatcher:
+    rule: GlobalRule
+
+    def reset(self, batch: int) -> None:
+        pass
+
+    def act(self, s_g: Tensor, sample: Tensor) -> Tensor:
+        return self.rule(s_g, sample)
+
+
+@dataclass(frozen=True, eq=False)
+class uniform_pair:  # noqa: N801  # used like a function
+    """Every action alike, for both players: where the alternation starts.
+
+    Attributes:
+        game: whose actions.
+        k: how many agents the dispatcher is shown.
+    """
+
+    game: SimulatedGame
+    k: int
+
+    def dispatcher(self, seed: int = 0) -> SampleDispatcher:
+        """Draws from a generator of its own."""
+        return _UniformDispatcher(self.game, seed)
+
+    def local_actions(self, s_l: Tensor, s_g: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Independent uniform actions; a generator is needed."""
+        if generator is None:
+            raise ArgumentError("uniform actions are drawn: give local_actions a torch.Generator")
+        return random_actions(self.game.local_action, s_l.shape[:-1], generator)
+
+
+class _UniformDispatcher:
+    def __init__(self, game: SimulatedGame, seed: int) -> None:
+        self._space, self._seed = game.global_action, seed
+        self._generator: torch.Generator | None = None
+
+    def reset(self, batch: int) -> None:
+        pass
+
+    def act(self, s_g: Tensor, sample: Tensor) -> Tensor:
+        if self._generator is None:
+            self._generator = torch.Generator(s_g.device).manual_seed(self._seed)
+        return random_actions(self._space, s_g.shape[:-1], self._generator)
+
+
+class Binning:
+    """Cells of one feature of the states, cell j between the edges j and j+1; beyond the ends the first and the last.
+
+    Args:
+        edges: `[cells + 1]`, increasing.
+        feature: which feature of local and global states is meant.
+
+    Raises:
+        ArgumentError: fewer than two edges, or edges that do not increase.
+    """
+
+    def __init__(self, edges: object, feature: int = 0) -> None:
+        self.edges = as_float64("edges", edges, ArgumentError).float()
+        if self.edges.ndim != 1 or len(self.edges) < 2 or not bool((self.edges.diff() > 0).all()):
+            raise ArgumentError("a binning has at least two edges, which increase")
+        self.feature = as_integer("feature", feature, 0, 10**4, ArgumentError)
+
+    @property
+    def cells(self) -> int:
+        """How many."""
+        return len(self.edges) - 1
+
+    def cell(self, states: Tensor) -> Tensor:
+        """The cell of each state `[..., d]`: `[...]` int64."""
+        return torch.bucketize(states[..., self.feature].contiguous(), self.edges[1:-1].to(states.device), right=True)
+
+    def counts(self, states: Tensor) -> Tensor:
+        """How many of the agents `[..., m, d]` are in each cell: `[..., cells]` int64."""
+        return torch.nn.functional.one_hot(self.cell(states), self.cells).sum(-2)
+
+
+def hold(binning: Binning) -> GlobalRule:
+    """Steer to the cell where s_g is: action j steers to cell j. Looks at no sample."""
+    return lambda s_g, sample: binning.cell(s_g)
+
+
+def mode(binning: Binning) -> GlobalRule:
+    """Steer to the fullest cell of the sample, the smallest on ties."""
+    return lambda s_g, sample: binning.counts(sample).argmax(-1)
+
+
+def sticky(binning: Binning, factor: float = 2.0) -> GlobalRule:
+    """Hold, unless the fullest cell of the sample has more than `factor` times the agents of the present one."""
+
+    def rule(s_g: Tensor, sample: Tensor) -> Tensor:
+        counts, here = binning.counts(sample), binning.cell(s_g)
+        fullest = counts.argmax(-1)
+        present = counts.gather(-1, here.unsqueeze(-1)).squeeze(-1)
+        return torch.where(counts.amax(-1) > factor * present, fullest, here)
+
+    return rule
+
+
+def walk(offsets: object, feature: int = 0) -> LocalRule:
+    """Walk to s_g: the action whose offset takes the agent's feature nearest to that of s_g, the first on ties.
+
+    Args:
+        offsets: `[al]`, by how much each action moves the agent on average.
+        feature: which feature of both states is meant.
+    """
+    steps = as_float64("offsets", offsets, ArgumentError).float()
+
+    def rule(s_l: Tensor, s_g: Tensor) -> Tensor:
+        gap = (s_g[..., feature] - s_l[..., feature]).unsqueeze(-1)
+        return (gap - steps.to(s_l.device)).abs().argmin(-1)
+
+    return rule
+
+
+def number_of_actions(game: SimulatedGame) -> tuple[int, int]:
+    """|A_g| and |A_l|.
+
+    Raises:
+        ArgumentError: one of the two is continuous.
+    """
+    spaces = {"global_action": game.global_action, "local_action": game.local_action}
+    for name, space in spaces.items():
+        if not isinstance(space, Discrete):
+            raise ArgumentError(f"{name} is {space}: learning needs finitely many actions so far; use Discrete")
+    return game.global_action.num, game.local_action.num  # type: ignore[union-attr]  # asked above
