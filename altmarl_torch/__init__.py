@@ -11,7 +11,7 @@ Subsampling*: G-LEARN, L-LEARN and ALTERNATING-MARL, exactly where the paper sam
 ones; everything else may change.
 """
 
-from altmarl_torch import errors, games, heuristics, neural, policies, rewards, tabular, theory
+from altmarl_torch import errors, games, heuristics, neural, policies, rewards, simulators, tabular, theory
 from altmarl_torch.alternation.loop import Decision, Update
 from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.alternation.solving import solve
@@ -28,12 +28,12 @@ from altmarl_torch.errors import (
     PolicyError,
     SizeError,
 )
+from altmarl_torch.evaluation.any_game import rollout
 from altmarl_torch.evaluation.certificate import Certificate, Gap, certify
 from altmarl_torch.evaluation.finite_population import population_value
 from altmarl_torch.evaluation.gaps_by_rollout import rollout_gaps
 from altmarl_torch.evaluation.paired import paired_difference
 from altmarl_torch.evaluation.records import Rollouts
-from altmarl_torch.evaluation.rollouts import rollout
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.initial import InitialLaw
 from altmarl_torch.games.transitions import Transitions, read_log
@@ -45,17 +45,23 @@ from altmarl_torch.offline.fitted_game import FittedGame, estimate
 from altmarl_torch.offline.learning import learn_from_data
 from altmarl_torch.offline.trajectories import Trajectories
 from altmarl_torch.operators.joint_value import JointValue, joint_value
+from altmarl_torch.simulators.check import check_simulator
+from altmarl_torch.simulators.game import SimulatedGame
+from altmarl_torch.simulators.rollouts import SimulatedRollouts
+from altmarl_torch.simulators.spaces import Box, Discrete
 
 __version__ = "0.2.0"
 
 __all__ = [
     "AltMarlError",
     "ArgumentError",
+    "Box",
     "Certificate",
     "CountKernel",
     "CountSimplex",
     "Coverage",
     "Decision",
+    "Discrete",
     "FileFormatError",
     "FittedGame",
     "Game",
@@ -69,6 +75,8 @@ __all__ = [
     "PolicyError",
     "Rollouts",
     "SampledCountKernel",
+    "SimulatedGame",
+    "SimulatedRollouts",
     "SizeError",
     "Solution",
     "Trajectories",
@@ -76,6 +84,7 @@ __all__ = [
     "Update",
     "bellman_noise",
     "certify",
+    "check_simulator",
     "collect",
     "coverage_of_data",
     "coverage_of_game",
@@ -93,6 +102,7 @@ __all__ = [
     "rewards",
     "rollout",
     "rollout_gaps",
+    "simulators",
     "solve",
     "tabular",
     "theory",

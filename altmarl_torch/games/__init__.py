@@ -17,7 +17,9 @@ from typing import Any
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
+from altmarl_torch.games.named.continuous_warehouse import continuous_warehouse
 from altmarl_torch.games.named.federated import federated
+from altmarl_torch.games.named.linear_quadratic import LinearQuadratic, Tracking, linear_quadratic
 from altmarl_torch.games.named.random import random_game
 from altmarl_torch.games.named.smart_grid import AirConditioner, smart_grid
 from altmarl_torch.games.named.toys import beacon, beacon_value, beacon_value_against_waiting, hash_game, steer, ware
@@ -26,13 +28,17 @@ from altmarl_torch.games.named.warehouse import warehouse
 
 __all__ = [
     "AirConditioner",
+    "LinearQuadratic",
+    "Tracking",
     "arguments",
     "beacon",
     "beacon_value",
     "beacon_value_against_waiting",
+    "continuous_warehouse",
     "describe",
     "federated",
     "hash_game",
+    "linear_quadratic",
     "make",
     "names",
     "random_game",

@@ -148,11 +148,11 @@ class _Trial:
         a_g = random_actions(game.global_action, s_g.shape[:-1], g)
         a_l = random_actions(game.local_action, s_l.shape[:-1], g)
         s_g_l = s_g.unsqueeze(1).expand(*s_l.shape[:-1], s_g.shape[-1]).contiguous()
-        for name, arguments in (("r_g", (s_g, a_g)), ("move_g", (s_g, a_g))):
-            self._any_layout(name, arguments, s_g.shape)
-        for name, arguments in (("r_l", (s_l, s_g_l, a_l)), ("move_l", (s_l, s_g_l, a_l))):
-            self._any_layout(name, arguments, s_l.shape)
-            self._independent(name, arguments)
+        for name in ("r_g", "move_g"):
+            self._any_layout(name, (s_g, a_g), s_g.shape)
+        for name in ("r_l", "move_l"):
+            self._any_layout(name, (s_l, s_g_l, a_l), s_l.shape)
+            self._independent(name, (s_l, s_g_l, a_l))
         self._own_draws(s_l[0, 0], s_g[0], a_l[0, 0])
 
     def _any_layout(self, name: str, arguments: Sequence[Tensor], shape: torch.Size) -> None:

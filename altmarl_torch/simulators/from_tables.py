@@ -31,10 +31,12 @@ def functions(game: Any) -> dict[str, Any]:
         return _draw(sums["P_l"].to(s_l.device)[_index(s_l), _index(s_g), a_l], generator)
 
     def r_g(s_g: Tensor, a_g: Tensor) -> Tensor:
-        return game.r_g.to(s_g.device)[_index(s_g), a_g].float()
+        table: Tensor = game.r_g.float().to(s_g.device)
+        return table[_index(s_g), a_g]
 
     def r_l(s_l: Tensor, s_g: Tensor, a_l: Tensor) -> Tensor:
-        return game.r_l.to(s_l.device)[_index(s_l), _index(s_g), a_l].float()
+        table: Tensor = game.r_l.float().to(s_l.device)
+        return table[_index(s_l), _index(s_g), a_l]
 
     return {"start": start, "move_g": move_g, "move_l": move_l, "r_g": r_g, "r_l": r_l}
 

@@ -105,7 +105,7 @@ def _agents(
 ) -> tuple[Tensor, Tensor]:
     """What the agents earn on average `[b]` (float64), and where they go `[b, n, dl]`."""
     earned, following = torch.zeros(len(s_l), dtype=torch.float64, device=s_l.device), []
-    for part in s_l.split(max(1, AGENTS_PER_CALL // len(s_l)), 1):
+    for part in torch.split(s_l, max(1, AGENTS_PER_CALL // len(s_l)), 1):
         near = beside(s_g, part)
         a_l = _checked("a_l", game.local_action, pair.local_actions(part, near, acts), part.shape[:-1])
         earned += game.r_l(part, near, a_l).sum(-1, dtype=torch.float64)
@@ -120,7 +120,9 @@ def _checked(name: str, space: Space, actions: Tensor, shape: torch.Size) -> Ten
     """Actions of the right shape, within the space."""
     if not isinstance(actions, Tensor) or actions.shape[: len(shape)] != shape:
         found = list(actions.shape) if isinstance(actions, Tensor) else type(actions).__name__
-        raise PolicyError(f"{name} has the shape {found}; expected {list(shape)}, and the features of a continuous action")
+        raise PolicyError(
+            f"{name} has the shape {found}; expected {list(shape)}, and the features of a continuous action"
+        )
     if name == "a_g" and bool(outside(space, actions).any()):
         raise PolicyError(f"{name} holds an action that is not of {space}")
     return actions

@@ -107,7 +107,9 @@ def rollout_simulator(
     game.check_k(pair.k)
     kept = game.n * game.local_state.d + episodes + horizon * CELLS * game.local_state.d
     if kept > LARGEST_ROLLOUT:
-        raise SizeError(f"n = {game.n}, episodes = {episodes}, horizon = {horizon} keep {kept:,} numbers at once, too many")
+        raise SizeError(
+            f"n = {game.n}, episodes = {episodes}, horizon = {horizon} keep {kept:,} numbers at once, too many"
+        )
     place, sizes = as_device(device), blocks(episodes, game.n)
     seeds = np.random.SeedSequence(seed).spawn(len(sizes))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from altmarl_torch.errors import GameError
@@ -21,13 +22,15 @@ __all__ = ["Box", "Discrete", "Space", "as_space", "outside", "random_actions"]
 LARGEST_DISCRETE = 10**6
 
 
-@dataclass(frozen=True, eq=False)
 class Box:
     """Real features between bounds, each inclusive; an infinite bound is none.
 
+    Args:
+        low, high: one number for all features, or one per feature.
+        features: how many there are, where both bounds are numbers; None for one.
+
     Attributes:
-        low, high: `[d]`, float32; a number or a list is taken as well.
-        features: d, where both bounds are numbers; None for one feature.
+        low, high: `[d]`, float32.
 
     Raises:
         GameError: the bounds differ in length, are no numbers, or low is not below high.
@@ -38,23 +41,17 @@ class Box:
     2
     """
 
-    low: Tensor
-    high: Tensor
-    features: int | None = None
-
-    def __post_init__(self) -> None:
-        d = None if self.features is None else as_integer("features", self.features, 1, 10**4, GameError)
-        bounds = {name: as_float64(f"Box {name}", getattr(self, name), GameError) for name in ("low", "high")}
-        sizes = {bound.numel() for bound in bounds.values() if bound.ndim} | ({d} if d else set())
-        if len(sizes) > 1 or any(bound.ndim > 1 for bound in bounds.values()):
-            shapes = " and ".join(str(list(bound.shape)) for bound in bounds.values())
-            many = d or "any number of"
+    def __init__(self, low: ArrayLike | Tensor, high: ArrayLike | Tensor, features: int | None = None) -> None:
+        d = None if features is None else as_integer("features", features, 1, 10**4, GameError)
+        lows, highs = as_float64("Box low", low, GameError), as_float64("Box high", high, GameError)
+        sizes = {bound.numel() for bound in (lows, highs) if bound.ndim} | ({d} if d else set())
+        if len(sizes) > 1 or max(lows.ndim, highs.ndim) > 1:
+            shapes, many = f"{list(lows.shape)} and {list(highs.shape)}", d or "any number of"
             raise GameError(f"a Box has one low and one high per feature, not {shapes} for {many} of them")
         size = next(iter(sizes), 1)
-        for name, bound in bounds.items():
-            object.__setattr__(self, name, bound.float().expand(size).clone())
+        self.low, self.high = (bound.float().expand(size).clone() for bound in (lows, highs))
         if not bool((self.low < self.high).all()):
-            raise GameError(f"a Box needs low < high in every feature; low is {_list(self.low)}, high {_list(self.high)}")
+            raise GameError(f"a Box needs low < high in every feature; it is {self}")
 
     def __repr__(self) -> str:
         return f"Box(low={_list(self.low)}, high={_list(self.high)})"
@@ -110,7 +107,7 @@ def as_space(name: str, space: Any) -> Space:
 
 
 def random_actions(space: Space, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Uniform actions: `[*shape]` int64 or `[*shape, u]`; of unbounded boxes, standard normal ones within the bounds."""
+    """Uniform actions: `[*shape]` int64 or `[*shape, u]`; of unbounded boxes, normal ones within the bounds."""
     device = generator.device
     if isinstance(space, Discrete):
         return torch.randint(space.num, shape, generator=generator, device=device)

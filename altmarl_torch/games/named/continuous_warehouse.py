@@ -4,7 +4,7 @@ n robots and a dispatcher have positions in [-2, 2], the middles of five zones b
 The dispatcher steers to one of the middles, a robot stays, or steps by +0.05 or -0.05:
 
     s_g' = clip( s_g + 0.6 (tau_a - s_g) + N(0, 0.08^2) ),      r_g = 5 exp( -(s_g - tau_a)^2 / (2 0.3^2) ),
-    s_l' = clip( s_l + delta_a + N(0, 0.04^2) ),                r_l = 10 exp( -(s_l - s_g)^2 / (2 0.2^2) ) - 5 |delta_a|.
+    s_l' = clip( s_l + delta_a + N(0, 0.04^2) ),               r_l = 10 exp( -(s_l - s_g)^2 / (2 0.2^2) ) - 5 |delta_a|.
 
 At the start s_g is uniform in (-1, 1), and 55 % of the robots stand around one of the middles, 45 % around another,
 N(tau, 0.18^2), clipped. Steps last 50 in the authors' evaluation, at gamma = 0.95. (Their dispatcher is shown the

@@ -105,7 +105,7 @@ class LinearQuadratic:
             n, k: agents, and how many of them the leader sees.
             horizon: steps; None for ever. (Then minus infinity, where the pair does not keep its states down.)
         """
-        K, _, f_m, f_y = gains
+        K, _, f_m, _ = gains
         A, M, Q = self.a - self.b * K, self._moves(gains), self._costs(gains)
         kappa = 0.0 if n == 1 else (n - k) / (k * (n - 1))
         rest = self.q + self.r * K**2 + self.rho * f_m**2 * kappa
