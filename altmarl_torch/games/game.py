@@ -91,7 +91,7 @@ class Game:
             `r_l`: it is found here, and its mean there.
 
     Tables may be tensors, arrays or nested lists of any real dtype; they are copied to float64. Rows that miss a sum
-    of one by at most 1e-6 are renormalised.
+    of one by at most 1e-5 (1e-6 for each entry, if that is more) are renormalised, and entries down to -1e-9 read as 0.
 
     Raises:
         GameError: shapes or devices disagree, a row is no law, an entry or v_max is not finite, or gamma, n (at most

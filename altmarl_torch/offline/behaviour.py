@@ -92,8 +92,8 @@ class Behaviour:
         check_pair("behaviour", behaviour)
         if behaviour.k != k:
             raise PolicyError(f"behaviour sees k = {behaviour.k} agents, the trajectories follow k = {k}")
-        pi_g = _law_of(game, behaviour)
         pi_l = _mixed(check_pi_l(game, behaviour.pi_l.cpu()), explore)
+        pi_g = _law_of(game, behaviour)
         name = str(getattr(behaviour, "name", "a learned pair"))
         more = f", exploring {explore:g}" if explore else ""
         return cls(k, pi_l, None if pi_g is None else _mixed(pi_g, explore), behaviour, explore, name + more)

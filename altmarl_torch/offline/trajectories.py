@@ -35,7 +35,7 @@ from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError, FileFormatError, GameError, SizeError
 from altmarl_torch.games.game import LARGEST_N
 from altmarl_torch.support.npz import as_scalar, read_npz, write_npz
-from altmarl_torch.support.tables import as_integer, as_number
+from altmarl_torch.support.tables import as_integer, as_number, refuse_masked
 
 __all__ = ["LARGEST_DATA", "Trajectories", "check_data_size"]
 
@@ -205,10 +205,11 @@ class Trajectories:
     def _read(self, name: str, word: str) -> NDArray[Any]:
         """One array, of numbers in their range: int32, or float64 for rewards (where `word` is empty)."""
         try:
+            refuse_masked(name, getattr(self, name), ArgumentError)
             array = np.asarray(getattr(self, name))
         except ValueError as cause:  # nested lists of different lengths
             raise ArgumentError(f"{name} is no array: {cause}") from cause
-        if array.dtype.kind not in ("fiu" if not word else "iu") and array.size:
+        if array.dtype.kind not in "fiu" and array.size:
             raise ArgumentError(f"{name} must hold {'integers' if word else 'numbers'}, not {array.dtype}")
         if array.size > LARGEST_DATA:
             raise SizeError(f"{name} has {array.size:,} numbers; at most {LARGEST_DATA:,} are kept")
@@ -216,6 +217,8 @@ class Trajectories:
             _refuse(name, array, ~np.isfinite(array), "expected a finite number")
             return array.astype(np.float64)
         size = getattr(self, f"num_{word}")
+        if array.dtype.kind == "f":  # 1.0, as pandas has it
+            _refuse(name, array, ~(array == np.floor(array)), "expected a whole number")
         _refuse(name, array, (array < 0) | (array >= size), f"num_{word} = {size}: expected 0..{size - 1}")
         return array.astype(np.int32)
 

@@ -7,14 +7,19 @@ the unprimed word.
 A *law* is a table whose last axis holds probabilities: non-negative entries that sum to one. Floating-point inputs
 miss one by a little, so there are three cases, told apart by the drift |sum - 1| of a row of length L:
 
-* above `LAW_TOLERANCE` (1e-6) the row is somebody's mistake: it is refused, with its indices and its sum;
-* between L * 2^-52 and the tolerance (float32 inputs, printed decimals) the row is divided by its sum;
+* above `LAW_TOLERANCE` (1e-5, and 1e-6 L if that is more: six printed decimals) the row is somebody's mistake: it is
+  refused, with its indices and its sum;
+* between L * 2^-52 and the tolerance (float32 inputs, printed decimals) the row is divided by its sum; a drift that is
+  more than float32's rounding is told in the log, once for each table;
 * below, the row is left alone. The bound is what one division and one summation can lose, so a row that was divided
   once is never divided again: reading a stored law gives back the same bits.
 
-Nothing else is mended: a negative, infinite or missing entry is always an error.
+An entry between -`NEGATIVE_TOLERANCE` (1e-9) and 0 is what 1 - 0.9 - 0.1 leaves, and read as 0. Nothing else is mended:
+a more negative, infinite or missing entry is always an error, and so is a masked one: what lies under a mask is no
+number.
 """
 
+import logging
 import math
 import numbers
 from collections.abc import Callable, Mapping
@@ -45,14 +50,21 @@ __all__ = [
     "check_kind",
     "place",
     "refuse_first",
+    "refuse_masked",
 ]
 
-LAW_TOLERANCE = 1e-6
+LAW_TOLERANCE, DECIMALS = 1e-5, 1e-6
+"""How far a row may miss a sum of one, and how far for each of its entries."""
+
+NEGATIVE_TOLERANCE = 1e-9
+FLOAT32_ROUNDING = 1e-6
 LARGEST_SEED = 2**63 - 1  # what a torch.Generator takes
 LARGEST_TABLE = 2**25
 """Entries of the largest table that a formula or a function is tabulated into: 256 MiB of float64."""
 _NUMERIC_KINDS = "fiub"  # numpy's letters for float, signed and unsigned integer, boolean
 _ULP = torch.finfo(torch.float64).eps
+
+logger = logging.getLogger(__name__)
 
 ErrorType = type[AltMarlError]
 
@@ -85,12 +97,24 @@ def as_float64(name: str, values: object, error: ErrorType) -> Tensor:
             raise error(f"{name} has the layout {values.layout}; expected a dense tensor (use .to_dense())")
         return values.detach().to(torch.float64, copy=True).contiguous()
     try:
+        refuse_masked(name, values, error)
         array = np.asarray(values)
     except (ValueError, TypeError) as cause:
         raise error(f"{name} is not an array of numbers: {cause}") from cause
     if array.dtype.kind not in _NUMERIC_KINDS:
         raise error(f"{name} holds {array.dtype}; expected an array of real numbers")
     return torch.from_numpy(np.array(array, dtype=np.float64, order="C"))
+
+
+def refuse_masked(name: str, values: object, error: ErrorType) -> None:
+    """Raise `error` for a NumPy array with masked entries, or a nested list that holds one: they would be unmasked."""
+    if isinstance(values, list | tuple):
+        for index, part in enumerate(values):
+            if isinstance(part, list | tuple | np.ma.MaskedArray):
+                refuse_masked(f"{name}[{index}]", part, error)
+    elif isinstance(values, np.ma.MaskedArray) and bool(np.ma.getmaskarray(values).any()):
+        first = np.argwhere(np.ma.getmaskarray(values))[0].tolist()
+        raise error(f"{name}{first if first else ''} is masked: not known is no number; fill it in, or leave it out")
 
 
 def place(name: str, axes: str, indices: list[int]) -> str:
@@ -120,12 +144,15 @@ def as_law(name: str, table: Tensor, axes: str, error: ErrorType = GameError) ->
     Raises `error` naming the first row at fault and what it summed to, or its first negative entry.
     """
     as_finite(name, table, axes, error)
-    refuse_first(name, table, axes, table < 0, "probabilities are non-negative", error)
+    refuse_first(name, table, axes, table < -NEGATIVE_TOLERANCE, "probabilities are non-negative", error)
+    table = torch.where(table < 0, 0.0, table)
     total = table.sum(-1, keepdim=True)
-    outcome = axes.split()[-1]
-    rule = f"each row is a law over {outcome} and must sum to 1 (within {LAW_TOLERANCE:g})"
+    outcome, tolerance = axes.split()[-1], max(LAW_TOLERANCE, DECIMALS * table.shape[-1])
+    rule = f"each row is a law over {outcome} and must sum to 1 (within {tolerance:g})"
     off = (total - 1).abs()
-    refuse_first(name, total.squeeze(-1), axes, (off > LAW_TOLERANCE).squeeze(-1), rule, error, verb="sums to")
+    refuse_first(name, total.squeeze(-1), axes, (off > tolerance).squeeze(-1), rule, error, verb="sums to")
+    if float(off.max()) > FLOAT32_ROUNDING:
+        logger.warning("rows of %s miss a sum of 1 by up to %.2g; each is divided by its sum", name, float(off.max()))
     return torch.where(off > table.shape[-1] * _ULP, table / total, table)
 
 

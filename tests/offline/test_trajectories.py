@@ -77,7 +77,7 @@ def test_a_file_gives_back_the_same_bits(tmp_path):
         ({"a_l": [[[0, -1], [1, 1]], [[0, 0], [1, 0]]]}, r"a_l\[0, 0, 1\] is -1; num_al = 2"),
         ({"r_g": [[1.0, float("nan")], [3.0, 4.0]]}, r"r_g\[0, 1\] is nan; expected a finite number"),
         ({"r_l": [[[0.0, float("inf")], [2.0, 4.0]], [[1.0, 1.0], [0.5, 0.5]]]}, r"r_l\[0, 0, 1\] is inf"),
-        ({"a_g": [[0.5, 1], [1, 0]]}, "a_g must hold integers, not float64"),
+        ({"a_g": [[0.5, 1], [1, 0]]}, r"a_g\[0, 0\] is 0.5; expected a whole number"),
         ({"r_g": [["a", "b"], ["c", "d"]]}, "r_g must hold numbers"),
         ({"s_g": [[0, 1], [1, 1]]}, r"s_g must have the shape \[2, 3\], as a_l has it, not \[2, 2\]"),
         ({"a_l": []}, r"a_l must have the shape \[E, T, k\], none of them 0"),
