@@ -64,12 +64,23 @@ EVENTS = "events.out.tfevents.*"
 
 SUMMARY_KEYS = (
     *("game", "k", "n", "solver", "seed", "episodes", "horizon"),
-    *("return_mean", "return_sem", "mode_accuracy", "types", "heuristics", "value", "nash_gap", "eta", "eta_paper"),
+    *(
+        "return_mean",
+        "return_sem",
+        "mode_accuracy",
+        "types",
+        "heuristics",
+        "lead",
+        "value",
+        "nash_gap",
+        "eta",
+        "eta_paper",
+    ),
     *("updates", "converged", "interrupted", "wall_seconds", "phase_seconds", "update_seconds"),
     *("peak_memory_bytes", "versions"),
 )
 
-ADDED_KEYS = ("update_seconds", "peak_memory_bytes", "types")
+ADDED_KEYS = ("update_seconds", "peak_memory_bytes", "types", "lead")
 """Those that summaries of earlier versions lack: null then."""
 
 

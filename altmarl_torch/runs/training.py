@@ -30,19 +30,17 @@ from altmarl_torch.alternation.loop import Update
 from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.alternation.solving import solve
 from altmarl_torch.errors import ArgumentError, KernelError, SizeError
-from altmarl_torch.evaluation.certificate import ENUMERATED_POLICIES, LARGEST_CHOICE, PARTS, Certificate, Part, certify
-from altmarl_torch.evaluation.deviations import number_of_local_policies
-from altmarl_torch.evaluation.records import Rollouts
-from altmarl_torch.evaluation.rollouts import rollout
+from altmarl_torch.evaluation.certificate import PARTS, Certificate, certify
 from altmarl_torch.games.game import Game
 from altmarl_torch.offline.learning import check_same_sizes, learn_from_data
 from altmarl_torch.offline.trajectories import Trajectories
-from altmarl_torch.policies.base import PolicyPair
-from altmarl_torch.policies.yardsticks import yardsticks
+from altmarl_torch.runs.advice import comparison_text
 from altmarl_torch.runs.config import COUNTED, TrainConfig
-from altmarl_torch.runs.folder import RunFolder, create_run, peak_memory, reopen, versions
+from altmarl_torch.runs.folder import RunFolder, create_run, reopen
 from altmarl_torch.runs.interrupts import Interrupts
-from altmarl_torch.runs.plots import occupation_figure, policy_slice_figure, save_png, value_history_figure
+from altmarl_torch.runs.measuring import Measurement, affordable_parts, measure
+from altmarl_torch.runs.plots import occupation_figure, save_png, value_history_figure
+from altmarl_torch.runs.policy_slice import policy_slice_figure
 from altmarl_torch.runs.report import (
     Console,
     certificate_text,
@@ -54,41 +52,12 @@ from altmarl_torch.runs.report import (
     selection_text,
     update_line,
 )
+from altmarl_torch.runs.summary import summary_of
 from altmarl_torch.runs.tensorboard import Tag, Tracker
 from altmarl_torch.support.files import alone
 from altmarl_torch.support.tables import as_device
 
-__all__ = ["Measurement", "TrainedRun", "affordable_parts", "measure", "resume", "train"]
-
-SWEEPS_PER_PROBLEM = 15
-"""Bellman updates that one more fixed point takes, from a start as good as the learned values."""
-
-OPERATIONS_PER_SWEEP = 2e6
-"""What a Bellman update takes at any size, as an equal number of multiplications; a core makes about 10^9 a second."""
-
-OPERATIONS_PER_STEP = 1e7
-"""One gradient step of a network, likewise."""
-
-OPERATIONS_PER_POLICY = 7e6
-"""One evaluation of a local policy on a chain that is small enough to enumerate them."""
-
-PATIENCE = 4e9
-"""A certificate that should take no more operations than this is always made: a few seconds."""
-
-
-@dataclass(frozen=True, eq=False)
-class Measurement:
-    """What pairs earn on the n-agent system.
-
-    Attributes:
-        learned: the learned pair's episodes.
-        heuristics: the yardsticks' episodes by name, under the same seed.
-        seconds: wall seconds for all of them.
-    """
-
-    learned: Rollouts
-    heuristics: dict[str, Rollouts]
-    seconds: float
+__all__ = ["TrainedRun", "resume", "train"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +149,7 @@ def _run(
             pass  # what has been found so far is kept; the summary says that the run was interrupted
         with interrupts.held():
             _draw(folder, tracker, game, solution, measured)
-            summary = _summary(config, game, solution, certificate, measured, started)
+            summary = summary_of(config, game, solution, certificate, measured, started)
             folder.write_summary(summary)
             tracker.seconds(summary["phase_seconds"] | {"total": summary["wall_seconds"]})
     if measured is not None:
@@ -190,27 +159,10 @@ def _run(
         console.result("\n" + certificate_text(certificate))
     if measured is not None:
         console.result("\n" + return_table(measured.learned, measured.heuristics))
+        console.result(comparison_text(config, measured))
     else:
         console.result("\n" + interrupted_text(solution, folder.path))
     return TrainedRun(folder.path, solution, summary)
-
-
-def measure(
-    game: Game, pair: PolicyPair, *, episodes: int, horizon: int, seed: int, n: int | None = None
-) -> Measurement:
-    """Roll out `pair` and the heuristics of the same k, all under one seed (see `evaluation.rollouts`).
-
-    Raises:
-        ArgumentError: k > n, or a number is out of range.
-    """
-    started = time.perf_counter()
-
-    def run(candidate: PolicyPair) -> Rollouts:
-        return rollout(game, candidate, episodes=episodes, horizon=horizon, n=n, seed=seed)
-
-    learned = run(pair)
-    heuristics = {name: run(yardstick) for name, yardstick in yardsticks(game, pair.k).items()}
-    return Measurement(learned, heuristics, time.perf_counter() - started)
 
 
 def _learn(config: TrainConfig, game: Game, folder: RunFolder, tracker: Tracker, console: Console) -> Solution:
@@ -288,38 +240,6 @@ def _certify(
     return certificate
 
 
-def affordable_parts(game: Game, solution: Solution) -> tuple[Part, ...]:
-    """The parts of a certificate that should cost less, together, than the training did (or than a few seconds).
-
-    Costs are counted in multiplications, not timed, so that equal trainings are certified alike on any machine. The
-    unit is a fixed point of the surrogate: one agent's deviation works on |S_l| times as many values, for two payoffs;
-    the shared one maximises over |A_l|^|S_l| kernels. Where policies are few they are evaluated one by one instead.
-    """
-    if solution.pi_g is None:
-        return ()
-    sweep = _operations_per_sweep(game, solution)
-    spent = sum(update.sweeps for update in solution.history)
-    left = max(spent * (sweep if solution.policy is None else OPERATIONS_PER_STEP), PATIENCE)
-    fixed_point = SWEEPS_PER_PROBLEM * sweep
-    policies, choices = number_of_local_policies(game), game.num_al**game.num_sl
-    costs: dict[Part, float] = {"global": fixed_point, "shared": choices * fixed_point}
-    costs["single"] = 2 * game.num_sl * fixed_point
-    if policies <= ENUMERATED_POLICIES:
-        costs |= {"shared": policies * OPERATIONS_PER_POLICY, "single": 2 * policies * OPERATIONS_PER_POLICY}
-    parts = []
-    for part in PARTS:
-        if costs[part] <= left and (part != "shared" or min(choices, policies) <= LARGEST_CHOICE):
-            left -= costs[part]
-            parts.append(part)
-    return tuple(parts)
-
-
-def _operations_per_sweep(game: Game, solution: Solution) -> float:
-    """Multiplications of one Bellman update: |S_l| - 1 pair moves for each of k agents, count vector, s_g and a_g."""
-    moves = solution.simplex.size * (game.num_sl - 1) * solution.sample_size
-    return OPERATIONS_PER_SWEEP + game.num_sg * game.num_ag * moves
-
-
 def _draw(folder: RunFolder, tracker: Tracker, game: Game, solution: Solution, measured: Measurement | None) -> None:
     """The figures, as PNG files and as TensorBoard images."""
     num_sl, num_sg, _ = solution.pi_l.shape
@@ -334,56 +254,3 @@ def _draw(folder: RunFolder, tracker: Tracker, game: Game, solution: Solution, m
     for tag, figure in figures.items():
         save_png(figure, folder.path / f"{tag.partition('/')[2]}.png")
         tracker.image(tag, figure)
-
-
-def _summary(
-    config: TrainConfig,
-    game: Game,
-    solution: Solution,
-    certificate: Certificate | None,
-    measured: Measurement | None,
-    started: float,
-) -> dict[str, Any]:
-    """The content of summary.json, null where something was not measured."""
-    learned = measured.learned if measured else None
-    heuristics = measured.heuristics if measured else {}
-    more_seconds = {
-        "rollout": measured.seconds if measured else 0.0,
-        "certificate": certificate.seconds if certificate else 0.0,
-    }
-    return {
-        "game": game.name,
-        "k": solution.k,
-        "n": game.n,
-        "solver": solution.solver,
-        "seed": solution.seed,
-        "episodes": config.episodes,
-        "horizon": config.horizon,
-        "return_mean": learned.mean if learned else None,
-        "return_sem": learned.sem if learned else None,
-        "mode_accuracy": learned.mode_accuracy if learned else None,
-        "types": _types(learned) if learned else None,
-        "heuristics": {name: {"return_mean": r.mean, "return_sem": r.sem} for name, r in heuristics.items()},
-        "value": solution.value,
-        "nash_gap": certificate.nash_gap if certificate else None,
-        "eta": solution.eta,
-        "eta_paper": solution.eta_paper,
-        "updates": len(solution.history),
-        "converged": solution.converged,
-        "interrupted": measured is None,
-        "wall_seconds": time.perf_counter() - started,
-        "phase_seconds": {**solution.phase_seconds, **more_seconds},
-        "update_seconds": [update.seconds for update in solution.history],
-        "peak_memory_bytes": peak_memory(),
-        "versions": versions(),
-    }
-
-
-def _types(learned: Rollouts) -> list[dict[str, Any]] | None:
-    """What summary.json says of each type of agents; null where there is one."""
-    types = learned.types
-    if types is None:
-        return None
-    columns = (types.shares, types.mean, types.sem, types.occupation)
-    words = ("share", "return_mean", "return_sem", "occupation")
-    return [dict(zip(words, row, strict=True)) for row in zip(*(column.tolist() for column in columns), strict=True)]

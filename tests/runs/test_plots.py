@@ -13,14 +13,14 @@ from altmarl_torch.alternation.loop import Decision, Update
 from altmarl_torch.evaluation.rollouts import rollout
 from altmarl_torch.games import random_game, steer, warehouse
 from altmarl_torch.policies.rules import RULES, heuristic_pair
+from altmarl_torch.runs.palette import ACTIONS
 from altmarl_torch.runs.plots import (
-    ACTIONS,
     occupation_figure,
     pixels,
-    policy_slice_figure,
     save_png,
     value_history_figure,
 )
+from altmarl_torch.runs.policy_slice import policy_slice_figure
 
 
 def update(player, decision, before, proposed):

@@ -13,7 +13,7 @@ from altmarl_torch.policies.rules import RULES, heuristic_pairs
 from altmarl_torch.policies.yardsticks import yardsticks
 from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.folder import read_metrics
-from altmarl_torch.runs.plots import policy_slice_figure
+from altmarl_torch.runs.policy_slice import policy_slice_figure
 from altmarl_torch.runs.report import Console
 from altmarl_torch.runs.tensorboard import CURVE_TAGS, IMAGES, LEARNER_TAGS, SWEEP_IMAGES, Tag, Tracker
 from altmarl_torch.runs.training import train

@@ -14,12 +14,11 @@ from altmarl_torch.games.game import Game
 from altmarl_torch.offline.behaviour import BehaviourPolicy, collect
 from altmarl_torch.offline.coverage import coverage_of_data, coverage_of_game
 from altmarl_torch.policies.yardsticks import yardsticks
+from altmarl_torch.runs.cli.codes import DONE
 from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.folder import open_run
 
 __all__ = ["add_collect"]
-
-DONE = 0
 
 
 def add_collect(commands: "argparse._SubParsersAction[Any]") -> None:

@@ -16,13 +16,13 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation.rollouts import rollout
 from altmarl_torch.offline.fitted_game import FittedGame, estimate
 from altmarl_torch.offline.trajectories import FILE_FORMAT, Trajectories
+from altmarl_torch.runs.cli.codes import DONE
 from altmarl_torch.support.files import write_json
 from altmarl_torch.support.npz import kind_of
 from altmarl_torch.support.tables import as_integer
 
 __all__ = ["add_fit"]
 
-DONE = 0
 SIZES = ("sg", "sl", "ag", "al")
 EPISODES, HORIZON = 750, 100
 

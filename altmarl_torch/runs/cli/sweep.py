@@ -5,6 +5,7 @@ import sys
 from typing import Any, get_args
 
 from altmarl_torch.errors import ArgumentError
+from altmarl_torch.runs.cli.codes import DONE, FAILED, INTERRUPTED
 from altmarl_torch.runs.config import add_arguments, from_arguments
 from altmarl_torch.runs.report import tensorboard_command
 from altmarl_torch.runs.sweeps.figures import save_figures
@@ -16,7 +17,6 @@ from altmarl_torch.runs.sweeps.workers import Backend
 
 __all__ = ["add_plot", "add_sweep", "as_numbers"]
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130
 KS = "1,2,5,10,20,35,50"
 
 

@@ -29,7 +29,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFor
 
 from altmarl_torch.games.game import Game
 from altmarl_torch.runs.folder import GAME
-from altmarl_torch.runs.plots import ACTIONS, BLUE, DPI, GREY, save_png, save_svg
+from altmarl_torch.runs.palette import ACTIONS, BLUE, DPI, GREY
+from altmarl_torch.runs.plots import save_png, save_svg
 from altmarl_torch.runs.sweeps.published import Curve, published_curves
 from altmarl_torch.runs.sweeps.results import METHOD, Finished, Sweep
 from altmarl_torch.runs.sweeps.run_figures import alternation_figure, occupation_panel, require_finished, say, subject

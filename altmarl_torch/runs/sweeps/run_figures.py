@@ -27,7 +27,8 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.evaluation.rollouts import rollout
 from altmarl_torch.runs.folder import open_run, read_metrics
-from altmarl_torch.runs.plots import DPI, GREY, draw_occupation
+from altmarl_torch.runs.palette import DPI, GREY
+from altmarl_torch.runs.plots import draw_occupation
 from altmarl_torch.runs.sweeps.results import Finished, Sweep
 
 __all__ = ["alternation_figure", "occupation_panel", "require_finished", "say", "subject"]

@@ -23,8 +23,8 @@ from altmarl_torch import games
 from altmarl_torch.alternation.solving import solve
 from altmarl_torch.games.game import Game
 from altmarl_torch.learners.neural.policies import NetworkPolicy
-from altmarl_torch.runs import training
-from altmarl_torch.runs.cli import main as cli
+from altmarl_torch.runs import measuring, training
+from altmarl_torch.runs.cli import train as commands
 from altmarl_torch.runs.cli.main import main
 from altmarl_torch.runs.folder import SUMMARY_KEYS, open_run, read_metrics
 from altmarl_torch.runs.tensorboard import CURVE_TAGS, Tag
@@ -95,7 +95,7 @@ class TestTrain:
         summary = summary_of(folder)
         assert list(summary) == list(SUMMARY_KEYS)
         run = open_run(folder)
-        again = training.measure(run.game, run.solution, episodes=20, horizon=10, seed=0)
+        again = measuring.measure(run.game, run.solution, episodes=20, horizon=10, seed=0)
         assert summary["return_mean"] == again.learned.mean
         assert summary["return_sem"] == again.learned.sem
         assert summary["updates"] == len(read_metrics(folder))
@@ -173,7 +173,7 @@ class TestInterrupt:
         def press(*args, **kwargs):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(training, "rollout", press)
+        monkeypatch.setattr(measuring, "rollout", press)
         assert train(runs) == 130
         self.check(the_only_run(runs))
 
@@ -181,7 +181,7 @@ class TestInterrupt:
         def press(*args, **kwargs):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(training, "rollout", press)
+        monkeypatch.setattr(measuring, "rollout", press)
         train(runs, "--quiet")
         text = capsys.readouterr().out
         assert (
@@ -370,11 +370,11 @@ class TestCertify:
         game = games.warehouse()
         solution = solve(game, 2)
         much = dataclasses.replace(solution.history[0], sweeps=10**6)
-        assert training.affordable_parts(game, solution) == ("global", "single")
+        assert measuring.affordable_parts(game, solution) == ("global", "single")
         long = dataclasses.replace(solution, history=(much,))
-        assert training.affordable_parts(game, long) == ("global", "single", "shared")
+        assert measuring.affordable_parts(game, long) == ("global", "single", "shared")
         slow = dataclasses.replace(solution, phase_seconds={"g_learn": 1e5})
-        assert training.affordable_parts(game, slow) == training.affordable_parts(game, solution)
+        assert measuring.affordable_parts(game, slow) == measuring.affordable_parts(game, solution)
 
 
 class TestNeural:
@@ -458,7 +458,7 @@ class TestNeural:
         assert "n = 100,000 agents" in text
 
     def test_a_run_without_a_table_is_certified_from_below(self, large, capsys, monkeypatch):
-        monkeypatch.setattr(cli, "rollout_gaps", functools.partial(cli.rollout_gaps, episodes=20, horizon=10))
+        monkeypatch.setattr(commands, "rollout_gaps", functools.partial(commands.rollout_gaps, episodes=20, horizon=10))
         before = sorted(path.name for path in large.iterdir())
         assert main(["certify", str(large)]) == 0
         text = capsys.readouterr().out

@@ -1,0 +1,98 @@
+"""`altmarl train`, `evaluate` and `certify`: one run, from its options to what its pair is worth."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from altmarl_torch.evaluation.certificate import PARTS, certify
+from altmarl_torch.evaluation.gaps_by_rollout import rollout_gaps
+from altmarl_torch.runs.cli.codes import DONE, INTERRUPTED
+from altmarl_torch.runs.config import add_arguments, from_arguments
+from altmarl_torch.runs.folder import RunFolder, open_run
+from altmarl_torch.runs.measuring import measure
+from altmarl_torch.runs.report import Console, certificate_text, gaps_text, return_table, tensorboard_command
+from altmarl_torch.runs.training import resume, train
+
+__all__ = ["add_certify", "add_evaluate", "add_train"]
+
+
+def add_train(commands: "argparse._SubParsersAction[Any]") -> None:
+    """The command `altmarl train`."""
+    train_parser = commands.add_parser(
+        "train", help="learn a pair of policies, measure it, and write a run folder", description=_train.__doc__
+    )
+    add_arguments(train_parser)
+    train_parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="go on with a run that was broken off; of the other options --quiet alone counts",
+    )
+    train_parser.set_defaults(run=_train)
+
+
+def add_evaluate(commands: "argparse._SubParsersAction[Any]") -> None:
+    """The command `altmarl evaluate`."""
+    evaluate_parser = commands.add_parser(
+        "evaluate", help="simulate a finished run again", description=_evaluate.__doc__
+    )
+    evaluate_parser.add_argument(
+        "folder", metavar="RUN", help="a run folder, for instance runs/warehouse__tabular__..."
+    )
+    for flag, meaning in (
+        ("n", "how many local agents there are (default: the game's)"),
+        ("horizon", "steps per episode (default: the run's)"),
+        ("episodes", "number of episodes (default: the run's)"),
+        ("seed", "seed of the episodes (default: the run's)"),
+    ):
+        evaluate_parser.add_argument(f"--{flag}", type=int, metavar=flag.upper(), help=meaning)
+    evaluate_parser.set_defaults(run=_evaluate)
+
+
+def add_certify(commands: "argparse._SubParsersAction[Any]") -> None:
+    """The command `altmarl certify`."""
+    certify_parser = commands.add_parser(
+        "certify", help="bound how far a finished run is from an equilibrium", description=_certify.__doc__
+    )
+    certify_parser.add_argument("folder", metavar="RUN", help="a run folder")
+    certify_parser.add_argument(
+        "--quick", action="store_true", help="leave out the deviation of all local agents together, which takes longest"
+    )
+    certify_parser.set_defaults(run=_certify)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    """Learn, measure, write a run folder; or go on with one, with the options that it was begun with."""
+    config = from_arguments(arguments)
+    with Console(config.quiet) as console:
+        run = train(config, console) if arguments.resume is None else resume(arguments.resume, console)
+        console.result(f"\nrun folder   {run.folder}")
+        console.say(f"TensorBoard  {tensorboard_command(str(run.folder.parent))}")
+    return INTERRUPTED if run.summary["interrupted"] else DONE
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    """Simulate a finished run again, for another n, horizon or number of episodes; the folder is not changed."""
+    run = open_run(arguments.folder)
+    given = {name: getattr(arguments, name) for name in ("horizon", "episodes", "seed")}
+    asked = {name: getattr(run.config, name) if value is None else value for name, value in given.items()}
+    measured = measure(run.game, run.solution, n=arguments.n, **asked)
+    print(return_table(measured.learned, measured.heuristics))
+    return DONE
+
+
+def _certify(arguments: argparse.Namespace) -> int:
+    """Compute what either player of a finished run could gain by deviating; writes certificate.json into its folder.
+
+    Where the counts of k agents are too many for tables, or the global agent has a memory, deviations are tried by
+    rollouts instead, and bound the gaps from below; nothing is written.
+    """
+    run = open_run(arguments.folder)
+    with Console() as console:
+        if run.solution.pi_g is None or run.solution.belief is not None:
+            console.result(gaps_text(rollout_gaps(run.game, run.solution, seed=run.config.seed)))
+            return DONE
+        parts = [part for part in PARTS if part != "shared" or not arguments.quick]
+        certificate = certify(run.game, run.solution, parts=parts, progress=console.progress)
+        RunFolder(Path(arguments.folder)).write_certificate(certificate)
+        console.result(certificate_text(certificate))
+    return DONE

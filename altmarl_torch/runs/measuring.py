@@ -1,0 +1,112 @@
+"""What a run measures when it has learned: which certificates it can afford, and what n agents earn."""
+
+import time
+from dataclasses import dataclass
+
+from altmarl_torch.alternation.solution import Solution
+from altmarl_torch.evaluation.certificate import ENUMERATED_POLICIES, LARGEST_CHOICE, PARTS, Part
+from altmarl_torch.evaluation.deviations import number_of_local_policies
+from altmarl_torch.evaluation.records import Rollouts
+from altmarl_torch.evaluation.rollouts import rollout
+from altmarl_torch.games.game import Game
+from altmarl_torch.policies.base import PolicyPair
+from altmarl_torch.policies.yardsticks import yardsticks
+from altmarl_torch.support.intervals import Difference
+
+__all__ = ["Measurement", "affordable_parts", "measure"]
+
+SWEEPS_PER_PROBLEM = 15
+"""Bellman updates that one more fixed point takes, from a start as good as the learned values."""
+
+OPERATIONS_PER_SWEEP = 2e6
+"""What a Bellman update takes at any size, as an equal number of multiplications; a core makes about 10^9 a second."""
+
+OPERATIONS_PER_STEP = 1e7
+"""One gradient step of a network, likewise."""
+
+OPERATIONS_PER_POLICY = 7e6
+"""One evaluation of a local policy on a chain that is small enough to enumerate them."""
+
+PATIENCE = 4e9
+"""A certificate that should take no more operations than this is always made: a few seconds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What pairs earn on the n-agent system.
+
+    Attributes:
+        learned: the learned pair's episodes.
+        heuristics: the yardsticks' episodes by name, under the same seed.
+        seconds: wall seconds for all of them.
+    """
+
+    learned: Rollouts
+    heuristics: dict[str, Rollouts]
+    seconds: float
+
+    @property
+    def best_rule(self) -> str | None:
+        """The yardstick with the highest mean return; None where there is none."""
+        return max(self.heuristics, key=lambda name: self.heuristics[name].mean, default=None)
+
+    @property
+    def lead(self) -> Difference | None:
+        """What the learned pair earns more than the best rule, episode by episode; None where nothing is to compare.
+
+        All pairs play under one seed, so that they share starts and samples, and the difference of the means is known
+        better than either mean. The best of several rules is itself chosen by these episodes: a lead is understated.
+        """
+        if self.best_rule is None or len(self.learned.returns) < 2:
+            return None
+        return Difference.of(self.learned.returns - self.heuristics[self.best_rule].returns)
+
+
+def measure(
+    game: Game, pair: PolicyPair, *, episodes: int, horizon: int, seed: int, n: int | None = None
+) -> Measurement:
+    """Roll out `pair` and the heuristics of the same k, all under one seed (see `evaluation.rollouts`).
+
+    Raises:
+        ArgumentError: k > n, or a number is out of range.
+    """
+    started = time.perf_counter()
+
+    def run(candidate: PolicyPair) -> Rollouts:
+        return rollout(game, candidate, episodes=episodes, horizon=horizon, n=n, seed=seed)
+
+    learned = run(pair)
+    heuristics = {name: run(yardstick) for name, yardstick in yardsticks(game, pair.k).items()}
+    return Measurement(learned, heuristics, time.perf_counter() - started)
+
+
+def affordable_parts(game: Game, solution: Solution) -> tuple[Part, ...]:
+    """The parts of a certificate that should cost less, together, than the training did (or than a few seconds).
+
+    Costs are counted in multiplications, not timed, so that equal trainings are certified alike on any machine. The
+    unit is a fixed point of the surrogate: one agent's deviation works on |S_l| times as many values, for two payoffs;
+    the shared one maximises over |A_l|^|S_l| kernels. Where policies are few they are evaluated one by one instead.
+    """
+    if solution.pi_g is None:
+        return ()
+    sweep = _operations_per_sweep(game, solution)
+    spent = sum(update.sweeps for update in solution.history)
+    left = max(spent * (sweep if solution.policy is None else OPERATIONS_PER_STEP), PATIENCE)
+    fixed_point = SWEEPS_PER_PROBLEM * sweep
+    policies, choices = number_of_local_policies(game), game.num_al**game.num_sl
+    costs: dict[Part, float] = {"global": fixed_point, "shared": choices * fixed_point}
+    costs["single"] = 2 * game.num_sl * fixed_point
+    if policies <= ENUMERATED_POLICIES:
+        costs |= {"shared": policies * OPERATIONS_PER_POLICY, "single": 2 * policies * OPERATIONS_PER_POLICY}
+    parts = []
+    for part in PARTS:
+        if costs[part] <= left and (part != "shared" or min(choices, policies) <= LARGEST_CHOICE):
+            left -= costs[part]
+            parts.append(part)
+    return tuple(parts)
+
+
+def _operations_per_sweep(game: Game, solution: Solution) -> float:
+    """Multiplications of one Bellman update: |S_l| - 1 pair moves for each of k agents, count vector, s_g and a_g."""
+    moves = solution.simplex.size * (game.num_sl - 1) * solution.sample_size
+    return OPERATIONS_PER_SWEEP + game.num_sg * game.num_ag * moves
