@@ -5,20 +5,20 @@ taken before the first proposal and after every UPDATE: the pair, its joint valu
 and every random generator. What was being computed when the run was killed is taken up where it was last laid down
 (trainings of networks, UCFH), or computed again (tables).
 
-One `solve` may run the alternation many times (several starts, sizes, priors). Each run is a *stage*, numbered in
-the order in which they are begun, which is always the same. In the folder,
+One `solve` may run the alternation many times (several starts, sizes, priors). Runs are numbered in the
+order in which they are begun, which is always the same. In the folder,
 
-    0001.npz, 0001.told.npz          a finished stage: its solution; its times and learning curves
-    0002.part.npz, 0002.last.npz     a stage on its way: the newest checkpoint, and the one before
+    0001.npz, 0001.told.npz          a run that is over: its solution; its times and learning curves
+    0002.part.npz, 0002.last.npz     a run that is not: the newest checkpoint, and the one before
     0002.work.npz                    half-done work since then, every few minutes: a network's training, UCFH's counts
 
-Going on means to call the same `solve` again: finished stages are read instead of learned, the one on its way goes on
-from its checkpoint, and callbacks and curves are told again everything they were told before, so that whoever listens
+Going on means to call the same `solve` again: runs that are over are read instead of learned, the next goes on from
+its checkpoint, and callbacks and curves are told again everything they were told before, so that whoever listens
 need not know.
 
 Files are archives of arrays and JSON text (`npz`): written beside their place, forced to the disk and moved there, with
 a checksum of every entry, and a version. A damaged checkpoint is reported and passed over: for the one before, and at
-worst the stage is learned anew.
+worst the run is learned anew.
 """
 
 import dataclasses
@@ -42,12 +42,12 @@ from altmarl_torch.policies.base import Pair
 from altmarl_torch.support.npz import read_npz, write_npz
 from altmarl_torch.support.snapshots import Arrays, like, reading, tensor_of, under
 
-__all__ = ["Keeper", "Stage", "pack", "unpack"]
+__all__ = ["CheckpointFolder", "RunCheckpoint", "pack", "unpack"]
 
 FILE_FORMAT, FILE_VERSION = "altmarl-checkpoint", 1
 
-Points = list[tuple[int, dict[str, float]]]
-"""Points of learning curves: x, and numbers by tag."""
+CurvePoints = list[tuple[int, dict[str, float]]]
+"""CurvePoints of learning curves: x, and numbers by tag."""
 
 SECONDS_BETWEEN = 120.0
 """Between two times that half-done work is laid down."""
@@ -56,7 +56,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Keeper:
+class CheckpointFolder:
     """The checkpoints of one `solve`.
 
     Attributes:
@@ -64,16 +64,16 @@ class Keeper:
     """
 
     folder: Path
-    stages: int = 0
+    runs: int = 0  # begun so far
 
-    def stage(self) -> "Stage":
+    def next_run(self) -> "RunCheckpoint":
         """The next run of the alternation."""
-        self.stages += 1
-        return Stage(self.folder / f"{self.stages:04d}")
+        self.runs += 1
+        return RunCheckpoint(self.folder / f"{self.runs:04d}")
 
 
 @dataclass
-class Stage:
+class RunCheckpoint:
     """The checkpoints of one run of the alternation.
 
     Attributes:
@@ -82,14 +82,14 @@ class Stage:
     """
 
     path: Path
-    points: Points = field(default_factory=list)
+    points: CurvePoints = field(default_factory=list)
     updates: int = 0  # at the last checkpoint
     computations: int = 0  # long ones, begun since then
     curve: Callable[[int, Mapping[str, float]], None] | None = None  # told the points of work that is taken up
     laid: float = field(default_factory=time.monotonic)  # when work was last laid down
 
-    def read(self, network: nn.Module | None, device: torch.device) -> tuple[Solution, Points] | None:
-        """The solution of a stage that is over, with its curves; None unless there is one.
+    def read(self, network: nn.Module | None, device: torch.device) -> tuple[Solution, CurvePoints] | None:
+        """The solution of a run that is over, with its curves; None unless there is one.
 
         Args:
             network: to be filled, where pi_g's is not the package's own.
@@ -130,7 +130,7 @@ class Stage:
         self._file("work.npz").unlink(missing_ok=True)
         self.updates, self.computations = updates, 0
 
-    def begin(self) -> Arrays | None:
+    def resume(self) -> Arrays | None:
         """A long computation begins: what was laid down of it, if that is what the file is about."""
         self.computations += 1
         file = self._file("work.npz")
@@ -149,7 +149,7 @@ class Stage:
         self.points = points
         return under("work/", arrays)
 
-    def lay_down(self, work: Callable[[], Arrays]) -> None:
+    def keep(self, work: Callable[[], Arrays]) -> None:
         """Every few minutes, keep what the computation that was begun last has done so far."""
         if time.monotonic() - self.laid < SECONDS_BETWEEN:
             return
@@ -158,7 +158,7 @@ class Stage:
         place: dict[str, Any] = {"place": [self.updates, self.computations], "points": json.dumps(self.points)}
         write_npz(self._file("work.npz"), FILE_FORMAT, FILE_VERSION, {**place, **entries})
 
-    def checkpoints(self) -> Iterator[Arrays]:
+    def newest(self) -> Iterator[Arrays]:
         """What can be read, the newest first; whoever cannot use one passes on to the next."""
         for ending in ("part.npz", "last.npz"):
             if self._file(ending).is_file():
@@ -231,7 +231,7 @@ def unpack(
         return Alternation(pair, value, history, **facts)
 
 
-def _points(arrays: Arrays) -> Points:
+def _points(arrays: Arrays) -> CurvePoints:
     return [(int(x), dict(numbers)) for x, numbers in json.loads(str(arrays["points"]))]
 
 

@@ -59,6 +59,7 @@ __all__ = [
     "Learner",
     "Pair",
     "PhaseProgress",
+    "Players",
     "Proposal",
     "Rules",
     "Update",
@@ -124,6 +125,15 @@ class Evaluator(Protocol[PolicyToJudge]):
 
 
 @dataclass(frozen=True)
+class Players(Generic[GlobalPolicy]):
+    """Who takes turns, who judges, and where they begin."""
+
+    learners: tuple[Learner[GlobalPolicy], ...]  # in the order of their turns
+    evaluator: Evaluator[GlobalPolicy]
+    start: Pair[GlobalPolicy]
+
+
+@dataclass(frozen=True)
 class Update:
     """One line of the history: a proposal and what became of it. Values are means over the initial law."""
 
@@ -186,9 +196,7 @@ def automatic_eta(v_max: float, proposed: JointValue, current: JointValue, accep
 
 
 def alternate(
-    learners: tuple[Learner[GlobalPolicy], ...],
-    evaluator: Evaluator[GlobalPolicy],
-    start: Pair[GlobalPolicy],
+    players: Players[GlobalPolicy],
     rules: Rules,
     *,
     steps: int,
@@ -196,14 +204,15 @@ def alternate(
     reached: Alternation[GlobalPolicy] | None = None,
     save: Callable[[Alternation[GlobalPolicy]], None] | None = None,
 ) -> Alternation[GlobalPolicy]:
-    """Run Algorithm 3 from `start`: at most `steps` proposals of each player, in the order of `learners`.
+    """Run Algorithm 3: at most `steps` proposals of each player, in the order of their turns.
 
     `callback` is told every update. A KeyboardInterrupt ends the loop: the pair is then the last adopted one, and
     `interrupted` is set. `reached` is where an earlier call had come, which this one continues; `save` is told where
     this one is, before the first and after every update.
     """
-    state = reached or Alternation(start, evaluator.evaluate(start, None))
-    turns = itertools.product(range(1, steps + 1), learners)
+    evaluator = players.evaluator
+    state = reached or Alternation(players.start, evaluator.evaluate(players.start, None))
+    turns = itertools.product(range(1, steps + 1), players.learners)
     try:
         if save and not reached:
             save(state)
@@ -213,7 +222,7 @@ def alternate(
             update = _take_turn(state, step, learner, evaluator, rules)
             state.content = 0 if update.decision is Decision.ACCEPT else state.content + 1
             printed_end = update.decision is Decision.TERMINATE
-            state.converged = printed_end if rules.accept == "all-states" else state.content == len(learners)
+            state.converged = printed_end if rules.accept == "all-states" else state.content == len(players.learners)
             if save:
                 save(state)
             if callback:

@@ -15,19 +15,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from altmarl_torch.alternation.loop import Curve, Evaluator, PhaseProgress, Player, Proposal
+from altmarl_torch.alternation.loop import Curve, Evaluator, PhaseProgress, Player, Players, Proposal
+from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.games.game import Game
 from altmarl_torch.learners.neural.fitting import Fit, Monitor, Settings, fit
-from altmarl_torch.learners.neural.l_learn import Gains, NetworkTurns, Turns, local_gains, network_values
+from altmarl_torch.learners.neural.l_learn import Gains, NetworkTurns, Turns, local_gains, network_values, table_turns
+from altmarl_torch.learners.neural.networks import CountNetwork, LocalNetwork, check_network
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy
+from altmarl_torch.learners.neural.rollout_evaluator import RolloutEvaluator
 from altmarl_torch.learners.neural.storage import pack_network
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, centred
 from altmarl_torch.operators.joint_value import JointValue, gain_error
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.support.snapshots import (
     Arrays,
-    Desk,
+    WorkInProgress,
     load_module,
     module_arrays,
     random_state,
@@ -36,7 +39,7 @@ from altmarl_torch.support.snapshots import (
     under,
 )
 
-__all__ = ["Memory", "NeuralGlobalLearner", "NeuralLocalLearner"]
+__all__ = ["Memory", "NeuralGlobalLearner", "NeuralLocalLearner", "neural_players"]
 
 MAX_ROUNDS = 20
 """A cap on the improvements of pi_l in one turn; one or two are usual."""
@@ -63,7 +66,7 @@ class Memory:
     steps: int = 0  # gradient steps since the start
     curve: Curve | None = None
     progress: PhaseProgress | None = None
-    desk: Desk | None = None
+    work: WorkInProgress | None = None
     xi: int | None = None  # draws of the rewards in each target; None for their means
 
     def __post_init__(self) -> None:
@@ -90,7 +93,7 @@ class Memory:
             phase=phase,
             gentle=before > 0,
             monitor=self._monitor(phase),
-            desk=self.desk,
+            work=self.work,
         )
         self.network, self.baseline, self.steps = found.network, found.baseline, before + found.steps
         return found
@@ -231,3 +234,37 @@ class NeuralLocalLearner:
         assert memory.baseline is not None  # it was fitted
         values = network_values(surrogate, memory.network, memory.baseline, pair.pi_g)
         return local_gains(surrogate, pair.pi_l, pair.pi_g, values, self.generator)
+
+
+def neural_players(run: AlternationRun) -> Players[BatchPolicy]:
+    """Learners, evaluator and start on networks.
+
+    Under the own objective the local learner has a memory of its own: its values are of other rewards.
+    """
+    game, k, options = run.game, run.k, run.options
+    sizes, accept, team = (game.num_sl, game.num_sg, game.num_ag), options.stopping.accept, True
+    *seeds, episodes = np.random.SeedSequence(options.learning.seed).generate_state(5).tolist()
+    weights, local_weights, for_g, for_l = (torch.Generator(game.device).manual_seed(number) for number in seeds)
+    network = CountNetwork(*sizes, generator=weights) if run.network is None else run.network
+    check_network(network, *sizes, game.device)
+    memory = Memory(
+        game,
+        k,
+        network,
+        run.training,
+        run.prior,
+        curve=run.curve,
+        progress=options.keeping.progress,
+        work=run.work,
+        xi=run.reward_draws,
+    )
+    evaluator = RolloutEvaluator(game, k, accept, episodes, run.prior)
+    turns: Turns = table_turns
+    if options.learning.l_learner == "neural":
+        turns = NetworkTurns(LocalNetwork(game.num_sl, game.num_sg, game.num_al, generator=local_weights))
+    judged, values = evaluator, memory
+    if options.problem.objective == "own":
+        own, team = game.replace(r_g=torch.zeros_like(game.r_g)), False
+        judged, values = RolloutEvaluator(own, k, "mean", episodes, run.prior), replace(memory, game=own)
+    learners = NeuralGlobalLearner(memory, for_g), NeuralLocalLearner(values, judged, turns, for_l, team)
+    return Players(learners, evaluator, run.first_pair)

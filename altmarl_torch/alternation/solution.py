@@ -4,8 +4,7 @@ A solution is a `PolicyPair`, so it can be rolled out, and its dispatcher can st
 a table over counts, or a network, tabulated as well where the table is no burden (`LARGEST_TABLE`). It is saved as
 `policy.npz`: `pi_l [sl, sg, al]`, and, in rank order, `counts [N, sl]` and `pi_g [sg, N, ag]` (`LARGEST_FILE`); a
 network's weights lie in the same archive (`neural.storage`), and so do the history and the scalars, as JSON text.
-Nothing is pickled, and loading runs no code. Wall times are left out, so that equal seeds give equal files; they are
-zero in a solution that was loaded.
+Nothing is pickled, and loading runs no code. Wall times are left out, so that equal seeds give equal files.
 """
 
 import dataclasses
@@ -20,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from altmarl_torch.alternation.choices import Selection
 from altmarl_torch.alternation.loop import Decision, Update
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.simplex import MAX_LISTED_ENTRIES, CountSimplex, round_to_counts
@@ -31,13 +29,20 @@ from altmarl_torch.policies.base import Dispatcher, Sight
 from altmarl_torch.policies.belief import Belief, BeliefDispatcher
 from altmarl_torch.policies.rules import RuleDispatcher
 from altmarl_torch.policies.tabular import TabularDispatcher, read_policy
+from altmarl_torch.support.intervals import Difference
 from altmarl_torch.support.npz import read_npz, write_npz
 from altmarl_torch.support.tables import as_float64, as_integer, as_number, as_table, as_whole, refuse_first
 
-__all__ = ["Observation", "Solution", "read_update"]
+__all__ = ["Choice", "Observation", "Select", "Selection", "Solution", "Solver", "read_update", "tabulate_within"]
+
+Solver = Literal["tabular", "neural"]
+"""What policies and values are made of."""
 
 Observation = Literal["surrogate", "posterior", "filter"]
-"""What the sample is taken for: the population, evidence about it, or one look of many (`observing`)."""
+"""What the sample is taken for: the population, evidence about it (`prior_search`), or one look of many (`memory`)."""
+
+Select = Literal["value", "rollout"]
+"""What decides between candidates: the joint value on the surrogate, or the returns of n agents."""
 
 FILE_FORMAT, FILE_VERSION = "altmarl-solution", 1
 LARGEST_TABLE = 25_000_000
@@ -48,6 +53,29 @@ LARGEST_FILE = 120_000_000
 
 OPTIONAL = ("counts", "pi_g", "policy/", "network/", "alpha", "belief/")
 RECORD = ("value", "eta", "eta_paper", "converged", "solver", "seed", "game_name", "interrupted", "observation")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A candidate of a selection."""
+
+    name: str
+    value: float  # its own model's joint value
+    return_mean: float | None  # of n agents, on episodes that all candidates share; None where values decide
+    return_sem: float | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Who was chosen, and from what."""
+
+    by: Select
+    choices: tuple[Choice, ...]  # the best first
+    margin: Difference | None  # return of the first over the best that differs, on fresh episodes; None without one
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON's types."""
+        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

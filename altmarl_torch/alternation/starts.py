@@ -15,21 +15,18 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, islice
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from altmarl_torch.alternation.job import Job, learn, tell
+from altmarl_torch.alternation.run import AlternationRun
+from altmarl_torch.alternation.runner import learn
 from altmarl_torch.alternation.solution import Solution
-from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.games.game import Game
-from altmarl_torch.learners.neural.policies import UniformPolicy
-from altmarl_torch.policies.base import Pair
 from altmarl_torch.policies.rules import WALKERS
-from altmarl_torch.policies.tabular import deterministic_local, uniform_global
+from altmarl_torch.policies.tabular import deterministic_local
 
-__all__ = ["Started", "first_pair", "learn_from_starts", "start_policies"]
+__all__ = ["Started", "learn_from_starts", "start_policies"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,28 +51,22 @@ def start_policies(game: Game, number: int, seed: int) -> Iterator[tuple[str, Te
     return islice(every(), number)
 
 
-def first_pair(job: Job, pi_l: Tensor, k: int) -> Pair[Any]:
-    """The pair of a uniform pi_g and `pi_l`, as the job's solver has it."""
-    game = job.game
-    if job.solver == "neural":
-        return Pair(UniformPolicy(game.num_sg, game.num_ag), pi_l)
-    return Pair(uniform_global(game, CountSimplex(k, game.num_sl, game.device)), pi_l)
+def learn_from_starts(run: AlternationRun) -> list[Started]:
+    """Run the alternation from each of the starts that are asked for, the best joint value first.
 
-
-def learn_from_starts(job: Job) -> list[Started]:
-    """Run a job from each of its starts, the best joint value first; from a given pair, or a single start, as it is.
-
-    Of several runs the updates of the best are told at the end. An interrupt leaves out the starts to come.
+    A run that has its start, or a single one, is left as it is. Of several the updates of the best are told at the end.
+    An interrupt leaves out the starts to come.
     """
-    if job.start is not None or job.starts == 1:
-        return [Started("uniform", learn(job))]
-    quiet, found = dataclasses.replace(job, callback=None, curve=None), list[Started]()
-    for name, pi_l in start_policies(job.game, job.starts, job.seed):
-        found.append(Started(name, learn(dataclasses.replace(quiet, start=first_pair(job, pi_l, job.k)))))
+    learning = run.options.learning
+    if run.start is not None or learning.starts == 1:
+        return [Started("uniform", learn(run))]
+    found = list[Started]()
+    for name, pi_l in start_policies(run.game, learning.starts, learning.seed):
+        found.append(Started(name, learn(run.quiet().starting_at(pi_l))))
         if found[-1].solution.interrupted:
             break
     found.sort(key=lambda started: -started.solution.value)
     interrupted = any(started.solution.interrupted for started in found)
     best = dataclasses.replace(found[0].solution, interrupted=interrupted)
-    tell(job, best.history)
+    run.tell(best.history)
     return [Started(found[0].start, best), *found[1:]]

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from altmarl_torch.alternation.loop import Curve, PhaseProgress, Player, Proposal
+from altmarl_torch.alternation.loop import Curve, Learner, PhaseProgress, Player, Players, Proposal
+from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex, lift, scale_up
 from altmarl_torch.learners.chains.explorer import Bounds
@@ -21,9 +22,9 @@ from altmarl_torch.learners.tabular.l_learn import l_learn
 from altmarl_torch.operators.joint_value import JointValue, Objective, joint_value
 from altmarl_torch.operators.surrogate import Surrogate, SurrogateCache
 from altmarl_torch.policies.base import Pair
-from altmarl_torch.support.snapshots import Arrays, Desk, random_state, set_random_state, tensor_of
+from altmarl_torch.support.snapshots import Arrays, WorkInProgress, random_state, set_random_state, tensor_of
 
-__all__ = ["ChainLocalLearner", "TabularEvaluator", "TabularGlobalLearner", "TabularLocalLearner"]
+__all__ = ["ChainLocalLearner", "TabularEvaluator", "TabularGlobalLearner", "TabularLocalLearner", "tabular_players"]
 
 
 def _watch(progress: PhaseProgress | None, phase: str) -> Callable[[int, float], None] | None:
@@ -129,7 +130,7 @@ class ChainLocalLearner:
     generator: torch.Generator
     progress: PhaseProgress | None = None
     curve: Curve | None = None
-    desk: Desk | None = None
+    work: WorkInProgress | None = None
     player: Player = "local"
     phase: str = "l_learn"
 
@@ -148,7 +149,7 @@ class ChainLocalLearner:
             seed=self.generator,
             surrogates=self.surrogates,
             progress=self._watch,
-            desk=self.desk,
+            work=self.work,
         )
         self._episodes += found.learned.episodes
         details: dict[str, float | int | str] = {
@@ -201,3 +202,23 @@ class TabularEvaluator:
         single = CountSimplex(1, simplex.num_sl, simplex.device)
         surrogate = Surrogate.build(self.surrogates.game, pair.pi_l, PairPlan(single))
         return lift(joint_value(surrogate, pair.pi_g[:, scale_up(single, simplex)]).values, single, simplex)
+
+
+def tabular_players(run: AlternationRun) -> Players[Tensor]:
+    """Learners, evaluator and start on tables over the counts of k agents.
+
+    Raises:
+        SizeError: there are too many to list.
+    """
+    game, learning, objective = run.game, run.options.learning, run.options.problem.objective
+    plan, progress = PairPlan(CountSimplex(run.k, game.num_sl, game.device)), run.options.keeping.progress
+    plan.simplex.require_listed()
+    generator = torch.Generator(game.device).manual_seed(learning.seed)
+    surrogates = SurrogateCache(game, plan, run.prior)
+    local: Learner[Tensor] = TabularLocalLearner(surrogates, objective, progress)
+    if learning.chain is not None:
+        (number,) = np.random.SeedSequence(learning.seed).generate_state(1).tolist()
+        episodes = torch.Generator(game.device).manual_seed(number)
+        local = ChainLocalLearner(surrogates, objective, learning.chain, episodes, progress, run.curve, run.work)
+    learners = TabularGlobalLearner(surrogates, learning.m, generator, progress, run.reward_draws), local
+    return Players(learners, TabularEvaluator(surrogates, progress), run.first_pair)

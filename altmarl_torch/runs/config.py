@@ -2,41 +2,31 @@
 
 Every field of `TrainConfig` carries its default and its help text, and everything else follows from the fields:
 
-    field `runs_dir`   ->  flag `--runs-dir` with help and default          (`add_arguments`)
+    field `runs_dir`   ->  flag `--runs-dir` with help and default          (`runs.flags`)
                          ->  the key `"runs_dir"` of the run's config.json    (`TrainConfig.as_dict`)
                          ->  a column of TensorBoard's HPARAMS page             (`runs.tensorboard`)
 
-so that the four cannot drift apart. A new option is one new field.
+so that the four cannot drift apart. What the solver is asked is contained as the solver's own records, which check
+themselves (`TrainConfig.options`, `alternation.options`): their fields take the values of the fields of the same names
+here. A new option is a field of a record, and, where the command line shall have it, a field here with its help.
 
-**Validation happens here, once.**  In a configuration that exists, numbers are in their ranges and words among the
-choices; the message of a refusal names the field, the value, and what would be right. What depends on the machine and
-on the game (is the file there, is the device there, is k <= n) is asked by `TrainConfig.build_game`, so that the
-record of a run can be read on another machine.
+In a configuration that exists, numbers are in their ranges and words among the choices. What depends on the machine and
+on the game (is the file there, is the device there, is k <= n) is asked by `TrainConfig.build_game`, so that the record
+of a run can be read on another machine.
 """
 
 import argparse
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from altmarl_torch import games
-from altmarl_torch.alternation.solving import (
-    MOST_STARTS,
-    Eta,
-    LLearner,
-    Observation,
-    Select,
-    Solver,
-    check_drawn,
-    check_eta,
-    check_l_learner,
-    check_observation,
-    check_size,
-    check_xi,
-)
+from altmarl_torch.alternation.options import Eta, Keeping, Learning, LLearner, Options, Problem, Stopping
+from altmarl_torch.alternation.solution import Observation, Select, Solver
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation.rollouts import require_memory
 from altmarl_torch.games.from_file import call_function, is_function
@@ -46,7 +36,8 @@ from altmarl_torch.learners.neural.fitting import Settings
 from altmarl_torch.offline.learning import game_of_data
 from altmarl_torch.offline.trajectories import Trajectories
 from altmarl_torch.operators.joint_value import Acceptance, Objective
-from altmarl_torch.support.tables import LARGEST_SEED, as_device, as_integer, as_number
+from altmarl_torch.runs.flags import add_flags, check_word, flag, or_word
+from altmarl_torch.support.tables import as_integer, as_number
 
 __all__ = ["TrainConfig", "add_arguments", "from_arguments"]
 
@@ -55,19 +46,8 @@ Preset = Literal["paper", "code"]
 HORIZONS: dict[Preset, int] = {"paper": 100, "code": 50}
 """Steps per episode of either experiment."""
 
-MOST_STEPS = MOST_DRAWS = 10**6
-INTEGERS = (
-    ("k", 1, math.inf),
-    ("n", 1, LARGEST_N),
-    ("m", 1, MOST_DRAWS),
-    ("passes", 1, MOST_STEPS),
-    ("steps", 1, MOST_STEPS),
-    ("starts", 1, MOST_STARTS),
-    ("episodes", 1, math.inf),
-    ("horizon", 1, math.inf),
-    ("seed", 0, LARGEST_SEED),
-)
-"""Fields with whole numbers, and the range of each."""
+INTEGERS = (("n", 1, LARGEST_N), ("passes", 1, 10**6), ("episodes", 1, math.inf), ("horizon", 1, math.inf))
+"""Fields with whole numbers that are the run's own, and the range of each."""
 
 GAME_FILE = ".npz"
 
@@ -80,24 +60,7 @@ OF_DATA = ("step_size", "passes")
 NOT_OF_DATA = ("gamma", "preset", "objective", "observation", "m", "xi", "starts", "select")
 """Options that it does not have: of the game, and of the alternation."""
 
-Metadata = dict[str, Any]
-
-
-def _or_word(parse: Callable[[str], object]) -> Callable[[str], object]:
-    """`"0.1"` is a number and `"auto"` stays a word; which are right is decided with the other checks."""
-
-    def read(text: str) -> object:
-        try:
-            return parse(text)
-        except ValueError:
-            return text
-
-    return read
-
-
-def _flag(help: str, parse: Callable[[str], object] = str, choices: tuple[str, ...] = (), unset: str = "") -> Metadata:
-    """What the command line needs to know of a field; `unset` says in words what a default of `None` means."""
-    return {"help": help, "parse": parse, "choices": choices, "unset": unset}
+Record = TypeVar("Record", Problem, Learning, Stopping)
 
 
 @dataclass(frozen=True)
@@ -110,20 +73,20 @@ class TrainConfig:
 
     game: str = field(
         default=None,  # type: ignore[assignment]  # replaced by a name; readers always find that
-        metadata=_flag(
+        metadata=flag(
             "a named game (`altmarl games` lists them), a file that Game.save wrote (*.npz), or a function in a file "
             "of your own, which is run and returns a Game (my_game.py:build)",
             unset="warehouse; with --from-data, the game counted from the data",
         ),
     )
-    k: int = field(default=20, metadata=_flag("how many local agents the global agent sees at each step, 1..n", int))
-    n: int | None = field(default=None, metadata=_flag("how many local agents there are", int, unset="the game's own"))
+    k: int = field(default=20, metadata=flag("how many local agents the global agent sees at each step, 1..n", int))
+    n: int | None = field(default=None, metadata=flag("how many local agents there are", int, unset="the game's own"))
     gamma: float | None = field(
-        default=None, metadata=_flag("discount factor per macro step, in [0, 1)", float, unset="the game's own")
+        default=None, metadata=flag("discount factor per macro step, in [0, 1)", float, unset="the game's own")
     )
     preset: Preset = field(
         default="paper",
-        metadata=_flag(
+        metadata=flag(
             "which experiment: the paper's text (Appendix G.2), or the authors' public code (of the warehouse alone: "
             "r_g = 1 and 50 steps)",
             choices=get_args(Preset),
@@ -131,7 +94,7 @@ class TrainConfig:
     )
     solver: Solver = field(
         default="auto",  # type: ignore[arg-type]  # replaced by one of the two; readers always find that
-        metadata=_flag(
+        metadata=flag(
             "networks on counts, of any size, or exact tables over them; auto: tables for --l-learner ucfh and "
             "--from-data, networks otherwise",
             choices=("auto", *get_args(Solver)),
@@ -139,7 +102,7 @@ class TrainConfig:
     )
     l_learner: LLearner = field(
         default="auto",
-        metadata=_flag(
+        metadata=flag(
             "how the local agents' best response is found: model-based (dp, which is auto), by UCFH on a chained MDP "
             "(tabular solver, small games), or model-based with a network for pi_l (neural solver)",
             choices=get_args(LLearner),
@@ -147,11 +110,11 @@ class TrainConfig:
     )
     objective: Objective = field(
         default="team",
-        metadata=_flag("what a local agent maximises: the joint reward or its own", choices=get_args(Objective)),
+        metadata=flag("what a local agent maximises: the joint reward or its own", choices=get_args(Objective)),
     )
     observation: Observation = field(
         default="surrogate",
-        metadata=_flag(
+        metadata=flag(
             "what the sample is taken for: the population (surrogate, the paper's), evidence about it (posterior), or "
             "one look of many (filter: a dispatcher with memory)",
             choices=get_args(Observation),
@@ -159,77 +122,77 @@ class TrainConfig:
     )
     m: int | None = field(
         default=None,
-        metadata=_flag("draws per Bellman update of G-LEARN", int, unset="exact expectations; networks: 1"),
+        metadata=flag("draws per Bellman update of G-LEARN", int, unset="exact expectations; networks: 1"),
     )
     xi: int | Literal["lemma"] | None = field(
         default=None,
-        metadata=_flag(
+        metadata=flag(
             "draws of stochastic rewards that G-LEARN averages (Algorithm 10), or 'lemma' for Lemma F.4's number",
-            _or_word(int),
+            or_word(int),
             unset="the mean rewards",
         ),
     )
     epsilon: float | Literal["paper"] = field(
         default=ChainSettings.epsilon,
-        metadata=_flag("UCFH's accuracy, relative, in (0, 1]; 'paper': 1/sqrt(k) in units of value", _or_word(float)),
+        metadata=flag("UCFH's accuracy, relative, in (0, 1]; 'paper': 1/sqrt(k) in units of value", or_word(float)),
     )
     delta: float = field(
-        default=ChainSettings.delta, metadata=_flag("UCFH's failure probability in each response, in (0, 1]", float)
+        default=ChainSettings.delta, metadata=flag("UCFH's failure probability in each response, in (0, 1]", float)
     )
     confidence: float = field(
         default=ChainSettings.confidence,
-        metadata=_flag("scale of UCFH's confidence, in (0, 1]; below 1 its bounds are heuristic", float),
+        metadata=flag("scale of UCFH's confidence, in (0, 1]; below 1 its bounds are heuristic", float),
     )
     eta: Eta = field(
         default="auto",
-        metadata=_flag("UPDATE's tolerance: 'auto', 'paper' (Algorithm 3's formula) or a number >= 0", _or_word(float)),
+        metadata=flag("UPDATE's tolerance: 'auto', 'paper' (Algorithm 3's formula) or a number >= 0", or_word(float)),
     )
     accept: Acceptance = field(
         default="mean",
-        metadata=_flag("UPDATE compares means over the initial law, or every state", choices=get_args(Acceptance)),
+        metadata=flag("UPDATE compares means over the initial law, or every state", choices=get_args(Acceptance)),
     )
     starts: int = field(
         default=1,
-        metadata=_flag("local policies to begin from: uniform, walk to s_g, greedy for r_l, then random ones", int),
+        metadata=flag("local policies to begin from: uniform, walk to s_g, greedy for r_l, then random ones", int),
     )
     select: Select = field(
         default="value",
-        metadata=_flag(
+        metadata=flag(
             "what decides: the joint value, between starts, or what n agents earn (rollout), between starts, the "
             "observation models up to --observation, and a pair that looks at nothing",
             choices=get_args(Select),
         ),
     )
-    steps: int = field(default=10, metadata=_flag("alternations at most; each proposes one policy per player", int))
+    steps: int = field(default=10, metadata=flag("alternations at most; each proposes one policy per player", int))
     certify: Certify = field(
         default="auto",
-        metadata=_flag(
+        metadata=flag(
             "certify the equilibrium at the end; auto: those parts that cost less than the training did",
             choices=get_args(Certify),
         ),
     )
     episodes: int = field(
-        default=750, metadata=_flag("episodes of the final evaluation (what they keep must fit in 800 MB)", int)
+        default=750, metadata=flag("episodes of the final evaluation (what they keep must fit in 800 MB)", int)
     )
     horizon: int = field(
         default=None,  # type: ignore[assignment]  # replaced by the preset's; readers always find a number
-        metadata=_flag(
+        metadata=flag(
             "steps per episode of the final evaluation (likewise)",
             int,
             unset=" or ".join(f"{steps} ({name})" for name, steps in HORIZONS.items()),
         ),
     )
-    seed: int = field(default=0, metadata=_flag("seed of everything random", int))
+    seed: int = field(default=0, metadata=flag("seed of everything random", int))
     device: str = field(
-        default="auto", metadata=_flag("where tensors live: cpu, cuda, cuda:0, ...; auto: a GPU if there is one")
+        default="auto", metadata=flag("where tensors live: cpu, cuda, cuda:0, ...; auto: a GPU if there is one")
     )
     learning_rate: float = field(
-        default=Settings.learning_rate, metadata=_flag("step size of the networks' optimiser", float)
+        default=Settings.learning_rate, metadata=flag("step size of the networks' optimiser", float)
     )
-    compile: bool = field(default=False, metadata=_flag("pass networks through torch.compile", bool))
+    compile: bool = field(default=False, metadata=flag("pass networks through torch.compile", bool))
     from_data: str | None = field(
         default=None,
-        metadata=_flag(
+        metadata=flag(
             "learn from trajectories alone (a file of `altmarl collect`), off-policy; k is theirs, and --game is only "
             "where the pair is measured",
             unset="learn from the game",
@@ -237,7 +200,7 @@ class TrainConfig:
     )
     step_size: float | None = field(
         default=None,
-        metadata=_flag(
+        metadata=flag(
             "with --from-data and tables: a constant step size of Eq. 46, in (0, 1]",
             float,
             unset="decaying, (1 + updates of the entry)^-0.6",
@@ -245,39 +208,33 @@ class TrainConfig:
     )
     passes: int | None = field(
         default=None,
-        metadata=_flag(
+        metadata=flag(
             "with --from-data: how often the data are gone through", int, unset="tables 5; networks 2000 gradient steps"
         ),
     )
-    runs_dir: str = field(default="runs", metadata=_flag("folder that receives the run's folder"))
+    runs_dir: str = field(default="runs", metadata=flag("folder that receives the run's folder"))
     quiet: bool = field(
-        default=False, metadata=_flag("print the results alone: no configuration, no updates, no bar", bool)
+        default=False, metadata=flag("print the results alone: no configuration, no updates, no bar", bool)
     )
 
     def __post_init__(self) -> None:
         if self.game is None:
             object.__setattr__(self, "game", "warehouse" if self.from_data is None else COUNTED)
         for option in dataclasses.fields(self):
-            _check_word(option, getattr(self, option.name))
+            check_word(option, getattr(self, option.name))
         if self.horizon is None:
             object.__setattr__(self, "horizon", HORIZONS[self.preset])
         for name, low, high in INTEGERS:
             value = getattr(self, name)
-            if value is not None or name not in ("n", "m", "passes"):
+            if value is not None or name not in ("n", "passes"):
                 as_integer(name, value, low, high, ArgumentError)
         if self.gamma is not None:
             as_number("gamma", self.gamma, "[0, 1)", lambda x: 0 <= x < 1, ArgumentError)
-        rate = self.learning_rate
-        as_number("learning_rate", rate, "(0, inf)", lambda x: 0 < x < math.inf, ArgumentError)
-        check_eta(self.eta)
         if self.solver == "auto":  # type: ignore[comparison-overlap]
             tables = self.l_learner == "ucfh" or self.from_data is not None
             object.__setattr__(self, "solver", "tabular" if tables else "neural")
         self._check_data()
-        check_l_learner(self.solver, self.l_learner)
-        check_observation(self.solver, self.l_learner, self.observation, self.m)
-        check_xi(self.xi, self.observation)
-        self._settings()  # which checks them
+        self._options  # noqa: B018  # which checks itself
 
     def _check_data(self) -> None:
         """Options that go with learning from data, and those that do not, are not mixed."""
@@ -299,13 +256,27 @@ class TrainConfig:
             if self.solver == "neural":
                 raise ArgumentError("step_size is of tables; networks have learning_rate")
 
-    def _settings(self) -> ChainSettings:
-        return ChainSettings(self.epsilon, self.delta, self.confidence)
+    @cached_property
+    def _options(self) -> Options:
+        """The records, which check themselves."""
+        chain = ChainSettings(self.epsilon, self.delta, self.confidence)
+        learning = self._record(Learning, chain=chain if self.l_learner == "ucfh" else None)
+        return Options(self._record(Problem), learning, self._record(Stopping))
+
+    def _record(self, kind: type[Record], **given: object) -> Record:
+        """A record, its fields from `given` or from those of the same name here."""
+        mine = {option.name for option in dataclasses.fields(self)}
+        shared = [option.name for option in dataclasses.fields(kind) if option.name in mine]
+        return kind(**{name: getattr(self, name) for name in shared} | given)
 
     @property
     def chain(self) -> ChainSettings | None:
         """How UCFH is run; None where it is not."""
-        return self._settings() if self.l_learner == "ucfh" else None
+        return self._options.learning.chain
+
+    def options(self, keeping: Keeping) -> Options:
+        """What the solver is asked, by whoever keeps the run."""
+        return dataclasses.replace(self._options, keeping=keeping)
 
     def build_game(self) -> Game:
         """The game that the configuration names, with its n and gamma, on its device.
@@ -316,14 +287,9 @@ class TrainConfig:
             SizeError: the counts of k agents are too many to list, or episodes and horizon too many to keep.
             AltMarlError: the game refuses n or gamma, or the file holds no game.
         """
-        device = as_device(self.device)
-        game = self._named_game()
-        game.check_k(self.k)
-        check_drawn(self.xi, game)
-        if self.observation != "filter":  # which learns for a size of its own
-            check_size(game, self.solver, self.k, self.chain)
+        game = self._options.fit(self._named_game())
         require_memory(game, self.k, self.episodes, self.horizon)
-        return game.to(device)
+        return game
 
     def _named_game(self) -> Game:
         """The game on the CPU, before anything is asked of it."""
@@ -370,29 +336,8 @@ class TrainConfig:
 
 
 def add_arguments(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
-    """Give `parser` one kebab-case flag per field of `TrainConfig`, with its help and its default.
-
-    Args:
-        parser: of a command that trains.
-        without: fields that the command has flags of its own for.
-    """
-    for option in dataclasses.fields(TrainConfig):
-        if option.name in without:
-            continue
-        flag, meta = "--" + option.name.replace("_", "-"), option.metadata
-        if meta["parse"] is bool:
-            parser.add_argument(flag, action="store_true", help=meta["help"])
-            continue
-        text = f"{meta['help']} (default: {meta['unset'] or '%(default)s'})"
-        metavar = None if meta["choices"] else option.name.rpartition("_")[2].upper()
-        parser.add_argument(
-            flag,
-            type=meta["parse"],
-            choices=meta["choices"] or None,
-            default=option.default,
-            metavar=metavar,
-            help=text,
-        )
+    """Give `parser` one flag per field of `TrainConfig`, but for those `without`, which the command has of its own."""
+    add_flags(parser, TrainConfig, without)
 
 
 def from_arguments(arguments: argparse.Namespace) -> TrainConfig:
@@ -403,16 +348,3 @@ def from_arguments(arguments: argparse.Namespace) -> TrainConfig:
     """
     given = vars(arguments)
     return TrainConfig(**{o.name: given[o.name] for o in dataclasses.fields(TrainConfig) if o.name in given})
-
-
-def _check_word(option: "dataclasses.Field[Any]", value: object) -> None:
-    """Text is text, flags are flags, and a field with choices holds one of them."""
-    expected = {str: "text", bool: "true or false"}.get(option.metadata["parse"])
-    unset = value is None and option.default is None
-    if expected and not unset and not isinstance(value, option.metadata["parse"]):
-        raise ArgumentError(f"{option.name} must be {expected}, not {value!r}")
-    if value == "":
-        raise ArgumentError(f"{option.name} must not be empty")
-    choices = option.metadata["choices"]
-    if choices and value not in choices:
-        raise ArgumentError(f"{option.name} must be one of {', '.join(choices)}; not {value!r}")

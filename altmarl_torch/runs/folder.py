@@ -36,9 +36,8 @@ from typing import Any
 import torch
 
 from altmarl_torch import __version__
-from altmarl_torch.alternation.choices import Selection
 from altmarl_torch.alternation.loop import Update
-from altmarl_torch.alternation.solution import Solution
+from altmarl_torch.alternation.solution import Selection, Solution
 from altmarl_torch.errors import AltMarlError, FileFormatError
 from altmarl_torch.evaluation.certificate import Certificate
 from altmarl_torch.games.game import Game

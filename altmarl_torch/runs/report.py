@@ -15,9 +15,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from altmarl_torch.alternation.choices import Selection
 from altmarl_torch.alternation.loop import Decision, Update
-from altmarl_torch.alternation.solution import Solution
+from altmarl_torch.alternation.solution import Selection, Solution
 from altmarl_torch.evaluation.certificate import Certificate
 from altmarl_torch.evaluation.gaps_by_rollout import RolloutGaps
 from altmarl_torch.evaluation.records import Rollouts, TypeReport

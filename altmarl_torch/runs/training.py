@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from altmarl_torch.alternation.loop import Update
+from altmarl_torch.alternation.options import Keeping
 from altmarl_torch.alternation.solution import Solution
-from altmarl_torch.alternation.solving import solve
+from altmarl_torch.alternation.solving import solve_with
 from altmarl_torch.errors import ArgumentError, KernelError, SizeError
 from altmarl_torch.evaluation.certificate import PARTS, Certificate, certify
 from altmarl_torch.games.game import Game
@@ -168,30 +169,8 @@ def _run(
 def _learn(config: TrainConfig, game: Game, folder: RunFolder, tracker: Tracker, console: Console) -> Solution:
     if config.from_data is not None:
         return _learn_from_data(config, game, console)
-    return solve(
-        game,
-        config.k,
-        solver=config.solver,
-        m=config.m,
-        xi=config.xi,
-        l_learner=config.l_learner,
-        chain=config.chain,
-        objective=config.objective,
-        eta=config.eta,
-        accept=config.accept,
-        starts=config.starts,
-        select=config.select,
-        steps=config.steps,
-        seed=config.seed,
-        device=config.device,
-        learning_rate=config.learning_rate,
-        compile=config.compile,
-        observation=config.observation,
-        callback=_recorder(folder, tracker, console),
-        progress=console.progress,
-        curve=tracker.curve,
-        checkpoints=folder.checkpoints,
-    )
+    told, checkpoints = _recorder(folder, tracker, console), folder.checkpoints
+    return solve_with(game, config.options(Keeping(told, console.progress, tracker.curve, checkpoints)))
 
 
 def _learn_from_data(config: TrainConfig, game: Game, console: Console) -> Solution:

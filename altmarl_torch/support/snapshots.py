@@ -16,7 +16,7 @@ from altmarl_torch.errors import FileFormatError
 
 __all__ = [
     "Arrays",
-    "Desk",
+    "WorkInProgress",
     "like",
     "load_module",
     "load_optimizer",
@@ -33,13 +33,13 @@ Arrays = Mapping[str, NDArray[np.generic]]
 """Named arrays, as a file holds them."""
 
 
-class Desk(Protocol):
-    """Where a long computation lays half-done work, so that it can be taken up if the process is killed."""
+class WorkInProgress(Protocol):
+    """Where a long computation keeps half-done work, so that it can be taken up if the process is killed."""
 
-    def begin(self) -> Arrays | None:
-        """A computation begins; what an earlier attempt at this very one has laid down."""
+    def resume(self) -> Arrays | None:
+        """A computation begins; what an earlier attempt at this very one has kept."""
 
-    def lay_down(self, work: Callable[[], Arrays]) -> None:
+    def keep(self, work: Callable[[], Arrays]) -> None:
         """Keep `work()`, every few minutes; called whenever that would be possible."""
 
 

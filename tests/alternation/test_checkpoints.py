@@ -14,7 +14,7 @@ from oracles.neural import cut_short
 
 from altmarl_torch import games
 from altmarl_torch.alternation import checkpoints
-from altmarl_torch.alternation.checkpoints import Keeper, Stage
+from altmarl_torch.alternation.checkpoints import CheckpointFolder, RunCheckpoint
 from altmarl_torch.alternation.neural_players import Memory
 from altmarl_torch.alternation.solving import solve
 from altmarl_torch.errors import FileFormatError
@@ -89,16 +89,16 @@ def test_whenever_it_is_killed_it_ends_as_if_it_had_not_been(tmp_path, monkeypat
 
 @pytest.mark.parametrize("name", ["ucfh", "neural", "neural, own, local network"])
 @pytest.mark.parametrize("files", [1, 2])
-def test_half_done_work_is_taken_up_where_it_was_laid_down(tmp_path, monkeypatch, name, files):
+def test_half_done_work_is_taken_up_where_it_was_kept(tmp_path, monkeypatch, name, files):
     told, again, taken_up = [], [], []
     unbroken = learn(None, CASES[name], told)
     monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0.0)
     with monkeypatch.context() as patch:
-        Killer(patch, files, ["lay_down"])
+        Killer(patch, files, ["keep"])
         with pytest.raises(Killed):
             learn(tmp_path, CASES[name])
-    begin = Stage.begin
-    monkeypatch.setattr(Stage, "begin", lambda stage: taken_up.append(begin(stage)) or taken_up[-1])
+    resume = RunCheckpoint.resume
+    monkeypatch.setattr(RunCheckpoint, "resume", lambda one: taken_up.append(resume(one)) or taken_up[-1])
     same(learn(tmp_path, CASES[name], again), unbroken)
     assert by_kind(again) == by_kind(told)
     assert any(work is not None for work in taken_up)
@@ -180,7 +180,7 @@ def test_a_checkpoint_of_wrong_content_is_passed_over(tmp_path, monkeypatch, cap
 def test_half_done_work_of_wrong_content_is_an_error_that_says_so(tmp_path, monkeypatch, name):
     monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0.0)
     with monkeypatch.context() as patch:
-        Killer(patch, 1, ["lay_down"])
+        Killer(patch, 1, ["keep"])
         with pytest.raises(Killed):
             learn(tmp_path, CASES[name])
     file = tmp_path / "0001.work.npz"
@@ -201,7 +201,7 @@ def test_the_newest_and_the_one_before_are_kept(tmp_path, monkeypatch):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["0001.last.npz", "0001.part.npz"]
 
 
-def test_a_stage_that_is_over_leaves_its_solution_alone(tmp_path):
+def test_a_run_that_is_over_leaves_its_solution_alone(tmp_path):
     learn(tmp_path, TABULAR)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["0001.npz", "0001.told.npz"]
 
@@ -241,6 +241,6 @@ def test_a_network_of_ones_own_goes_on_too(tmp_path, monkeypatch):
     same(run(tmp_path), unbroken)
 
 
-def test_stages_are_numbered_in_the_order_in_which_they_begin(tmp_path):
-    keeper = Keeper(tmp_path)
-    assert [keeper.stage().path.name for _ in range(3)] == ["0001", "0002", "0003"]
+def test_runs_are_numbered_in_the_order_in_which_they_begin(tmp_path):
+    folder = CheckpointFolder(tmp_path)
+    assert [folder.next_run().path.name for _ in range(3)] == ["0001", "0002", "0003"]

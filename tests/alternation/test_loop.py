@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from altmarl_torch.alternation.loop import Decision, Proposal, Rules, alternate, automatic_eta, decide
+from altmarl_torch.alternation.loop import Decision, Players, Proposal, Rules, alternate, automatic_eta, decide
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.policies.base import Pair
 
@@ -71,7 +71,7 @@ class Judge:
 def run(globally, locally, *, accept="mean", adopt_better=False, steps=10):
     rules = Rules(accept, lambda proposed, current: 0.5, 99.0, adopt_better)
     players = Scripted("global", list(globally)), Scripted("local", list(locally))
-    return alternate(players, Judge(), Pair(0 * ONE, 0 * ONE), rules, steps=steps)
+    return alternate(Players(players, Judge(), Pair(0 * ONE, 0 * ONE)), rules, steps=steps)
 
 
 def test_mean_ends_when_both_players_in_succession_have_nothing_to_gain():

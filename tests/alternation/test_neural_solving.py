@@ -13,7 +13,7 @@ from oracles.neural import cut_short, exact_mean, seeded, small_batches
 from torch import nn
 
 import altmarl_torch as am
-from altmarl_torch.alternation import job as players
+from altmarl_torch.alternation import runner
 from altmarl_torch.games import beacon, hash_game, random_game, steer
 from altmarl_torch.learners.neural.networks import CountNetwork
 from altmarl_torch.learners.neural.policies import NetworkPolicy, UniformPolicy
@@ -237,7 +237,7 @@ class TestTooManyCounts:
 
         game, k = SOLVED["random"]
         monkeypatch.setattr(module, "LARGEST_TABLE", 10)
-        monkeypatch.setattr(players, "LARGEST_TABLE", 10)
+        monkeypatch.setattr(runner, "LARGEST_TABLE", 10)
         found = neural(game, k, steps=1)
         assert found.pi_g is None
         found.save(tmp_path / "policy.npz")

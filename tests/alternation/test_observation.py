@@ -9,7 +9,8 @@ import torch
 from oracles.neural import cut_short
 
 import altmarl_torch as am
-from altmarl_torch.alternation.observation import make_prior, memory_size
+from altmarl_torch.alternation.memory import memory_size
+from altmarl_torch.alternation.prior_search import make_prior
 from altmarl_torch.errors import ArgumentError, FileFormatError, SizeError
 from altmarl_torch.games import random_game, steer, warehouse
 from altmarl_torch.support.npz import read_npz, write_npz

@@ -129,17 +129,17 @@ def test_ctrl_c_keeps_the_first_pair(after, monkeypatch):
     """While the candidates are played, or while a later one is learned."""
     calls = []
 
-    def play(job, solution):
+    def play(run, solution):
         calls.append(solution)
         raise KeyboardInterrupt
 
-    def learn(job, alpha, many):
+    def learn(run, many):
         raise KeyboardInterrupt
 
     if after == 1:
         monkeypatch.setattr(selection, "learn_posterior", learn)
     else:
-        monkeypatch.setattr(selection, "play", play)
+        monkeypatch.setattr(selection.AlternationRun, "play", play)
     solution = am.solve(small(), 2, observation="posterior", select="rollout")
     assert solution.interrupted
     assert torch.equal(solution.pi_l, am.solve(small(), 2).pi_l)

@@ -1,6 +1,6 @@
 """A training that is broken off after so many files."""
 
-from altmarl_torch.alternation.checkpoints import Stage
+from altmarl_torch.alternation.checkpoints import RunCheckpoint
 
 
 class Killed(BaseException):
@@ -16,12 +16,12 @@ class Killer:
             self._count(name)
 
     def _count(self, name):
-        write = getattr(Stage, name)
+        write = getattr(RunCheckpoint, name)
 
-        def counted(stage, *arguments):
+        def counted(checkpoint, *arguments):
             if self.left == 0:
                 raise Killed
             self.left -= 1
-            write(stage, *arguments)
+            write(checkpoint, *arguments)
 
-        self.patch.setattr(Stage, name, counted)
+        self.patch.setattr(RunCheckpoint, name, counted)

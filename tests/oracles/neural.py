@@ -8,7 +8,7 @@ import torch
 from einops import rearrange
 
 import altmarl_torch as am
-from altmarl_torch.alternation import solving as solver
+from altmarl_torch.alternation import run
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.learners.neural import fitting, training
 from altmarl_torch.learners.neural import rollout_evaluator as evaluation
@@ -80,7 +80,7 @@ class TablePolicy:
 def small_batches(batch=256):
     """Networks are trained on batches of a quarter of the usual size."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(solver, "Settings", functools.partial(Settings, batch=batch))
+        patch.setattr(run, "Settings", functools.partial(Settings, batch=batch))
         yield
 
 
@@ -88,7 +88,7 @@ def small_batches(batch=256):
 def cut_short():
     """Training and evaluation cut short: for what does not depend on how well something is learned."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(solver, "Settings", functools.partial(Settings, batch=64, max_steps=60))
+        patch.setattr(run, "Settings", functools.partial(Settings, batch=64, max_steps=60))
         patch.setattr(fitting, "LEAST_ANNEAL", 50)
         for name, value in {"EPISODES": 32, "EPISODE_STEPS": 5, "PATIENCE": 1}.items():
             patch.setattr(training, name, value)

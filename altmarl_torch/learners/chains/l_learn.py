@@ -37,7 +37,7 @@ from altmarl_torch.learners.chains.visits import MOST_EPISODES
 from altmarl_torch.operators.joint_value import JointValue, Objective, joint_value, value_tolerance
 from altmarl_torch.operators.surrogate import SurrogateCache
 from altmarl_torch.policies.tabular import check_pi_l, uniform_local
-from altmarl_torch.support.snapshots import Desk
+from altmarl_torch.support.snapshots import WorkInProgress
 from altmarl_torch.support.tables import as_integer, check_kind
 from altmarl_torch.theory.arguments import as_share
 
@@ -101,7 +101,7 @@ def chain_l_learn(
     seed: int | torch.Generator = 0,
     surrogates: SurrogateCache | None = None,
     progress: Callable[[Bounds], None] | None = None,
-    desk: Desk | None = None,
+    work: WorkInProgress | None = None,
 ) -> ChainResponse:
     """Best-respond to `pi_g [sg, N, ag]`, over the counts of k agents, by Algorithm 2.
 
@@ -115,7 +115,7 @@ def chain_l_learn(
         seed: of UCFH's episodes.
         surrogates: where the surrogates of exact values come from; its own by default.
         progress: told the bounds, in units of value, after UCFH's plans.
-        desk: where UCFH lays its counts every few minutes.
+        work: where UCFH keeps its counts every few minutes.
 
     Raises:
         ArgumentError: an argument is out of range.
@@ -135,7 +135,7 @@ def chain_l_learn(
         max_episodes=settings.max_episodes,
         seed=seed,
         progress=progress,
-        desk=desk,
+        work=work,
     )
     fallback = uniform_local(game) if pi_l is None else check_pi_l(game, pi_l)
     judge = _Judge(game, pi_g, k, objective, surrogates)

@@ -42,7 +42,7 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.chains.episodic import EpisodicMDP
 from altmarl_torch.learners.chains.explorer import Bounds, Explorer, Sampler
 from altmarl_torch.learners.chains.visits import MOST_EPISODES, sample_visits
-from altmarl_torch.support.snapshots import Desk, random_state, reading, set_random_state
+from altmarl_torch.support.snapshots import WorkInProgress, random_state, reading, set_random_state
 from altmarl_torch.support.tables import as_integer, as_number, as_seed, check_callable, check_kind
 from altmarl_torch.support.threads import one_thread
 from altmarl_torch.theory import Algorithm5
@@ -86,7 +86,7 @@ def ucfh(
     seed: int | torch.Generator = 0,
     sample: Sampler | None = None,
     progress: Callable[[Bounds], None] | None = None,
-    desk: Desk | None = None,
+    work: WorkInProgress | None = None,
 ) -> UCFHResult:
     """Learn a policy of `mdp` whose value is within epsilon, with probability 1 - delta, of the best.
 
@@ -103,7 +103,7 @@ def ucfh(
         seed: of the episodes, or their generator, where `sample` is not given.
         sample: a simulator of one's own in place of the MDP's.
         progress: told the bounds after every plan for which they were computed.
-        desk: where the counts are laid every few minutes, to be taken up after the process was killed.
+        work: where the counts are kept every few minutes, to be taken up after the process was killed.
 
     Raises:
         ArgumentError: an argument is out of range, a reward is not finite, or `sample` returns no such counts.
@@ -118,14 +118,14 @@ def ucfh(
     draw = sample or (lambda policy, episodes: sample_visits(learner.mdp, policy, episodes, generator))
     started = time.perf_counter()
     deadline = started + patience
-    if desk and (work := desk.begin()):
+    if work and (kept := work.resume()):
         with reading():
-            learner.restore(work)
-            set_random_state(generator, work["generator"])
+            learner.restore(kept)
+            set_random_state(generator, kept["generator"])
     with one_thread():
         while True:
-            if desk:
-                desk.lay_down(lambda: {**learner.state(), "generator": random_state(generator)})
+            if work:
+                work.keep(lambda: {**learner.state(), "generator": random_state(generator)})
             learner.plan()
             if learner.is_due:
                 bounds = learner.certify()

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from altmarl_torch.learners.neural.policies import BatchPolicy
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate
 from altmarl_torch.learners.neural.training import Fit, Monitor, Settings, Training
-from altmarl_torch.support.snapshots import Desk, reading
+from altmarl_torch.support.snapshots import WorkInProgress, reading
 
 __all__ = ["Fit", "Monitor", "Settings", "fit"]
 
@@ -60,7 +60,7 @@ def fit(
     phase: str,
     gentle: bool = False,
     monitor: Monitor | None = None,
-    desk: Desk | None = None,
+    work: WorkInProgress | None = None,
 ) -> Fit:
     """Fit the continuation values of `surrogate`, starting from `network`, which is left as it was.
 
@@ -74,20 +74,20 @@ def fit(
         phase: what is learned, for messages.
         gentle: half the step size: the network starts from the solution of a similar problem.
         monitor: told every check.
-        desk: where the training is laid every few minutes, to be taken up after the process was killed.
+        work: where the training is kept every few minutes, to be taken up after the process was killed.
 
     Raises:
         LearningError: the loss is no longer finite.
     """
     with torch.enable_grad(), _seeded(generator):
         training = Training(surrogate, network, baseline, policy, settings, generator, phase, monitor)
-        if desk and (work := desk.begin()):
+        if work and (kept := work.resume()):
             with reading():
-                training.restore(work)
+                training.restore(kept)
         rate, limit = settings.learning_rate / (2 if gentle else 1), 2 * settings.max_steps // 3
         while training.before is None and not training.settled:
-            if desk:
-                desk.lay_down(training.state)
+            if work:
+                work.keep(training.state)
             if not training.advance(limit, lambda step: rate * _warm(step)):
                 break
             training.lows.append(min([training.residual, *training.lows[-1:]]))
@@ -98,8 +98,8 @@ def fit(
         begun = training.begun
         end = min(settings.max_steps, begun + max(LEAST_ANNEAL, begun // 2))
         while training.advance(end, lambda step: rate * _annealed((step - begun) / (end - begun))):
-            if desk:
-                desk.lay_down(training.state)
+            if work:
+                work.keep(training.state)
         return training.finish()
 
 

@@ -1,0 +1,272 @@
+"""What a solver is asked, in four records: what to solve, how to learn, when to stop, what to keep.
+
+A record checks itself when it is made, whoever makes it: `solve` from its arguments, `runs.config.TrainConfig` from its
+fields. Options that exist are therefore in their ranges, and in an `Options` they go together. What depends on a game
+(is k one of 1..n, can the counts be listed, is there a reward to draw, is the device there) is asked by `Options.fit`.
+
+A new option is one field of one record, checked there, and whoever uses it; `solve` offers it as an argument, and the
+command line as a field of `TrainConfig` of the same name.
+"""
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from altmarl_torch.alternation.loop import Curve, PhaseProgress, Update
+from altmarl_torch.alternation.memory import memory_size
+from altmarl_torch.alternation.solution import Observation, Select, Solver
+from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.errors import ArgumentError
+from altmarl_torch.games.game import Game
+from altmarl_torch.learners.chains.chain import chain_form, require_planned
+from altmarl_torch.learners.chains.l_learn import ChainSettings
+from altmarl_torch.learners.neural.fitting import Settings
+from altmarl_torch.learners.neural.surrogate import check_count
+from altmarl_torch.learners.tabular.g_learn import MOST_XI
+from altmarl_torch.operators.joint_value import Acceptance, Objective
+from altmarl_torch.support.tables import as_device, as_integer, as_number, as_seed, check_callable
+
+__all__ = ["Eta", "Keeping", "LLearner", "Learning", "Options", "Problem", "Stopping"]
+
+LLearner = Literal["auto", "dp", "ucfh", "neural"]
+"""How the local agents' best response is found; "auto" is "dp"."""
+
+Eta = float | Literal["auto", "paper"]
+"""UPDATE's tolerance: a number in units of value, or where it comes from."""
+
+MOST_STARTS = 1_000
+MOST_STEPS = MOST_DRAWS = 10**6
+
+LEARNERS: dict[Solver, tuple[LLearner, ...]] = {
+    "tabular": ("auto", "dp", "ucfh"),
+    "neural": ("auto", "dp", "neural"),
+}
+"""Local learners that each solver has."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is to be solved.
+
+    Attributes:
+        k: how many of the local agents the global agent sees, at least 1.
+        objective: what the local agents maximise: "team", the reward of the game, or "own", the paper's.
+        observation: what the sample is taken for.
+        alpha: the prior of "posterior"; None leaves it to the n-agent system.
+
+    Raises:
+        ArgumentError: an option is out of range, or alpha is given without "posterior".
+    """
+
+    k: int
+    objective: Objective = "team"
+    observation: Observation = "surrogate"
+    alpha: ArrayLike | Tensor | None = None
+
+    def __post_init__(self) -> None:
+        _check_words(self, objective=Objective, observation=Observation)
+        _set(self, k=as_integer("k", self.k, 1, math.inf, ArgumentError))
+        if self.alpha is not None and self.observation != "posterior":
+            raise ArgumentError(
+                f"alpha is the prior of observation='posterior'; it has no place in {self.observation!r}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Learning:
+    """How best responses are learned.
+
+    Attributes:
+        solver: what policies and values are made of.
+        l_learner: how the local agents respond.
+        chain: how "ucfh" is run; its defaults where None, and None for other learners.
+        m: draws of T-hat_{k,m}; None for the exact expectation, or one draw a gradient step.
+        xi: draws of stochastic rewards, or "lemma"; None for their means.
+        starts: how many local policies to begin from.
+        select: what decides between candidates.
+        seed: of every random number.
+        device: where tables and networks lie.
+        network: to be trained in place of `CountNetwork`.
+        learning_rate: of the networks' optimiser.
+        compile: whether networks are passed through torch.compile.
+
+    Raises:
+        ArgumentError: an option is out of range, or two of them do not go together.
+    """
+
+    solver: Solver = "tabular"
+    l_learner: LLearner = "auto"
+    chain: ChainSettings | None = None
+    m: int | None = None
+    xi: int | Literal["lemma"] | None = None
+    starts: int = 1
+    select: Select = "value"
+    seed: int = 0
+    device: str = "cpu"
+    network: nn.Module | None = None
+    learning_rate: float = Settings.learning_rate
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        _check_words(self, solver=Solver, l_learner=LLearner, select=Select)
+        self._check_learner()
+        m = self.m if self.m is None else as_integer("m", self.m, 1, MOST_DRAWS, ArgumentError)
+        starts, seed = as_integer("starts", self.starts, 1, MOST_STARTS, ArgumentError), as_seed(self.seed)
+        rate = as_number("learning_rate", self.learning_rate, "(0, inf)", lambda x: 0 < x < math.inf, ArgumentError)
+        _set(self, m=m, xi=_as_xi(self.xi), starts=starts, seed=seed, learning_rate=rate)
+
+    def _check_learner(self) -> None:
+        """Whether the solver has the local learner, and only "ucfh" is told how to be run."""
+        if self.l_learner not in LEARNERS[self.solver]:
+            owners = [f"solver={solver!r}" for solver, learners in LEARNERS.items() if self.l_learner in learners]
+            others = ", ".join(map(repr, LEARNERS[self.solver][1:]))
+            raise ArgumentError(
+                f"l_learner={self.l_learner!r} needs {' or '.join(owners)}; with solver={self.solver!r} use {others} "
+                "or 'auto'"
+            )
+        if self.chain is not None and not isinstance(self.chain, ChainSettings):
+            raise ArgumentError(f"chain must be tabular.ChainSettings, not {type(self.chain).__name__}")
+        if self.l_learner == "ucfh":
+            _set(self, chain=self.chain or ChainSettings())
+        elif self.chain is not None:
+            raise ArgumentError(f"chain says how l_learner='ucfh' is run; it has no place in {self.l_learner!r}")
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When the alternation ends.
+
+    Attributes:
+        steps: proposals of each player at most.
+        eta: UPDATE's tolerance.
+        accept: UPDATE's rule.
+
+    Raises:
+        ArgumentError: an option is out of range.
+    """
+
+    steps: int = 10
+    eta: Eta = "auto"
+    accept: Acceptance = "mean"
+
+    def __post_init__(self) -> None:
+        _check_words(self, accept=Acceptance)
+        _set(self, steps=as_integer("steps", self.steps, 1, MOST_STEPS, ArgumentError))
+        if not isinstance(self.eta, str) or self.eta not in ("auto", "paper"):
+            allowed = "[0, inf) or one of auto, paper"
+            _set(self, eta=as_number("eta", self.eta, allowed, lambda x: 0 <= x < math.inf, ArgumentError))
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Who is told what happens, and where it is kept.
+
+    Attributes:
+        callback: told every update.
+        progress: told (phase, sweeps, error) in the long parts.
+        curve: told (gradient steps or episodes, numbers by tag) while a learner learns.
+        checkpoints: the folder of checkpoints; None keeps none.
+
+    Raises:
+        ArgumentError: what should be called cannot be, or `checkpoints` is no path.
+    """
+
+    callback: Callable[[Update], None] | None = None
+    progress: PhaseProgress | None = None
+    curve: Curve | None = None
+    checkpoints: str | os.PathLike[str] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("callback", "progress", "curve"):
+            check_callable(name, getattr(self, name))
+        if self.checkpoints is not None and not isinstance(self.checkpoints, str | os.PathLike):
+            raise ArgumentError(f"checkpoints must be the path of a folder, not {type(self.checkpoints).__name__}")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that a solver is asked.
+
+    Raises:
+        ArgumentError: two options do not go together.
+    """
+
+    problem: Problem
+    learning: Learning = field(default_factory=Learning)
+    stopping: Stopping = field(default_factory=Stopping)
+    keeping: Keeping = field(default_factory=Keeping)
+
+    def __post_init__(self) -> None:
+        observation, learning = self.problem.observation, self.learning
+        if observation == "surrogate":
+            return
+        if learning.l_learner == "ucfh":
+            raise ArgumentError(
+                f"l_learner='ucfh' needs observation='surrogate', not {observation!r}: chains know no other"
+            )
+        if (learning.solver, observation) == ("tabular", "posterior") and learning.m is not None:
+            raise ArgumentError(
+                "observation='posterior' needs m=None with solver='tabular': its expectations are exact"
+            )
+        if learning.xi is not None:
+            raise ArgumentError(
+                f"xi draws the rewards of the surrogate; it has no place in observation={observation!r}"
+            )
+
+    def fit(self, game: Game) -> Game:
+        """The game, on the device on which it is to be solved.
+
+        Raises:
+            ArgumentError: k is not in 1..n, the device is not there, or xi is given for rewards that are deterministic.
+            SizeError: the counts of k agents are too many to list, or float32 does not count to k.
+        """
+        k, learning = game.check_k(self.problem.k), self.learning
+        if learning.xi is not None and not game.has_random_rewards:
+            raise ArgumentError(
+                "xi draws stochastic rewards, and this game's are deterministic: give r_g or r_l as a law"
+            )
+        device = as_device(learning.device)
+        learned = memory_size(game, learning.solver) if self.problem.observation == "filter" else k
+        for size in {learned, k} if learning.select == "rollout" else {learned}:
+            _check_size(game, size, learning)
+        return game.to(device)
+
+
+def _check_size(game: Game, k: int, learning: Learning) -> None:
+    """Raise a SizeError where networks cannot count to k, the counts cannot be listed, or the chain cannot."""
+    if learning.solver == "neural":
+        check_count(k)
+    else:
+        CountSimplex(k, game.num_sl).require_listed()
+    if learning.chain is not None:
+        require_planned(chain_form(game, k, learning.chain.form), game, k)
+
+
+def _as_xi(xi: object) -> int | Literal["lemma"] | None:
+    """`xi`, or an ArgumentError unless it is None, "lemma" or a number of draws."""
+    if xi is None:
+        return None
+    if isinstance(xi, str):
+        if xi != "lemma":
+            raise ArgumentError(f"xi must be an integer in 1..{MOST_XI}, 'lemma' or None, not {xi!r}")
+        return "lemma"
+    return as_integer("xi", xi, 1, MOST_XI, ArgumentError)
+
+
+def _check_words(record: object, **words: Any) -> None:
+    """Raise an ArgumentError unless each named field holds one of its words."""
+    for name, word in words.items():
+        value, choices = getattr(record, name), get_args(word)
+        if value not in choices:
+            raise ArgumentError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+
+
+def _set(record: object, **values: object) -> None:
+    """Give a record its checked values, before anybody sees it."""
+    for name, value in values.items():
+        object.__setattr__(record, name, value)

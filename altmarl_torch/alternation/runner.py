@@ -1,0 +1,112 @@
+"""Runs one `AlternationRun`: from its players to the pair they settle on, with its checkpoints.
+
+The solver's players are made (`tabular_players`, `neural_players`), the one loop runs (`loop.alternate`), and what
+comes out is packed as a `Solution`. A run whose solution lies in the checkpoint folder is read, one that was broken off
+goes on from its newest checkpoint.
+"""
+
+import copy
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from altmarl_torch.alternation.checkpoints import CurvePoints, RunCheckpoint, pack, unpack
+from altmarl_torch.alternation.loop import Alternation, Players, Update, alternate
+from altmarl_torch.alternation.neural_players import neural_players
+from altmarl_torch.alternation.run import AlternationRun
+from altmarl_torch.alternation.solution import LARGEST_TABLE, Solution, Solver, tabulate_within
+from altmarl_torch.alternation.tabular_players import tabular_players
+from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.errors import FileFormatError
+
+__all__ = ["learn"]
+
+PLAYERS: Mapping[Solver, Callable[[AlternationRun], Players[Any]]] = {
+    "tabular": tabular_players,
+    "neural": neural_players,
+}
+"""Who makes the players of each solver: another solver is one more line."""
+
+logger = logging.getLogger(__name__)
+
+
+def learn(run: AlternationRun) -> Solution:
+    """Run the alternation, or go on where a checkpoint has left it."""
+    checkpoint = run.folder.next_run() if run.folder else None
+    if checkpoint is None:
+        players = _players(run)
+        return _solution(run, alternate(players, run.rules, steps=run.steps, callback=run.callback))
+    over = checkpoint.read(copy.deepcopy(run.network), run.game.device)
+    if over is not None:
+        _tell_again(run, over[0].history, over[1])
+        return over[0]
+    result = _go_on(run, checkpoint)
+    solution = _solution(run, result)
+    if not result.interrupted:
+        checkpoint.finish(solution)
+    return solution
+
+
+def _go_on(run: AlternationRun, checkpoint: RunCheckpoint) -> Alternation[Any]:
+    """The alternation from the newest checkpoint that can be used, or from its start."""
+    watched = dataclasses.replace(run, curve=checkpoint.watch(run.curve), work=checkpoint)
+    players, reached = _players(watched), None
+    for arrays in checkpoint.newest():
+        try:
+            reached = unpack(arrays, players.learners, players.start, run.k, copy.deepcopy(run.network))
+            break
+        except FileFormatError as cause:
+            logger.warning("a checkpoint is passed over: %s", cause)
+            players = _players(watched)
+    if reached is not None:
+        _tell_again(run, reached.history, checkpoint.points)
+    return alternate(
+        players,
+        run.rules,
+        steps=run.steps,
+        callback=run.callback,
+        reached=reached,
+        save=lambda state: checkpoint.save(pack(state, players.learners), len(state.history)),
+    )
+
+
+def _players(run: AlternationRun) -> Players[Any]:
+    """The players whose turns are taken."""
+    players = PLAYERS[run.options.learning.solver](run)
+    return dataclasses.replace(players, learners=players.learners[:1]) if run.only_global else players
+
+
+def _tell_again(run: AlternationRun, history: Sequence[Update], points: CurvePoints) -> None:
+    """What the run's listeners were told before it was broken off."""
+    for x, numbers in points if run.curve else ():
+        run.curve(x, numbers)  # type: ignore[misc]  # asked in the same line
+    run.tell(history)
+
+
+def _solution(run: AlternationRun, result: Alternation[Any]) -> Solution:
+    """What an alternation has found."""
+    learning, pi_g, policy = run.options.learning, result.pair.pi_g, None
+    if learning.solver == "neural":
+        policy, table = pi_g, tabulate_within(pi_g, _simplex(run), LARGEST_TABLE)
+        pi_g = None if table is None else table.double()
+    return Solution(
+        k=run.k,
+        pi_g=pi_g,
+        pi_l=result.pair.pi_l,
+        value=result.value.mean,
+        eta=result.history[-1].eta if result.history else run.rules.eta(result.value, result.value),
+        eta_paper=run.rules.eta_paper,
+        history=tuple(result.history),
+        converged=result.converged,
+        solver=learning.solver,
+        seed=learning.seed,
+        game_name=run.game.name,
+        phase_seconds=result.seconds,
+        interrupted=result.interrupted,
+        policy=policy,
+    )
+
+
+def _simplex(run: AlternationRun) -> CountSimplex:
+    return CountSimplex(run.k, run.game.num_sl, run.game.device)
