@@ -15,7 +15,8 @@ There are three ways to do it, from exact for few counts to sampled for many:
 `pair moves`
     P factored into moves between two states (`pair_moves`): exact, and the cost grows like N k S instead of N^2. Used
     where its bound on the rounding error is below `TOLERANCE`; otherwise a dense matrix is tried up to
-    `LARGEST_DENSE`. Where neither will do, `KernelError` says so, and sampling remains:
+    `LARGEST_DENSE`. On the CPU, compiled code applies the moves (`compiled`) where it was built, else torch does. Where
+    neither form will do, `KernelError` says so, and sampling remains:
 `sampled`
     m draws of h' for each h, frozen: the law that the paper's T-hat_{k,m} (Definition B.3) puts in place of the exact
     one. Unbiased over the draws.
@@ -32,6 +33,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from altmarl_torch.counts.compiled import PackedLaws, apply_packed, library, pack_laws
 from altmarl_torch.counts.pair_moves import PairMoves, PairPlan, apply_moves, binomial_matrices, factor_pairs
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError, KernelError
@@ -106,7 +108,7 @@ class CountKernel:
             raise ArgumentError(f"the plan is of {self.simplex!r}, not of k = {k} agents over {len(P)} local states")
         self.simplex.require_listed()
         self.form, self.error_bound, self._keep = "dense", torch.finfo(torch.float64).eps, keep
-        self._tables: dict[tuple[torch.dtype, bool], list[list[Tensor]]] = {}
+        self._tables: dict[tuple[torch.dtype, bool], list[list[Tensor]] | PackedLaws] = {}
         self._moves = self._factor(P) if self.simplex.size > PREFERRED_DENSE else None
         if self._moves is None:
             self._dense = dense_kernel(P, self.simplex)
@@ -130,13 +132,17 @@ class CountKernel:
             )
         return None
 
-    def _laws(self, moves: PairMoves, dtype: torch.dtype, adjoint: bool) -> list[list[Tensor]]:
-        """The binomial matrices `[move][d]` in the type of the values, transposed for laws."""
+    def _laws(self, moves: PairMoves, dtype: torch.dtype, adjoint: bool) -> list[list[Tensor]] | PackedLaws:
+        """The binomial matrices in the type of the values, transposed for laws: packed, or `[move][d]` for torch."""
         if (dtype, adjoint) in self._tables:
             return self._tables[dtype, adjoint]
-        exact = binomial_matrices(moves.chances.to(self.simplex.device), self.simplex.k)
-        laws = [(law.mT if adjoint else law).to(dtype) for law in exact]
-        table = [[law[m] for law in laws] for m in range(len(moves.pairs))]
+        if self.simplex.device.type == "cpu" and library() is not None:
+            table: list[list[Tensor]] | PackedLaws
+            table = pack_laws(moves.pairs, moves.chances, self.simplex.k, dtype, adjoint=adjoint)
+        else:
+            exact = binomial_matrices(moves.chances.to(self.simplex.device), self.simplex.k)
+            laws = [(law.mT if adjoint else law).to(dtype) for law in exact]
+            table = [[law[m] for law in laws] for m in range(len(moves.pairs))]
         if self._keep:
             self._tables[dtype, adjoint] = table
         return table
@@ -166,7 +172,10 @@ class CountKernel:
         laws = self._laws(self._moves, values.dtype, adjoint)
         if self._renamed is not None and not adjoint:
             values = values[self._renamed]
-        moved = apply_moves(self.plan, self._moves.pairs, laws, values, adjoint=adjoint)
+        if isinstance(laws, PackedLaws):
+            moved = apply_packed(self.simplex, laws, values)
+        else:
+            moved = apply_moves(self.plan, self._moves.pairs, laws, values, adjoint=adjoint)
         if self._renamed is not None and adjoint:
             moved = torch.empty_like(moved).index_copy_(0, self._renamed, moved)
         return moved

@@ -212,6 +212,11 @@ class CountSimplex:
         return torch.as_tensor(self._big_binomials.astype(np.int64), device=self.device)
 
     @cached_property
+    def tail_ranks(self) -> Tensor:
+        """`[sl - 1, k + 1]` int32 on the CPU: what t agents behind coordinate i add to a rank, C(t + S-2-i, S-1-i)."""
+        return self._binomials.T.to("cpu", torch.int32).contiguous()
+
+    @cached_property
     def one_by_one(self) -> list[tuple[Tensor, Tensor, Tensor]]:
         """For j = 1..k agents: a state u that each h occupies `[N_j]`, the rank of h - e_u, and those of h' + e_y."""
         ranks = []

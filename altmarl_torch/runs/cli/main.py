@@ -18,7 +18,8 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from altmarl_torch import games
+from altmarl_torch import __version__, games
+from altmarl_torch.counts.compiled import describe
 from altmarl_torch.errors import AltMarlError, ArgumentError
 from altmarl_torch.runs.cli.codes import DONE, FAILED, INTERRUPTED, WRONG_ARGUMENT
 from altmarl_torch.runs.cli.collect import add_collect
@@ -63,6 +64,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> _Parser:
     parser = _Parser(prog="altmarl", description="Cooperative games between one agent that sees k of n, and the n.")
+    version = f"altmarl {__version__}, pair moves: {describe()}"
+    parser.add_argument("--version", action="version", version=version, help="print the version and leave")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_train(commands)
     add_evaluate(commands)
