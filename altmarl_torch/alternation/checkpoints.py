@@ -8,6 +8,7 @@ and every random generator. What was being computed when the run was killed is t
 One `solve` may run the alternation many times (several starts, sizes, priors). Runs are numbered in the
 order in which they are begun, which is always the same. In the folder,
 
+    asked.json                       what was asked: a call with another game or other options is refused
     0001.npz, 0001.told.npz          a run that is over: its solution; its times and learning curves
     0002.part.npz, 0002.last.npz     a run that is not: the newest checkpoint, and the one before
     0002.work.npz                    half-done work since then, every few minutes: a network's training, UCFH's counts
@@ -35,16 +36,22 @@ from torch import Tensor, nn
 
 from altmarl_torch.alternation.loop import Alternation, Learner, Update
 from altmarl_torch.alternation.solution import LARGEST_FILE, Solution, read_update
-from altmarl_torch.errors import AltMarlError
+from altmarl_torch.errors import AltMarlError, ArgumentError
 from altmarl_torch.learners.neural.storage import pack_policy, unpack_policy
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.policies.base import Pair
+from altmarl_torch.support.digests import digest
+from altmarl_torch.support.files import read_json, to_json, write_json
 from altmarl_torch.support.npz import read_npz, write_npz
 from altmarl_torch.support.snapshots import Arrays, like, reading, tensor_of, under
 
-__all__ = ["CheckpointFolder", "RunCheckpoint", "pack", "unpack"]
+__all__ = ["CheckpointFolder", "CurvePoints", "RunCheckpoint", "pack", "unpack"]
 
-FILE_FORMAT, FILE_VERSION = "altmarl-checkpoint", 1
+FILE_FORMAT, FILE_VERSION = "altmarl-checkpoint", 2
+ASKED = "asked.json"
+
+MOST_NAMED = 4
+"""Differences that are named where a folder is of another call."""
 
 CurvePoints = list[tuple[int, dict[str, float]]]
 """CurvePoints of learning curves: x, and numbers by tag."""
@@ -61,15 +68,43 @@ class CheckpointFolder:
 
     Attributes:
         folder: where they lie; made when the first is written.
+        asked: what the result follows from, by name (`Options.asked`).
     """
 
     folder: Path
+    asked: Mapping[str, object] = field(default_factory=dict)
     runs: int = 0  # begun so far
+
+    def check(self) -> None:
+        """Raise an ArgumentError, naming what differs, where the folder holds the checkpoints of another call.
+
+        An option that the record lacks is newer than the record, and not compared.
+        """
+        file = self.folder / ASKED
+        if not file.is_file():
+            return
+        there, here = read_json(file), json.loads(to_json(self.asked))
+        other = [
+            _difference(name, there[name], here[name]) for name in here if there.get(name, here[name]) != here[name]
+        ]
+        if other:
+            more = f" and {len(other) - MOST_NAMED} more" if len(other) > MOST_NAMED else ""
+            raise ArgumentError(
+                f"checkpoints: {self.folder} is of another call, with {', '.join(other[:MOST_NAMED])}{more}; "
+                "name another folder, or remove this one to begin anew"
+            )
+
+    def open(self) -> None:
+        """Make the folder, and put down what was asked."""
+        file = self.folder / ASKED
+        if not file.is_file():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(file, dict(self.asked))
 
     def next_run(self) -> "RunCheckpoint":
         """The next run of the alternation."""
         self.runs += 1
-        return RunCheckpoint(self.folder / f"{self.runs:04d}")
+        return RunCheckpoint(self.folder / f"{self.runs:04d}", self)
 
 
 @dataclass
@@ -78,10 +113,12 @@ class RunCheckpoint:
 
     Attributes:
         path: of its files, without their endings.
+        folder: that they lie in.
         points: of the learning curves so far.
     """
 
     path: Path
+    folder: CheckpointFolder
     points: CurvePoints = field(default_factory=list)
     updates: int = 0  # at the last checkpoint
     computations: int = 0  # long ones, begun since then
@@ -112,7 +149,7 @@ class RunCheckpoint:
         if solution.policy is None and solution.pi_g is not None and solution.pi_g.numel() > LARGEST_FILE:
             return
         told = {"seconds": [update.seconds for update in solution.history], "phases": solution.phase_seconds}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.folder.open()
         record = json.dumps(told | {"points": self.points})
         write_npz(self._file("told.npz"), FILE_FORMAT, FILE_VERSION, {"record": record})
         solution.save(self._file("npz"))
@@ -122,7 +159,7 @@ class RunCheckpoint:
     def save(self, entries: Mapping[str, Any], updates: int) -> None:
         """Write a checkpoint after so many updates, and keep the one before."""
         newest, last = self._file("part.npz"), self._file("last.npz")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.folder.open()
         if newest.is_file():
             newest.replace(last)
         facts: dict[str, Any] = {"points": json.dumps(self.points), "updates": updates}
@@ -233,6 +270,13 @@ def unpack(
 
 def _points(arrays: Arrays) -> CurvePoints:
     return [(int(x), dict(numbers)) for x, numbers in json.loads(str(arrays["points"]))]
+
+
+def _difference(name: str, there: object, here: object) -> str:
+    """What differs, in words; a digest says nothing."""
+    if any(isinstance(value, str) and len(value) == len(digest(None)) for value in (there, here)):
+        return f"another {name}"
+    return f"{name} = {there} instead of {here}"
 
 
 def _passed_over(file: Path, cause: Exception) -> None:

@@ -7,6 +7,7 @@ turn needs no fit of its own). Each player draws from a generator of its own.
 """
 
 import copy
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -40,6 +41,8 @@ from altmarl_torch.support.snapshots import (
 )
 
 __all__ = ["Memory", "NeuralGlobalLearner", "NeuralLocalLearner", "neural_players"]
+
+logger = logging.getLogger(__name__)
 
 MAX_ROUNDS = 20
 """A cap on the improvements of pi_l in one turn; one or two are usual."""
@@ -187,21 +190,17 @@ class NeuralLocalLearner:
     def propose(self, pair: Pair[BatchPolicy], value: JointValue) -> Proposal[BatchPolicy]:
         """The best response to `pair.pi_g`, from `pair.pi_l`."""
         best, best_value = pair, value if self.is_team else self.evaluator.evaluate(pair, None)
-        before, rounds, tried = self.memory.steps, 0, 0
-        while rounds < MAX_ROUNDS:
-            surrogate = self.memory.surrogate(best.pi_l)
-            for pi_l in self.turns(best.pi_l, self._gains(surrogate, best)):
-                tried += 1
-                candidate: Pair[BatchPolicy] = Pair(best.pi_g, pi_l)
-                proposed = self.evaluator.evaluate(candidate, None)
-                if proposed.mean - best_value.mean > 2 * gain_error(proposed, best_value, of_mean=True):
-                    break
+        before, rounds, tried, is_over = self.memory.steps, 0, 0, False
+        while not is_over and rounds < MAX_ROUNDS:
+            better, tries = self._first_better(best, best_value)
+            tried += tries
+            if better is None:
+                is_over = True
             else:
-                break
-            gain = proposed.mean - best_value.mean
-            best, best_value, rounds = candidate, proposed, rounds + 1
-            if gain < SMALL_GAIN * self.memory.centred.v_max:
-                break
+                is_over = better[1].mean - best_value.mean < SMALL_GAIN * self.memory.centred.v_max
+                (best, best_value), rounds = better, rounds + 1
+        if not is_over:
+            logger.warning("L-LEARN still gains after %d improvements of pi_l; it is left there", rounds)
         details: dict[str, float | int | str] = {
             "l_learn/rounds": rounds,
             "l_learn/changes_tried": tried,
@@ -210,6 +209,19 @@ class NeuralLocalLearner:
         }
         joint = best_value if self.is_team else None
         return Proposal(best, None, joint, self.memory.steps - before, details)
+
+    def _first_better(
+        self, pair: Pair[BatchPolicy], value: JointValue
+    ) -> tuple[tuple[Pair[BatchPolicy], JointValue] | None, int]:
+        """The first pair whose turn of pi_l gains for sure, with its value, or None; and how many were tried."""
+        tried = 0
+        for pi_l in self.turns(pair.pi_l, self._gains(self.memory.surrogate(pair.pi_l), pair)):
+            tried += 1
+            candidate: Pair[BatchPolicy] = Pair(pair.pi_g, pi_l)
+            proposed = self.evaluator.evaluate(candidate, None)
+            if proposed.mean - value.mean > 2 * gain_error(proposed, value, of_mean=True):
+                return (candidate, proposed), tried
+        return None, tried
 
     def state(self, pair: Pair[BatchPolicy]) -> Arrays:
         """The random state, the local network, and the memory, where it is not the global learner's."""

@@ -8,6 +8,7 @@ A new option is one field of one record, checked there, and whoever uses it; `so
 command line as a field of `TrainConfig` of the same name.
 """
 
+import dataclasses
 import math
 import os
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from altmarl_torch.learners.neural.fitting import Settings
 from altmarl_torch.learners.neural.surrogate import check_count
 from altmarl_torch.learners.tabular.g_learn import MOST_XI
 from altmarl_torch.operators.joint_value import Acceptance, Objective
+from altmarl_torch.support.digests import digest
 from altmarl_torch.support.tables import as_device, as_integer, as_number, as_seed, check_callable
 
 __all__ = ["Eta", "Keeping", "LLearner", "Learning", "Options", "Problem", "Stopping"]
@@ -41,6 +43,9 @@ Eta = float | Literal["auto", "paper"]
 
 MOST_STARTS = 1_000
 MOST_STEPS = MOST_DRAWS = 10**6
+
+OF_MACHINE = ("device", "compile")
+"""Options that change where and how fast something is computed, and of its result no more than rounding."""
 
 LEARNERS: dict[Solver, tuple[LLearner, ...]] = {
     "tabular": ("auto", "dp", "ucfh"),
@@ -235,6 +240,19 @@ class Options:
         for size in {learned, k} if learning.select == "rollout" else {learned}:
             _check_size(game, size, learning)
         return game.to(device)
+
+    def asked(self, game: Game) -> dict[str, object]:
+        """Whatever the result follows from, by name, as JSON's types: numbers and words, digests of everything else."""
+        names = [field.name for field in dataclasses.fields(game) if field.name != "name"]
+        values = {name: getattr(game, name) for name in names}
+        for record in (self.problem, self.learning, self.stopping):
+            values |= {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+        plain = int | float | str | None
+        return {
+            name: value if isinstance(value, plain) else digest(value)
+            for name, value in values.items()
+            if name not in OF_MACHINE
+        }
 
 
 def _check_size(game: Game, k: int, learning: Learning) -> None:

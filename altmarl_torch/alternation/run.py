@@ -78,8 +78,15 @@ class AlternationRun:
 
     @classmethod
     def of(cls, game: Game, options: Options) -> "AlternationRun":
-        """The run that options ask for, on a game that fits them."""
-        keeping, folder = options.keeping, options.keeping.checkpoints
+        """The run that options ask for, on a game that fits them.
+
+        Raises:
+            ArgumentError: the folder of checkpoints is that of another call.
+        """
+        keeping, folder = options.keeping, None
+        if keeping.checkpoints is not None:
+            folder = CheckpointFolder(Path(keeping.checkpoints), options.asked(game))
+            folder.check()
         return cls(
             game,
             options,
@@ -88,7 +95,7 @@ class AlternationRun:
             options.stopping.steps,
             keeping.callback,
             keeping.curve,
-            folder=None if folder is None else CheckpointFolder(Path(folder)),
+            folder=folder,
         )
 
     def at(self, k: int) -> "AlternationRun":
@@ -124,7 +131,12 @@ class AlternationRun:
     def reward_draws(self) -> int | None:
         """xi: how many draws of the rewards are averaged; None for their means."""
         xi = self.options.learning.xi
-        return min(xi_lemma_f4(self.game, self.k), MOST_XI) if xi == "lemma" else xi
+        if xi != "lemma":
+            return xi
+        wanted = xi_lemma_f4(self.game, self.k)
+        if wanted > MOST_XI:
+            logger.warning("Lemma F.4 asks for xi = %.4g reward draws; %d are made", wanted, MOST_XI)
+        return min(wanted, MOST_XI)
 
     @property
     def training(self) -> Settings:

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import json
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from altmarl_torch.alternation import checkpoints
 from altmarl_torch.alternation.checkpoints import CheckpointFolder, RunCheckpoint
 from altmarl_torch.alternation.neural_players import Memory
 from altmarl_torch.alternation.solving import solve
-from altmarl_torch.errors import FileFormatError
+from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.learners.neural.fitting import Settings
 from altmarl_torch.learners.neural.networks import CountNetwork
 from altmarl_torch.learners.neural.policies import UniformPolicy
@@ -142,12 +143,64 @@ def test_a_damaged_solution_is_learned_again(tmp_path, monkeypatch, caplog):
     assert "0001.npz is passed over" in caplog.text
 
 
-def test_a_checkpoint_of_another_run_is_passed_over(tmp_path, monkeypatch, caplog):
-    killed_after(tmp_path, monkeypatch, 3, CASES["tabular, sampled"])
-    with caplog.at_level(logging.WARNING), cut_short():
-        found = solve(games.steer(), 3, solver="neural", steps=1, seed=3, checkpoints=tmp_path)
-    assert found.solver == "neural"
-    assert "does not fit this run" in caplog.text
+OTHERS = {
+    "another game": ((games.hash_game(), 3), {}, "another P_g, another P_l, another r_g, another r_l"),
+    "rewards negated": ((games.steer().replace(r_g=-games.steer().r_g), 3), {}, "with another r_g;"),
+    "gamma": ((games.steer(0.5), 3), {}, "gamma = 0.8 instead of 0.5"),
+    "n": ((games.steer().replace(n=9), 3), {}, "n = 100 instead of 9"),
+    "k": ((games.steer(), 5), {}, "k = 3 instead of 5"),
+    "m": ((games.steer(), 3), {"m": 5}, "m = None instead of 5"),
+    "seed": ((games.steer(), 3), {"seed": 1}, "seed = 0 instead of 1"),
+    "steps": ((games.steer(), 3), {"steps": 9}, "steps = 10 instead of 9"),
+    "solver": ((games.steer(), 3), {"solver": "neural"}, "solver = tabular instead of neural"),
+    "eta": ((games.steer(), 3), {"eta": 0.5}, "eta = auto instead of 0.5"),
+    "chain": ((games.steer(), 3), {"l_learner": "ucfh"}, "l_learner = auto instead of ucfh, another chain;"),
+}
+
+
+@pytest.mark.parametrize(("call", "options", "message"), OTHERS.values(), ids=OTHERS)
+def test_the_folder_of_another_call_is_refused_by_what_differs(tmp_path, call, options, message):
+    solve(games.steer(), 3, checkpoints=tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(ArgumentError, match=re.escape(message)):
+        solve(*call, **options, checkpoints=tmp_path)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("call", "options"),
+    [((games.steer(), 3), {}), ((games.steer().replace(name="mine"), 3), {"device": "auto", "callback": print})],
+)
+def test_what_changes_no_result_is_the_same_call(tmp_path, call, options):
+    first = solve(games.steer(), 3, checkpoints=tmp_path)
+    assert solve(*call, **options, checkpoints=tmp_path).value == first.value
+
+
+def test_a_network_of_ones_own_is_part_of_what_was_asked(tmp_path):
+    with cut_short():
+        solve(games.steer(), 3, solver="neural", steps=1, network=mine(), checkpoints=tmp_path)
+        other = Mine(2, 2, 2, generator=torch.Generator().manual_seed(7))
+        with pytest.raises(ArgumentError, match="with another network;"):
+            solve(games.steer(), 3, solver="neural", steps=1, network=other, checkpoints=tmp_path)
+
+
+def test_a_folder_of_an_earlier_version_begins_anew_and_says_so(tmp_path, monkeypatch, caplog):
+    unbroken = learn(None, TABULAR)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "FILE_VERSION", 1)
+        killed_after(tmp_path, monkeypatch, 3)
+    (tmp_path / "asked.json").unlink()
+    with caplog.at_level(logging.WARNING):
+        same(learn(tmp_path, TABULAR), unbroken)
+    assert "0001.part.npz is passed over" in caplog.text
+    assert "version" in caplog.text
+
+
+def test_a_record_that_is_no_json_is_an_error_that_names_it(tmp_path):
+    learn(tmp_path, TABULAR)
+    (tmp_path / "asked.json").write_text("{")
+    with pytest.raises(FileFormatError, match=r"asked\.json"):
+        learn(tmp_path, TABULAR)
 
 
 SPOILERS = {
@@ -168,9 +221,9 @@ SPOILERS = {
 def test_a_checkpoint_of_wrong_content_is_passed_over(tmp_path, monkeypatch, caplog, spoil):
     killed_after(tmp_path, monkeypatch, 1)
     file = tmp_path / "0001.part.npz"
-    entries = dict(read_npz(file, "altmarl-checkpoint", 1, (), ("",)))
+    entries = dict(read_npz(file, "altmarl-checkpoint", 2, (), ("",)))
     spoil(entries)
-    write_npz(file, "altmarl-checkpoint", 1, {n: a for n, a in entries.items() if n not in ("format", "version")})
+    write_npz(file, "altmarl-checkpoint", 2, {n: a for n, a in entries.items() if n not in ("format", "version")})
     with caplog.at_level(logging.WARNING):
         same(learn(tmp_path, TABULAR), learn(None, TABULAR))
     assert "passed over" in caplog.text
@@ -184,9 +237,9 @@ def test_half_done_work_of_wrong_content_is_an_error_that_says_so(tmp_path, monk
         with pytest.raises(Killed):
             learn(tmp_path, CASES[name])
     file = tmp_path / "0001.work.npz"
-    entries = dict(read_npz(file, "altmarl-checkpoint", 1, (), ("",)))
+    entries = dict(read_npz(file, "altmarl-checkpoint", 2, (), ("",)))
     entries["work/record"] = np.asarray("{}")
-    write_npz(file, "altmarl-checkpoint", 1, {n: a for n, a in entries.items() if n not in ("format", "version")})
+    write_npz(file, "altmarl-checkpoint", 2, {n: a for n, a in entries.items() if n not in ("format", "version")})
     with pytest.raises(FileFormatError, match="does not fit this run: KeyError"):
         learn(tmp_path, CASES[name])
 
@@ -194,16 +247,16 @@ def test_half_done_work_of_wrong_content_is_an_error_that_says_so(tmp_path, monk
 def test_the_newest_and_the_one_before_are_kept(tmp_path, monkeypatch):
     killed_after(tmp_path, monkeypatch, 3)
     newest, before = (
-        json.loads(str(read_npz(tmp_path / f"0001.{name}.npz", "altmarl-checkpoint", 1, ("record",))["record"]))
+        json.loads(str(read_npz(tmp_path / f"0001.{name}.npz", "altmarl-checkpoint", 2, ("record",))["record"]))
         for name in ("part", "last")
     )
     assert (len(newest["history"]), len(before["history"])) == (2, 1)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["0001.last.npz", "0001.part.npz"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["0001.last.npz", "0001.part.npz", "asked.json"]
 
 
 def test_a_run_that_is_over_leaves_its_solution_alone(tmp_path):
     learn(tmp_path, TABULAR)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["0001.npz", "0001.told.npz"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["0001.npz", "0001.told.npz", "asked.json"]
 
 
 class Mine(CountNetwork):

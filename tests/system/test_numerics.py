@@ -419,6 +419,20 @@ class TestCaps:
         assert not found.converged
         assert "UCFH stopped after 20 episodes" in told.text
 
+    def test_improvements_of_pi_l_by_networks(self, monkeypatch, told):
+        monkeypatch.setattr("altmarl_torch.alternation.neural_players.MAX_ROUNDS", 1)
+        monkeypatch.setattr("altmarl_torch.alternation.neural_players.SMALL_GAIN", 0.0)
+        with cut_short():
+            solution = am.solve(steer(), 3, solver="neural", steps=1)
+        assert solution.history[1].details["l_learn/rounds"] == 1
+        assert "L-LEARN still gains after 1 improvements of pi_l" in told.text
+
+    def test_draws_of_the_rewards(self, monkeypatch, told):
+        monkeypatch.setattr("altmarl_torch.alternation.run.MOST_XI", 2)
+        law = am.rewards.GaussianReward(steer().r_g, torch.ones(2, 2), -5.0, 5.0)
+        am.solve(steer().replace(r_g=law), 2, xi="lemma", steps=1)
+        assert "2 are made" in told.text
+
     def test_gradient_steps(self, told):
         with cut_short():
             am.solve(SMALL, 3, solver="neural", steps=1)
