@@ -25,6 +25,7 @@ from altmarl_torch.errors import (
     KernelError,
     LearningError,
     LogError,
+    MissingExtraError,
     PolicyError,
     SizeError,
 )
@@ -44,6 +45,7 @@ from altmarl_torch.offline.coverage import Coverage, coverage_of_data, coverage_
 from altmarl_torch.offline.fitted_game import FittedGame, estimate
 from altmarl_torch.offline.learning import learn_from_data
 from altmarl_torch.offline.trajectories import Trajectories
+from altmarl_torch.operators.explicit import ExplicitMDP, surrogate_mdp
 from altmarl_torch.operators.joint_value import JointValue, joint_value
 from altmarl_torch.simulators.check import check_simulator
 from altmarl_torch.simulators.game import SimulatedGame
@@ -62,6 +64,7 @@ __all__ = [
     "Coverage",
     "Decision",
     "Discrete",
+    "ExplicitMDP",
     "FileFormatError",
     "FittedGame",
     "Game",
@@ -72,6 +75,7 @@ __all__ = [
     "KernelError",
     "LearningError",
     "LogError",
+    "MissingExtraError",
     "PolicyError",
     "Rollouts",
     "SampledCountKernel",
@@ -104,6 +108,7 @@ __all__ = [
     "rollout_gaps",
     "simulators",
     "solve",
+    "surrogate_mdp",
     "tabular",
     "theory",
     "with_types",

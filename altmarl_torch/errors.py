@@ -12,6 +12,7 @@ __all__ = [
     "KernelError",
     "LearningError",
     "LogError",
+    "MissingExtraError",
     "PolicyError",
     "SizeError",
 ]
@@ -51,3 +52,7 @@ class FileFormatError(AltMarlError):
 
 class LogError(FileFormatError):
     """A log of transitions, in a file or in memory, is malformed; the message names the line or row."""
+
+
+class MissingExtraError(AltMarlError, ImportError):
+    """A partner's package is not installed; the message names the `pip install` that brings it."""
