@@ -14,7 +14,7 @@ from torch import Tensor
 from altmarl_torch.envs.base import Make, SystemEnv, SystemVectorEnv, with_agents
 from altmarl_torch.envs.process import CountProcess, Laws
 from altmarl_torch.games.game import Game
-from altmarl_torch.policies.base import check_pi_l
+from altmarl_torch.policies.tabular import check_pi_l
 from altmarl_torch.support.extras import require
 
 spaces = require("gymnasium.spaces", "envs")

@@ -9,7 +9,7 @@ import torch
 import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.learners.tabular.g_learn import g_learn
-from altmarl_torch.operators.bellman import Surrogate
+from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.policies import uniform_local
 
 TOYS = ["steer", "ware", "hash", "beacon"]
