@@ -28,7 +28,7 @@ def storm_values(mdp, path):
     mdp.to_drn(path)
     rule = stormpy.parse_properties(f'R{{"r"}}max=? [ Cdiscount={mdp.gamma!r} ]')[0]
     checked = stormpy.model_checking(stormpy.build_model_from_drn(str(path)), rule, only_initial_states=False)
-    values = np.array(checked.get_values())
+    values = np.array(checked.get_value_vector())
     return values, 1e-6 * np.abs(values).max() * mdp.gamma / (1 - mdp.gamma)
 
 
