@@ -104,10 +104,11 @@ def test_storm_confirms_our_values_and_notices_one_changed_row(name, k, tmp_path
     found, its = storm_values(mdp, tmp_path / "game.drn")
     assert np.abs(found - values).max() <= error + its
     best = (mdp.r + mdp.gamma * mdp.P @ values).argmax(-1)
-    state = int(mdp.P[np.arange(len(best)), best].max(-1).argmax())
+    mean, law = mdp.P @ values, np.arange(len(best))
+    state = int((mean[law, best] - values.min()).argmax())
     P = mdp.P.copy()
     P[state, best[state]] *= 1 - 1e-3
-    P[state, best[state], values.argmax()] += 1e-3
+    P[state, best[state], values.argmin()] += 1e-3
     other, its = storm_values(dataclasses.replace(mdp, P=P), tmp_path / "other.drn")
     assert np.abs(other - values).max() > error + its
 
