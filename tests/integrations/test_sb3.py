@@ -1,0 +1,47 @@
+"""Stable-Baselines3: its VecEnv, and its algorithms as a local agent's best response."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("stable_baselines3")
+pytest.importorskip("sb3_contrib")
+
+import altmarl_torch as am
+from altmarl_torch.envs import vector_env
+from altmarl_torch.integrations.sb3 import ALGORITHMS, Sb3VecEnv, respond
+from altmarl_torch.policies import uniform_local
+
+
+def test_the_vec_env_shows_numbers_in_the_unit_interval_and_the_last_observation():
+    game = am.games.warehouse(n=100)
+    venv = Sb3VecEnv(vector_env(game, uniform_local(game), 4, num_envs=3, horizon=2), scale=2.0)
+    venv.seed(5)
+    first = venv.reset()
+    assert first.shape == (3, 10)
+    assert np.allclose(first[:, :5].sum(1), 1)
+    assert np.allclose(first[:, 5:].sum(1), 1)
+    _, rewards, done, infos = venv.step(np.zeros(3, np.int64))
+    assert not done.any()
+    assert infos == [{}, {}, {}]
+    assert (rewards > 0).all()
+    _, _, done, infos = venv.step(np.zeros(3, np.int64))
+    assert done.all()
+    assert all(info["terminal_observation"].shape == (10,) and info["TimeLimit.truncated"] for info in infos)
+    venv.seed(5)
+    assert np.array_equal(venv.reset(), first)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_algorithm_gives_a_local_policy(algorithm):
+    game = am.games.steer(n=3)
+    pair = am.solve(game, 2)
+    settings = {"PPO": {"n_steps": 16}, "TRPO": {"n_steps": 16}, "A2C": {}, "DQN": {"learning_starts": 50}}[algorithm]
+    found = respond(game, pair.pi_g, pair.pi_l, 2, algorithm=algorithm, total_steps=300, num_envs=8, **settings)
+    assert found.shape == game.r_l.shape
+    assert (found.sum(-1) == 1).all()
+
+
+def test_an_unknown_algorithm_is_named():
+    game = am.games.steer(n=3)
+    with pytest.raises(am.ArgumentError, match="PPO, A2C, DQN, TRPO"):
+        respond(game, uniform_local(game), uniform_local(game), 2, algorithm="SAC")
