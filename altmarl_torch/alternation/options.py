@@ -33,10 +33,13 @@ from altmarl_torch.operators.joint_value import Acceptance, Objective
 from altmarl_torch.support.digests import digest
 from altmarl_torch.support.tables import as_device, as_integer, as_number, as_seed, check_callable
 
-__all__ = ["Eta", "Keeping", "LLearner", "Learning", "Options", "Problem", "Stopping"]
+__all__ = ["Eta", "Keeping", "LLearner", "Learning", "Nested", "Options", "Problem", "Stopping"]
 
 LLearner = Literal["auto", "dp", "ucfh", "neural"]
 """How the local agents' best response is found; "auto" is "dp"."""
+
+Nested = Literal["on", "off"]
+"""Whether large tables begin from what is found for few agents."""
 
 Eta = float | Literal["auto", "paper"]
 """UPDATE's tolerance: a number in units of value, or where it comes from."""
@@ -93,6 +96,7 @@ class Learning:
         m: draws of T-hat_{k,m}; None for the exact expectation, or one draw a gradient step.
         xi: draws of stochastic rewards, or "lemma"; None for their means.
         starts: how many local policies to begin from.
+        nested: whether large tables begin from what is found for few agents.
         select: what decides between candidates.
         seed: of every random number.
         device: where tables and networks lie.
@@ -110,6 +114,7 @@ class Learning:
     m: int | None = None
     xi: int | Literal["lemma"] | None = None
     starts: int = 1
+    nested: Nested = "on"
     select: Select = "value"
     seed: int = 0
     device: str = "cpu"
@@ -118,7 +123,7 @@ class Learning:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        _check_words(self, solver=Solver, l_learner=LLearner, select=Select)
+        _check_words(self, solver=Solver, l_learner=LLearner, select=Select, nested=Nested)
         self._check_learner()
         m = self.m if self.m is None else as_integer("m", self.m, 1, MOST_DRAWS, ArgumentError)
         starts, seed = as_integer("starts", self.starts, 1, MOST_STARTS, ArgumentError), as_seed(self.seed)

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from altmarl_torch.alternation.loop import Curve, PhaseProgress, Update
 from altmarl_torch.alternation.memory import memory_size, remember
-from altmarl_torch.alternation.options import Eta, Keeping, Learning, LLearner, Options, Problem, Stopping
+from altmarl_torch.alternation.nested import learn_nested
+from altmarl_torch.alternation.options import Eta, Keeping, Learning, LLearner, Nested, Options, Problem, Stopping
 from altmarl_torch.alternation.prior_search import learn_posterior, make_prior
 from altmarl_torch.alternation.run import AlternationRun, warn_if_vacuous
-from altmarl_torch.alternation.runner import learn
 from altmarl_torch.alternation.selection import select_by_rollout, select_by_value
 from altmarl_torch.alternation.solution import Observation, Select, Solution, Solver
 from altmarl_torch.games.game import Game, check_game
@@ -44,6 +44,7 @@ def solve(
     eta: Eta = "auto",
     accept: Acceptance = "mean",
     starts: int = 1,
+    nested: Nested = "on",
     select: Select = "value",
     steps: int = 10,
     seed: int = 0,
@@ -81,6 +82,8 @@ def solve(
         accept: UPDATE's rule, "mean" or "all-states".
         starts: how many local policies to begin from: uniform, walk to s_g, greedy for r_l, then random ones. The pair
             with the best joint value wins.
+        nested: "on": large tables begin from what three starts find for few agents (`alternation.nested`); "off":
+            from uniform policies, as printed. Given `starts` of one's own, networks, and sampled operators never nest.
         select: "value", or "rollout": whatever earns most on n agents, of all starts, of the observation models up to
             `observation`, and of a pair that looks at nothing. (`docs/posterior.md`)
         steps: at most so many proposals of each player.
@@ -113,6 +116,7 @@ def solve(
         m=m,
         xi=xi,
         starts=starts,
+        nested=nested,
         select=select,
         seed=seed,
         device=device,
@@ -142,5 +146,5 @@ def solve_with(game: Game, options: Options) -> Solution:
         return learn_posterior(run)
     if problem.observation == "filter":
         run = run.at(memory_size(game, learning.solver))
-    found = learn(run) if learning.starts == 1 else select_by_value(run)
+    found = learn_nested(run) if learning.starts == 1 else select_by_value(run)
     return remember(found, game, problem.k) if problem.observation == "filter" else found

@@ -45,9 +45,15 @@ class TabularGlobalLearner:
 
     def __post_init__(self) -> None:
         self._is_first = True
+        self._answer: Pair[Tensor] | None = None  # the last exact response, to the pi_l beside it
 
     def propose(self, pair: Pair[Tensor], value: JointValue) -> Proposal[Tensor]:
-        """The best response to `pair.pi_l`; after the first turn, found from the value of the pair."""
+        """The best response to `pair.pi_l`; after the first turn, found from the value of the pair.
+
+        Where `pair` is this player's own last response to the same pi_l, there is nothing to be found again.
+        """
+        if self._has_answered(pair):
+            return Proposal(pair, value.values, value, 0, {"g_learn/sweeps": 0, "g_learn/error": value.error})
         found = g_learn(
             self.surrogates(pair.pi_l),
             m=self.m,
@@ -57,6 +63,8 @@ class TabularGlobalLearner:
             progress=_watch(self.progress, self.phase),
         )
         self._is_first = False
+        if self.m is None and self.xi is None:
+            self._answer = Pair(found.pi_g, pair.pi_l)
         details: dict[str, float | int | str] = {
             "g_learn/sweeps": found.sweeps,
             "g_learn/error": found.error,
@@ -65,13 +73,20 @@ class TabularGlobalLearner:
         return Proposal(Pair(found.pi_g, pair.pi_l), found.values, None, found.sweeps, details)
 
     def state(self, pair: Pair[Tensor]) -> Arrays:
-        """Whether the first turn is over, and the random state."""
-        return {"is_first": np.asarray(self._is_first), "generator": random_state(self.generator)}
+        """Whether the first turn is over, whether the pair is this player's answer, and the random state."""
+        answered, generator = np.asarray(self._has_answered(pair)), random_state(self.generator)
+        return {"is_first": np.asarray(self._is_first), "answered": answered, "generator": generator}
 
     def restore(self, state: Arrays, pair: Pair[Tensor]) -> None:
         """Go on from what `state` returned."""
         self._is_first = bool(state["is_first"])
+        self._answer = pair if bool(state["answered"]) else None
         set_random_state(self.generator, state["generator"])
+
+    def _has_answered(self, pair: Pair[Tensor]) -> bool:
+        """Whether the pair is what this player has proposed, pi_l and all."""
+        last = self._answer
+        return last is not None and torch.equal(last.pi_l, pair.pi_l) and torch.equal(last.pi_g, pair.pi_g)
 
 
 @dataclass

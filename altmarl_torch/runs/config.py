@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from altmarl_torch import games
-from altmarl_torch.alternation.options import Eta, Keeping, Learning, LLearner, Options, Problem, Stopping
+from altmarl_torch.alternation.options import Eta, Keeping, Learning, LLearner, Nested, Options, Problem, Stopping
 from altmarl_torch.alternation.solution import Observation, Select, Solver
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation.rollouts import require_memory
@@ -57,7 +57,7 @@ COUNTED = "counted"
 OF_DATA = ("step_size", "passes")
 """Options that learning from data has alone."""
 
-NOT_OF_DATA = ("gamma", "preset", "objective", "observation", "m", "xi", "starts", "select")
+NOT_OF_DATA = ("gamma", "preset", "objective", "observation", "m", "xi", "starts", "nested", "select")
 """Options that it does not have: of the game, and of the alternation."""
 
 Record = TypeVar("Record", Problem, Learning, Stopping)
@@ -154,6 +154,13 @@ class TrainConfig:
     starts: int = field(
         default=1,
         metadata=flag("local policies to begin from: uniform, walk to s_g, greedy for r_l, then random ones", int),
+    )
+    nested: Nested = field(
+        default="on",
+        metadata=flag(
+            "whether large tables begin from what is found for few agents (off: from uniform policies, as printed)",
+            choices=get_args(Nested),
+        ),
     )
     select: Select = field(
         default="value",

@@ -102,10 +102,11 @@ def update_line(update: Update) -> str:
     extra = update.adopted and update.decision is not Decision.ACCEPT
     decision = update.decision.value + (", adopted" if extra else "")
     error = f" +- {update.standard_error:.2g}" if update.standard_error else ""
+    level = f"  k = {update.details['nested/k']}" if "nested/k" in update.details else ""
     return (
         f"step {update.step:>2}  {update.player:<6}  {decision:<18}  "
         f"value {update.value_before:9.3f} -> {update.value_proposed:9.3f} ({gain:+.3g}{error}, eta {update.eta:.3g})  "
-        f"{update.sweeps:>5} steps  {update.seconds:6.2f} s"
+        f"{update.sweeps:>5} steps  {update.seconds:6.2f} s{level}"
     )
 
 

@@ -1,0 +1,84 @@
+"""Nested alternation: the loop is run for few agents first, and at k it begins from the pi_l found there.
+
+What an update costs grows like k^(S+1); what it decides hardly changes with k. So Algorithm 3 is first run from several
+local policies (`starts.start_policies`) on the largest sample with at most `FEW_COUNTS` count vectors, where that takes
+a moment; the pair with the best joint value gives its pi_l, and from there the same loop runs at k: the global agent
+responds first, every proposal is judged by UPDATE on the exact values of k agents, and it ends where neither player
+gains. Nothing of the coarse level enters values or bounds at k. The history begins with the proposals of the winning
+start, each with the k that it was made for
+(`nested/k` among its details).
+
+`nested="off"` begins at k from uniform policies, as Algorithm 3 is printed.
+"""
+
+import dataclasses
+import logging
+
+from altmarl_torch.alternation.loop import Update
+from altmarl_torch.alternation.run import AlternationRun
+from altmarl_torch.alternation.runner import learn
+from altmarl_torch.alternation.solution import Solution
+from altmarl_torch.alternation.starts import start_policies
+from altmarl_torch.counts.simplex import CountSimplex
+
+__all__ = ["FEW_COUNTS", "learn_nested", "nests"]
+
+logger = logging.getLogger(__name__)
+
+FEW_COUNTS, MANY_COUNTS = 1_000, 5_000
+"""Count vectors of the coarse level at most, and those of k above which there is one: its starts must cost little."""
+
+COARSE_STARTS = 3
+"""How many local policies the coarse level begins from: uniform, walk, greedy."""
+
+
+def nests(run: AlternationRun) -> bool:
+    """Whether a run has a coarse level: exact, on tables that are large, from no start of its own."""
+    learning, stopping = run.options.learning, run.options.stopping
+    exact = learning.solver == "tabular" and learning.chain is None and learning.m is None and learning.xi is None
+    alone = run.start is None and run.prior is None and not run.only_global
+    large = CountSimplex(run.k, run.game.num_sl).size > MANY_COUNTS
+    return learning.nested == "on" and exact and alone and large and stopping.eta != "paper"
+
+
+def learn_nested(run: AlternationRun) -> Solution:
+    """Run the alternation for few agents, then for k; just for k where the run does not nest."""
+    if not nests(run):
+        return learn(run)
+    name, coarse = _coarse_solution(run)
+    logger.info(
+        "at k = %d the start %r won with the value %.6g; k = %d begins there", coarse.k, name, coarse.value, run.k
+    )
+    before = tuple(_marked(update, coarse.k, name) for update in coarse.history)
+    run.tell(before)
+    at_k = run.starting_at(coarse.pi_l)
+    if coarse.interrupted:
+        at_k = dataclasses.replace(at_k, steps=0, folder=None)
+    solution = learn(at_k)
+    seconds = {
+        phase: coarse.phase_seconds.get(phase, 0.0) + solution.phase_seconds.get(phase, 0.0)
+        for phase in {**coarse.phase_seconds, **solution.phase_seconds}
+    }
+    return dataclasses.replace(
+        solution,
+        history=(*before, *solution.history),
+        interrupted=solution.interrupted or coarse.interrupted,
+        phase_seconds=seconds,
+    )
+
+
+def _coarse_solution(run: AlternationRun) -> tuple[str, Solution]:
+    """The start whose pair is best for few agents, and that pair; after an interrupt, of the starts that were tried."""
+    few = CountSimplex(run.k, run.game.num_sl).coarser(FEW_COUNTS)
+    coarse, found = dataclasses.replace(run.at(few.k).quiet(), folder=None), list[tuple[str, Solution]]()
+    for name, pi_l in start_policies(run.game, COARSE_STARTS, run.options.learning.seed):
+        found.append((name, learn(coarse.starting_at(pi_l))))
+        if found[-1][1].interrupted:
+            break
+    name, best = max(found, key=lambda one: one[1].value)
+    interrupted = any(solution.interrupted for _, solution in found)
+    return name, dataclasses.replace(best, interrupted=interrupted)
+
+
+def _marked(update: Update, k: int, start: str) -> Update:
+    return dataclasses.replace(update, details={**update.details, "nested/k": k, "nested/start": start})
