@@ -3,7 +3,7 @@
 import sys
 
 try:
-    from altmarl_torch.runs.cli.main import main
+    from altmarl_torch.cli import main
 
     sys.exit(main())
 except KeyboardInterrupt:  # while importing; a command that runs sees to it itself

@@ -38,11 +38,11 @@ import torch
 from altmarl_torch import __version__
 from altmarl_torch.alternation.loop import Update
 from altmarl_torch.alternation.solution import Selection, Solution
-from altmarl_torch.errors import AltMarlError, FileFormatError
+from altmarl_torch.errors import AltMarlError, ArgumentError, FileFormatError
 from altmarl_torch.evaluation.certificate import Certificate
 from altmarl_torch.games.game import Game
 from altmarl_torch.runs.config import TrainConfig
-from altmarl_torch.support.files import parse_object, read_json, read_text, to_json, write_json, write_text
+from altmarl_torch.support.files import file_digest, parse_object, read_json, read_text, to_json, write_json, write_text
 
 __all__ = [
     "Run",
@@ -59,6 +59,7 @@ __all__ = [
 
 CONFIG, GAME, METRICS, POLICY, SUMMARY = "config.json", "game.npz", "metrics.jsonl", "policy.npz", "summary.json"
 CERTIFICATE, SELECTION, CHECKPOINTS = "certificate.json", "selection.json", "checkpoints"
+DIGEST = "from_data.sha256"
 EVENTS = "events.out.tfevents.*"
 
 SUMMARY_KEYS = (
@@ -129,6 +130,16 @@ class RunFolder:
         write_text(self.path / METRICS, "")
         for file in self.path.glob(EVENTS):
             file.unlink()
+
+    def write_digest(self, data: str) -> None:
+        """Keep the SHA-256 digest of the file that is learned from."""
+        write_text(self.path / DIGEST, file_digest(data) + "\n")
+
+    def check_digest(self, data: str) -> None:
+        """Raise an ArgumentError where the file is another than at the beginning. (Earlier runs kept no digest.)"""
+        kept = self.path / DIGEST
+        if kept.is_file() and read_text(kept).strip() != file_digest(data):
+            raise ArgumentError(f"{data} is not the file that {self.path} was begun with: its content has changed")
 
     def forget_checkpoints(self) -> None:
         """Remove the checkpoints of a run that is over."""

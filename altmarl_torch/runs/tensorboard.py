@@ -42,7 +42,7 @@ from altmarl_torch.policies.rules import pair_word
 from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.plots import pixels
 
-__all__ = ["Tag", "Tracker", "track_images"]
+__all__ = ["Tag", "Tracker", "track_certificate", "track_images"]
 
 _hparams: Any = untyped_hparams
 
@@ -133,6 +133,9 @@ IMAGES = (Tag.VALUE_HISTORY, Tag.POLICY_SLICE, Tag.OCCUPATION)
 SWEEP_IMAGES = (Tag.SWEEP_RETURN, Tag.SWEEP_SECONDS, Tag.SWEEP_ACCURACY, Tag.SWEEP_OCCUPATION, Tag.SWEEP_ALTERNATION)
 """What a sweep draws."""
 
+CERTIFICATE_SUFFIX = ".certificate"
+"""How the name of the event file of a later certificate ends."""
+
 SWEEP_SUFFIX = ".figures"
 """How the name of a sweep's own event file ends."""
 
@@ -150,8 +153,17 @@ CURVE_TAGS = frozenset(
 LEARNER_TAGS = frozenset(tag for tag in Tag if tag.startswith(("g_learn/", "l_learn/"))) - CURVE_TAGS
 """The details of a proposal that are drawn, x = number of the proposal; metrics.jsonl has all of them."""
 
-RESULTS = (Tag.RETURN_MEAN, Tag.VALUE)
+RESULTS = (Tag.RETURN_MEAN, Tag.NASH_GAP, Tag.VALUE)
 """The metrics beside the hyper-parameters."""
+
+FIRST_COLUMNS = ("k", "solver", "seed")
+"""HPARAMS opens on these; the other options follow in the order of config.json."""
+
+NUMBERS = ("k", "seed", "n", "gamma", "steps", "starts", "episodes", "horizon", "delta", "confidence", "learning_rate")
+"""Options that are numbers in every run. The others are shown as text, "-" where nothing was given."""
+
+NO_COLUMN = ("runs_dir", "quiet")
+"""Options that change nothing of what is learned."""
 
 
 class Tracker:
@@ -166,7 +178,7 @@ class Tracker:
     def __init__(self, folder: str | os.PathLike[str], config: TrainConfig, game: Game) -> None:
         self._writer = SummaryWriter(log_dir=str(folder))
         self._count = 0
-        values = config.as_dict() | {"n": game.n, "gamma": game.gamma, "eta": str(config.eta)}
+        values = _columns(config.as_dict() | {"n": game.n, "gamma": game.gamma})
         experiment, start, self._end = _hparams(values, dict.fromkeys(map(str, RESULTS)))
         self._summary(experiment)
         self._summary(start)
@@ -227,18 +239,8 @@ class Tracker:
 
     def certificate(self, certificate: Certificate) -> None:
         """What a deviation gains, where it was computed: the group certificate."""
-        shared, team, own = certificate.shared_deviation, certificate.single_team, certificate.single_own
-        numbers = {
-            Tag.GLOBAL_GAP: certificate.global_gap,
-            Tag.LOCAL_GAP: certificate.local_gap,
-            Tag.LOCAL_GAP_LOWER: None if shared is None else shared.lower,
-            Tag.NASH_GAP: certificate.nash_gap,
-            Tag.SINGLE_TEAM_GAP: None if team is None else team.upper,
-            Tag.SINGLE_OWN_GAP: None if own is None else own.upper,
-        }
-        for tag, number in numbers.items():
-            if number is not None:
-                self._scalar(tag, number)
+        for tag, number in _gaps(certificate).items():
+            self._scalar(tag, number)
 
     def seconds(self, phases: dict[str, float]) -> None:
         """Wall seconds by phase: the group time."""
@@ -255,6 +257,43 @@ class Tracker:
 
     def _scalar(self, tag: Tag, value: float) -> None:
         self._writer.add_scalar(str(tag), value, self._count)
+
+
+def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of HPARAMS: the same for every run, since TensorBoard takes the list of the run it finds first."""
+    names = [*FIRST_COLUMNS, *(name for name in values if name not in FIRST_COLUMNS + NO_COLUMN)]
+    text = {name: "-" if values[name] is None else str(values[name]) for name in values.keys() - set(NUMBERS)}
+    return {name: text.get(name, values[name]) for name in names}
+
+
+def track_certificate(folder: Path, certificate: Certificate, step: int) -> None:
+    """Write the gaps of a run that was certified later, in place of those of an earlier time.
+
+    Args:
+        folder: the run's.
+        certificate: of its pair.
+        step: the number of its proposals, where the gaps are drawn.
+    """
+    old = list(folder.glob(f"events.out.tfevents.*{CERTIFICATE_SUFFIX}"))
+    with SummaryWriter(log_dir=str(folder), filename_suffix=CERTIFICATE_SUFFIX) as writer:
+        for tag, number in _gaps(certificate).items():
+            writer.add_scalar(str(tag), number, step)
+    for file in old:
+        file.unlink()
+
+
+def _gaps(certificate: Certificate) -> dict[Tag, float]:
+    """The numbers of a certificate that were computed, by tag."""
+    shared, team, own = certificate.shared_deviation, certificate.single_team, certificate.single_own
+    numbers = {
+        Tag.GLOBAL_GAP: certificate.global_gap,
+        Tag.LOCAL_GAP: certificate.local_gap,
+        Tag.LOCAL_GAP_LOWER: None if shared is None else shared.lower,
+        Tag.NASH_GAP: certificate.nash_gap,
+        Tag.SINGLE_TEAM_GAP: None if team is None else team.upper,
+        Tag.SINGLE_OWN_GAP: None if own is None else own.upper,
+    }
+    return {tag: number for tag, number in numbers.items() if number is not None}
 
 
 def track_images(folder: Path, figures: Mapping[Tag, Figure], step: int) -> None:

@@ -91,11 +91,13 @@ def train(config: TrainConfig, console: Console, *, name: str | None = None) -> 
     """
     data = None if config.from_data is None else Trajectories.load(config.from_data)
     if data is not None:
-        config = dataclasses.replace(config, k=data.k)
+        config = dataclasses.replace(config, k=data.k, from_data=os.path.abspath(str(config.from_data)))
     game = config.build_game()
     if data is not None:
         check_same_sizes(data, game)  # before there is a folder
     folder = create_run(config, game, name)
+    if config.from_data is not None:
+        folder.write_digest(config.from_data)
     return _run_alone(config, game, folder, console)
 
 
@@ -111,6 +113,8 @@ def resume(path: str | os.PathLike[str], console: Console) -> TrainedRun:
     config, game, folder, over = reopen(path)
     if over:
         raise ArgumentError(f"{folder.path} is finished; `altmarl evaluate` simulates it again")
+    if config.from_data is not None:
+        folder.check_digest(config.from_data)
     return _run_alone(config, game.to(as_device(config.device)), folder, console, again=True)
 
 

@@ -10,6 +10,7 @@ standard has it, without NaN, infinity (a number beyond every float is one) and 
 """
 
 import errno
+import hashlib
 import io
 import json
 import math
@@ -29,6 +30,7 @@ from altmarl_torch.errors import ArgumentError, FileFormatError
 
 __all__ = [
     "alone",
+    "file_digest",
     "open_regular",
     "parse_object",
     "read_json",
@@ -132,6 +134,16 @@ def write_text(path: Path, text: str) -> None:
 def to_json(value: object, indent: int | None = None) -> str:
     """JSON text: enums by value, tuples as lists, NaN and infinity as null."""
     return json.dumps(_plain(value), indent=indent, allow_nan=False)
+
+
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 digest of a file's content, in hexadecimal.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: object) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from altmarl_torch.alternation.loop import Decision, Update
 from altmarl_torch.errors import ArgumentError
@@ -161,6 +162,28 @@ def test_hyper_parameters_are_in_the_same_writer(events, run):
     start = plugin["_hparams_/session_start_info"].plugin_data.content
     assert b"l_learner" in start
     assert b"steer" in start
+
+
+def columns(folder, config):
+    """The columns of HPARAMS that a run announces, in their order, with its own values."""
+    with Tracker(folder, config, steer()):
+        pass
+    plugin = read(folder).summary_metadata
+    experiment = HParamsPluginData.FromString(plugin["_hparams_/experiment"].plugin_data.content).experiment
+    start = HParamsPluginData.FromString(plugin["_hparams_/session_start_info"].plugin_data.content)
+    return [info.name for info in experiment.hparam_infos], start.session_start_info.hparams
+
+
+def test_every_run_announces_the_same_columns_whatever_it_was_given(tmp_path):
+    bare, values = columns(tmp_path / "a", TrainConfig(solver="tabular"))
+    given, others = columns(tmp_path / "b", TrainConfig(solver="tabular", m=5, eta=0.5))
+    assert bare == given
+    assert bare[:3] == ["k", "solver", "seed"]
+    assert {"m", "xi", "from_data", "n", "gamma"} <= set(bare)
+    assert not {"runs_dir", "quiet"} & set(bare)
+    assert (values["m"].string_value, others["m"].string_value) == ("-", "5")
+    assert others["eta"].string_value == "0.5"
+    assert values["k"].number_value == 20
 
 
 def test_every_heuristic_has_a_tag(run):

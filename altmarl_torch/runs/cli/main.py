@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from altmarl_torch import __version__, games
+from altmarl_torch import games
 from altmarl_torch.counts.compiled import describe
 from altmarl_torch.errors import AltMarlError, ArgumentError
 from altmarl_torch.runs.cli.codes import DONE, FAILED, INTERRUPTED, WRONG_ARGUMENT
@@ -27,6 +27,7 @@ from altmarl_torch.runs.cli.fit import add_fit
 from altmarl_torch.runs.cli.statements import add_bounds, add_chains
 from altmarl_torch.runs.cli.sweep import add_plot, add_sweep
 from altmarl_torch.runs.cli.train import add_certify, add_evaluate, add_train
+from altmarl_torch.runs.folder import versions
 
 __all__ = ["main"]
 
@@ -64,8 +65,13 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> _Parser:
     parser = _Parser(prog="altmarl", description="Cooperative games between one agent that sees k of n, and the n.")
-    version = f"altmarl {__version__}, pair moves: {describe()}"
-    parser.add_argument("--version", action="version", version=version, help="print the version and leave")
+    parts = [f"{name} {version}" for name, version in versions().items()]
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=", ".join([*parts, f"pair moves: {describe()}"]),
+        help="print the version and leave",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_train(commands)
     add_evaluate(commands)

@@ -4,13 +4,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from altmarl_torch.evaluation.certificate import PARTS, certify
+from altmarl_torch.evaluation.certificate import PARTS, Certificate, certify
 from altmarl_torch.evaluation.gaps_by_rollout import rollout_gaps
 from altmarl_torch.runs.cli.codes import DONE, INTERRUPTED
 from altmarl_torch.runs.config import add_arguments, from_arguments
-from altmarl_torch.runs.folder import RunFolder, open_run
+from altmarl_torch.runs.folder import RunFolder, open_run, read_metrics, read_summary
 from altmarl_torch.runs.measuring import measure
 from altmarl_torch.runs.report import Console, certificate_text, gaps_text, return_table, tensorboard_command
+from altmarl_torch.runs.tensorboard import track_certificate
 from altmarl_torch.runs.training import resume, train
 
 __all__ = ["add_certify", "add_evaluate", "add_train"]
@@ -80,8 +81,19 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _record(folder: Path, certificate: Certificate) -> None:
+    """Write a certificate down wherever the run's gap is told: its own file, the summary, TensorBoard."""
+    run = RunFolder(folder)
+    run.write_certificate(certificate)
+    if certificate.nash_gap is not None:
+        summary = read_summary(folder) | {"nash_gap": certificate.nash_gap}
+        run.write_summary(summary)
+    track_certificate(folder, certificate, len(read_metrics(folder)))
+
+
 def _certify(arguments: argparse.Namespace) -> int:
-    """Compute what either player of a finished run could gain by deviating; writes certificate.json into its folder.
+    """Compute what either player of a finished run could gain by deviating; writes certificate.json into its folder,
+    and the gap into its summary and its events.
 
     Where the counts of k agents are too many for tables, or the global agent has a memory, deviations are tried by
     rollouts instead, and bound the gaps from below; nothing is written.
@@ -93,6 +105,6 @@ def _certify(arguments: argparse.Namespace) -> int:
             return DONE
         parts = [part for part in PARTS if part != "shared" or not arguments.quick]
         certificate = certify(run.game, run.solution, parts=parts, progress=console.progress)
-        RunFolder(Path(arguments.folder)).write_certificate(certificate)
+        _record(Path(arguments.folder), certificate)
         console.result(certificate_text(certificate))
     return DONE

@@ -31,6 +31,7 @@ from typing import Any, Literal
 import joblib
 
 from altmarl_torch.errors import AltMarlError, ArgumentError
+from altmarl_torch.runs.backend import BACKEND
 from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.sweeps.plan import Cell
 from altmarl_torch.support.files import parse_object, to_json, write_json
@@ -129,6 +130,7 @@ def run_cell(values: dict[str, Any], cwd: str, threads: int, children: _Children
     cell = Cell(TrainConfig.from_dict(values))
     if not (Path(cwd) / cell.config.runs_dir).is_dir():
         return Outcome(cell.name, "killed", _not_shared(cwd, cell))
+    inherited = {name: value for name, value in os.environ.items() if name != BACKEND}
     process = subprocess.Popen(
         [sys.executable, "-m", "altmarl_torch.runs.sweeps.cell"],
         stdin=subprocess.PIPE,
@@ -136,7 +138,7 @@ def run_cell(values: dict[str, Any], cwd: str, threads: int, children: _Children
         stderr=subprocess.DEVNULL,  # until it writes to its log
         text=True,
         cwd=cwd,
-        env=os.environ | dict.fromkeys(THREADS, str(threads)),
+        env=inherited | dict.fromkeys(THREADS, str(threads)),
     )
     running = children.running if children else set()
     running.add(process)

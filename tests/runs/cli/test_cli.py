@@ -491,3 +491,55 @@ class TestNeural:
         assert summary_of(folder)["interrupted"]
         assert isinstance(open_run(folder).solution.policy, NetworkPolicy)
         assert "interrupted" in capsys.readouterr().out
+
+
+def test_a_later_certificate_is_told_everywhere(tmp_path):
+    """certificate.json, summary.json and TensorBoard hold one gap, however often the run is certified."""
+    options = ["--game", "steer", "--k", "2", "--solver", "tabular", "--episodes", "5", "--quiet", "--certify", "never"]
+    assert main(["train", *options, "--runs-dir", str(tmp_path)]) == 0
+    (run,) = tmp_path.iterdir()
+    assert summary_of(run)["nash_gap"] is None
+    for _ in range(2):
+        assert main(["certify", str(run)]) == 0
+    gap = json.loads((run / "certificate.json").read_text())["nash_gap"]
+    assert summary_of(run)["nash_gap"] == gap
+    events = EventAccumulator(str(run)).Reload()
+    assert [event.value for event in events.Scalars("certificate/nash_gap")] == [pytest.approx(gap)]
+
+
+def test_a_run_from_data_goes_on_with_the_file_it_was_begun_with(tmp_path, monkeypatch, capsys):
+    for folder, seed in (("a", "1"), ("b", "2")):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        words = ["--game", "steer", "--k", "2", "--steps", "100", "--trajectories", "2", "--seed", seed]
+        assert main(["collect", *words]) == 0
+    monkeypatch.chdir(tmp_path / "a")
+    words = ["--from-data", "data.npz", "--episodes", "5", "--horizon", "5", "--quiet", "--runs-dir", "runs"]
+    assert main(["train", *words]) == 0
+    (run,) = (tmp_path / "a" / "runs").iterdir()
+    policy = (run / "policy.npz").read_bytes()
+    for name in ("summary.json", "policy.npz"):
+        (run / name).unlink()
+    monkeypatch.chdir(tmp_path / "b")
+    assert main(["train", "--resume", str(run)]) == 0
+    assert (run / "policy.npz").read_bytes() == policy
+    (run / "summary.json").unlink()
+    (tmp_path / "a" / "data.npz").write_bytes((tmp_path / "b" / "data.npz").read_bytes())
+    assert main(["train", "--resume", str(run)]) == 2
+    assert "is not the file that" in capsys.readouterr().err
+
+
+def test_a_backend_of_a_notebook_is_not_asked(tmp_path):
+    """MPLBACKEND names a module that is not installed here: matplotlib would refuse to be imported."""
+    environment = os.environ | {"MPLBACKEND": "module://nowhere.backend_inline"}
+    command = [sys.executable, "-m", "altmarl_torch", "games"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_version_is_told_with_those_below_it(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert re.fullmatch(
+        r"altmarl_torch [\d.]+, torch [\d.]+\S*, python [\d.]+, pair moves: .*\n", capsys.readouterr().out
+    )
