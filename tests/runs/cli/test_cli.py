@@ -192,7 +192,7 @@ class TestInterrupt:
         def press(*args, **kwargs):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(training, "solve", press)
+        monkeypatch.setattr(training, "solve_with", press)
         assert train(runs) == 130
         assert list(runs.iterdir()) == []
         streams = capsys.readouterr()
