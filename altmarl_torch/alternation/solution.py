@@ -21,14 +21,14 @@ from torch import Tensor, nn
 
 from altmarl_torch.alternation.loop import Decision, Update
 from altmarl_torch.counts.prior import Prior
-from altmarl_torch.counts.simplex import MAX_LISTED_ENTRIES, CountSimplex, round_to_counts
+from altmarl_torch.counts.simplex import MAX_LISTED_ENTRIES, CountSimplex
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.learners.neural.policies import BatchPolicy, tabulate
 from altmarl_torch.learners.neural.storage import pack_policy, unpack_policy
-from altmarl_torch.policies.base import Dispatcher, Sight
-from altmarl_torch.policies.belief import Belief, BeliefDispatcher
+from altmarl_torch.policies.base import Dispatcher, Sight, player
+from altmarl_torch.policies.belief import Belief, BeliefDispatcher, at_distribution
 from altmarl_torch.policies.rules import RuleDispatcher
-from altmarl_torch.policies.tabular import TabularDispatcher, read_policy
+from altmarl_torch.policies.tabular import TabularDispatcher, read_policy, table_player
 from altmarl_torch.support.intervals import Difference
 from altmarl_torch.support.npz import read_npz, write_npz
 from altmarl_torch.support.tables import as_float64, as_integer, as_number, as_table, as_whole, refuse_first
@@ -48,6 +48,7 @@ FILE_FORMAT, FILE_VERSION = "altmarl-solution", 1
 LARGEST_TABLE = 25_000_000
 """Entries of pi_g that are tabulated for the sake of having a table: 200 MB of them (five zones: up to k = 66)."""
 
+LARGEST_PLAYED = 10**6  # entries of pi_g up to which a network's policy is played from its table: a look-up
 LARGEST_FILE = 120_000_000
 """Entries of pi_g up to which a file carries the table, as 0 and 1 in bytes (five zones: up to k = 101)."""
 
@@ -142,19 +143,18 @@ class Solution:
 
     def dispatcher(self, seed: int = 0) -> Dispatcher:
         """The deployable global agent: `reset(batch)`, then `act(s_g [batch], counts [batch, sl])`."""
-        num_sl, num_sg, _ = self.pi_l.shape
-        sight = Sight(self.k, num_sg, num_sl, self.pi_l.device)
+        sight = Sight(self.k, self.pi_l.shape[1], len(self.pi_l), self.pi_l.device)
         if self.belief is not None:
-            return BeliefDispatcher(self.belief, self._read, sight, seed)
-        if self.policy is not None:
+            if self.policy is not None:
+                play = at_distribution(player(self.policy), self.sample_size, rounded=False)
+            else:
+                assert self.pi_g is not None
+                play = at_distribution(table_player(self.pi_g, self.simplex), self.sample_size, rounded=True)
+            return BeliefDispatcher(self.belief, play, sight, seed)
+        if self.policy is not None and (self.pi_g is None or self.pi_g.numel() > LARGEST_PLAYED):
             return RuleDispatcher(self.policy, sight, seed)
         assert self.pi_g is not None
         return TabularDispatcher(self.pi_g, self.simplex, seed)
-
-    def _read(self, s_g: Tensor, frequencies: Tensor) -> Tensor:
-        """pi_g at a distribution `[b, sl]`: a network reads it as it is, a table at the nearest counts."""
-        k = self.sample_size
-        return self._law(s_g, round_to_counts(frequencies, k) if self.policy is None else frequencies * k)
 
     def law(self, s_g: Tensor, counts: Tensor) -> Tensor:
         """pi_g(. | s_g, h) as a `heuristics.Rule`: s_g `[...]` and counts `[..., sl]` to `[..., ag]`.

@@ -31,7 +31,7 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.support.tables import as_device, as_integer, as_whole, refuse_first
 
-__all__ = ["CountSimplex", "check_rows", "lift", "round_to_counts", "scale_up"]
+__all__ = ["CountSimplex", "check_rows", "lift", "rank_known", "round_to_counts", "scale_up"]
 
 MAX_LISTED_ENTRIES = 10**8
 """Entries of the largest table of counts or tuples that is listed: 800 MB of int64."""
@@ -125,16 +125,7 @@ class CountSimplex:
             ArgumentError: the counts are no integers of this width, or a row holds a negative one or has another sum.
         """
         self.check(counts)
-        tails = self.k - counts.cumsum(-1)[..., :-1]
-        columns = range(self.num_sl - 1)
-        if self.size > INT64_MAX:
-            big, tails_host = self._big_binomials, tails.cpu().numpy()
-            return sum((big[tails_host[..., i], i] for i in columns), np.zeros(tails.shape[:-1], dtype=object))
-        index = torch.zeros(tails.shape[:-1], dtype=torch.int64, device=counts.device)
-        table = self._binomials.to(counts.device)
-        for i in columns:
-            index += table[tails[..., i], i]
-        return index
+        return rank_known(self, counts)
 
     def check(self, counts: object) -> None:
         """Raise an ArgumentError unless `counts [..., sl]` are integers of this simplex; it names the first bad row."""
@@ -260,6 +251,17 @@ class CountSimplex:
         return torch.cat([nothing, before], -1) + torch.cat([total, after], -1)
 
 
+def rank_known(simplex: CountSimplex, counts: Tensor) -> Any:
+    """As `CountSimplex.rank`, for counts that are known to be of this simplex: they are not checked."""
+    tails = simplex.k - counts.cumsum(-1)[..., :-1]
+    if simplex.size > INT64_MAX:
+        columns = range(simplex.num_sl - 1)
+        big, tails_host = simplex._big_binomials, tails.cpu().numpy()
+        return sum((big[tails_host[..., i], i] for i in columns), np.zeros(tails.shape[:-1], dtype=object))
+    rows = tails * (simplex.num_sl - 1) + torch.arange(simplex.num_sl - 1, device=counts.device)
+    return simplex._binomials.to(counts.device).take(rows).sum(-1)
+
+
 def check_rows(counts: Tensor, k: int, slack: float = 0.0) -> None:
     """Raise an ArgumentError unless the rows of `counts [..., sl]` are counts of k agents.
 
@@ -312,5 +314,9 @@ def round_to_counts(frequencies: Tensor, k: int) -> Tensor:
     shares = frequencies * k
     whole = (shares + 1e-9).floor()
     missing = k - whole.sum(-1, keepdim=True)
-    place = (shares - whole).argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
-    return (whole + (place < missing)).to(torch.int64)
+    rest = shares - whole
+    # the least remainder that is rounded up, and as many of those that equal it as are left, the first ones
+    least = rest.sort(-1, descending=True).values.gather(-1, (missing.long() - 1).clamp_min(0))
+    above, equal = rest > least, rest == least
+    left = missing - above.sum(-1, keepdim=True)
+    return (whole + (above | (equal & (equal.cumsum(-1) <= left)))).to(torch.int64)

@@ -123,7 +123,7 @@ class Record:
         return cls(numbers(episodes), several, hits, trace, types if several > 1 else None, 1.0, game.gamma)
 
     def add(self, t: int, s_g: Tensor, a_g: Tensor, counts: Tensor, r_g: Tensor, r_l: Tensor) -> None:
-        """Book one step: rewards (Eq. 1 and 6) as the purse gives them, hits, and the first episode."""
+        """Book one step: rewards (Eq. 1 and 6) as `rollouts` found them, hits, and the first episode."""
         occupation = counts / counts.sum(-1, keepdim=True)
         self.returns += self.discount * (r_g + r_l.sum(-1))
         if self.types is not None:

@@ -49,6 +49,7 @@ from altmarl_torch.errors import ArgumentError, PolicyError, SizeError
 from altmarl_torch.evaluation.records import Record, Rollouts
 from altmarl_torch.games.game import LARGEST_N, Game, check_game
 from altmarl_torch.games.reward_draws import RewardSampler
+from altmarl_torch.games.tables import InducedTables
 from altmarl_torch.policies.base import PolicyPair, check_pair, cumulative, draw
 from altmarl_torch.support.sampling import count_labels, deal, distinct_labels, split, split_shares
 from altmarl_torch.support.tables import as_integer, refuse_first
@@ -93,10 +94,10 @@ def rollout(
     game = game if n is None else game.replace(n=as_integer("n", n, 1, LARGEST_N, ArgumentError))
     require_memory(game, game.check_k(pair.k), episodes, horizon)
     _check_pi_g(game, pair)
-    tables, record = _Tables.of(game, pair.pi_l), Record.empty(game, episodes, horizon)
-    purse = _Purse.of(game, pair.pi_l, seed)
+    induced, record = game.induced(pair.pi_l), Record.empty(game, episodes, horizon)
+    tables, earn = _Tables.of(game, induced), _Earnings.of(game, pair.pi_l, induced, seed)
     for t, (s_g, counts, a_g, flows) in enumerate(_steps(game, pair, tables, episodes, horizon, seed)):
-        record.add(t, s_g, a_g, counts, *purse(s_g, a_g, counts, flows))
+        record.add(t, s_g, a_g, counts, *earn(s_g, a_g, counts, flows))
     return record.finish(game, pair.k, seed)
 
 
@@ -109,7 +110,7 @@ def visits(
     Arguments and errors as in `rollout`; the episodes are the same as there.
     """
     game.check_k(pair.k)
-    met = list(_steps(game, pair, _Tables.of(game, pair.pi_l), episodes, horizon, seed))
+    met = list(_steps(game, pair, _Tables.of(game, game.induced(pair.pi_l)), episodes, horizon, seed))
     return torch.stack([s_g for s_g, *_ in met]), torch.stack([counts for _, counts, *_ in met])
 
 
@@ -194,32 +195,31 @@ class _Tables:
     shares: Tensor  # [sg, sl, sl'], split_shares of P_l_pi
 
     @classmethod
-    def of(cls, game: Game, pi_l: Tensor) -> "_Tables":
-        induced = game.induced(pi_l)
+    def of(cls, game: Game, induced: InducedTables) -> "_Tables":
         shares = rearrange(split_shares(induced.P_l_pi), "sl sg sl_next -> sg sl sl_next").contiguous()
         return cls(cumulative(game.P_g).flatten(0, 1), shares)
 
 
 @dataclass(frozen=True, eq=False)
-class _Purse:
-    """What is earned: expectations, or where the game has laws, draws."""
+class _Earnings:
+    """What a step earns: expectations, or where the game has laws, draws."""
 
     r_g: Tensor  # [sg, ag]
-    r_l_pi: Tensor  # [sg, sl]
+    local_means: Tensor  # [sg, sl], r_l_pi with a row for each s_g
     sampler: RewardSampler | None
     generator: torch.Generator
 
     @classmethod
-    def of(cls, game: Game, pi_l: Tensor, seed: int) -> "_Purse":
+    def of(cls, game: Game, pi_l: Tensor, induced: InducedTables, seed: int) -> "_Earnings":
         generator = torch.Generator(game.device).manual_seed(_seeds(seed)[-1])
-        sampler = game.reward_sampler(pi_l) if game.has_random_rewards else None
-        return cls(game.r_g, game.induced(pi_l).r_l_pi.T.contiguous(), sampler, generator)
+        sampler = game.reward_sampler(pi_l, induced) if game.has_random_rewards else None
+        return cls(game.r_g, induced.r_l_pi.T.contiguous(), sampler, generator)
 
     def __call__(self, s_g: Tensor, a_g: Tensor, counts: Tensor, flows: Tensor) -> tuple[Tensor, Tensor]:
         """r_g `[episodes]`, and (1/n) sum r_l over the agents of each state `[episodes, sl]`."""
         occupation = counts / counts.sum(-1, keepdim=True)
         if self.sampler is None:
-            return self.r_g[s_g, a_g], occupation * self.r_l_pi.index_select(0, s_g)
+            return self.r_g[s_g, a_g], occupation * self.local_means.index_select(0, s_g)
         drawn = self.sampler.draw_moved(s_g, flows, self.generator) / counts.sum(-1, keepdim=True)
         return self.sampler.draw_global(s_g, a_g, self.generator), drawn
 

@@ -196,10 +196,10 @@ class Game:
             total += float(table.max() - table.min()) if law is None else law.high - law.low
         return total
 
-    def reward_sampler(self, pi_l: Tensor) -> RewardSampler:
-        """Draws of the rewards under `pi_l [sl, sg, al]`; errors as in `induced`."""
-        r_l_pi = self.induced(pi_l).r_l_pi
-        return RewardSampler.of(self.r_g, r_l_pi, self.P_l, pi_l, self.r_g_law, self.r_l_law)
+    def reward_sampler(self, pi_l: Tensor, induced: InducedTables | None = None) -> RewardSampler:
+        """Draws of the rewards under `pi_l [sl, sg, al]`; its induced tables may be at hand. Errors as in `induced`."""
+        found = induced or self.induced(pi_l)
+        return RewardSampler.of(self.r_g, found.r_l_pi, self.P_l, pi_l, self.r_g_law, self.r_l_law)
 
     def induced(self, pi_l: Tensor) -> InducedTables:
         """Average the local tables over the local action (Eq. 5, 6): `P_l_pi [sl, sg, sl']` and `r_l_pi [sl, sg]`.

@@ -25,14 +25,14 @@ class RewardSampler:
 
     Attributes:
         r_g: `[sg, ag]`, means.
-        r_l_pi: `[sg, sl]`, means under pi_l (Eq. 6).
+        local_means: `[sg, sl]`, r_l_pi of Eq. 6 with a row for each s_g.
         action_shares: `[sg, sl, al]`, `split_shares` of pi_l.
         moved_shares: `[sg, sl, sl', al]`, the same given the move.
         r_g_law, r_l_law: the laws, or None.
     """
 
     r_g: Tensor
-    r_l_pi: Tensor
+    local_means: Tensor
     action_shares: Tensor
     moved_shares: Tensor
     r_g_law: RewardLaw | None
@@ -66,13 +66,13 @@ class RewardSampler:
         Where r_l has no law, its expectation over the actions (Eq. 6), as for a game without laws.
         """
         if self.r_l_law is None:
-            return counts * self.r_l_pi[s_g]
+            return counts * self.local_means[s_g]
         return self._earned(s_g, deal(counts, self.action_shares[s_g], generator), generator)
 
     def draw_moved(self, s_g: Tensor, flows: Tensor, generator: torch.Generator) -> Tensor:
         """As `draw_local`, for agents of whom `flows [b, sl, sl']` says where they went in the same step."""
         if self.r_l_law is None:
-            return flows.sum(-1) * self.r_l_pi[s_g]
+            return flows.sum(-1) * self.local_means[s_g]
         return self._earned(s_g, deal(flows, self.moved_shares[s_g], generator).sum(-2), generator)
 
     def _earned(self, s_g: Tensor, acting: Tensor, generator: torch.Generator) -> Tensor:
@@ -94,5 +94,5 @@ class RewardSampler:
         if self.r_l_law is None:
             return noise
         rows, agents = s_g.repeat_interleave(num_ag), counts.double().repeat_interleave(num_ag, 0)
-        local = self.draw_local(rows, agents * xi, generator) / xi - agents * self.r_l_pi[rows]
+        local = self.draw_local(rows, agents * xi, generator) / xi - agents * self.local_means[rows]
         return noise + rearrange(local.sum(-1) / agents.sum(-1), "(b a) -> b a", a=num_ag)

@@ -25,6 +25,7 @@ A draw from a law p over {0, .., A-1} inverts the distribution function: with U 
     a = #{b < A-1 : U >= p_0 + .. + p_b},           so P(a = b) = p_b, and an impossible action is never drawn.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
@@ -32,14 +33,32 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, PolicyError
-from altmarl_torch.support.tables import as_table, as_whole, refuse_first
+from altmarl_torch.support.tables import as_indices, refuse_first
 
-__all__ = ["Dispatcher", "Pair", "PolicyPair", "Sight", "check_pair", "cumulative", "draw"]
+__all__ = [
+    "CertainRule",
+    "Dispatcher",
+    "Pair",
+    "Player",
+    "PolicyPair",
+    "Rule",
+    "Sight",
+    "check_pair",
+    "cumulative",
+    "draw",
+    "player",
+]
 
 LAW_ROUNDING = 1e-4
 """What the rows of a float32 law may miss a sum of one by."""
 
 GlobalPolicy = TypeVar("GlobalPolicy")
+
+Rule = Callable[[Tensor, Tensor], Tensor]
+"""A law of a_g: from s_g `[...]` and counts `[..., sl]` to a law `[..., ag]`, float64."""
+
+Player = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+"""An action of pi_g: from s_g `[b]` and counts `[b, sl]` to a_g `[b]`, drawn by the generator where it is random."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +134,25 @@ def draw(sums: Tensor, generator: torch.Generator) -> Tensor:
     return (uniform.unsqueeze(-1) >= sums[..., :-1]).sum(-1)
 
 
+@runtime_checkable
+class CertainRule(Protocol):
+    """A `Rule` whose action is certain, so that there is nothing to draw."""
+
+    def __call__(self, s_g: Tensor, counts: Tensor, /) -> Tensor:
+        """The law, one-hot: `[..., ag]`."""
+
+    def choose(self, s_g: Tensor, counts: Tensor) -> Tensor:
+        """The action: from s_g `[...]` and counts `[..., sl]` to a_g `[...]`, int64."""
+
+
+def player(rule: Rule) -> Player:
+    """Plays a rule: chooses where it is a `CertainRule`, and draws from its law elsewhere."""
+    if isinstance(rule, CertainRule):
+        choose = rule.choose
+        return lambda s_g, counts, generator: choose(s_g, counts)
+    return lambda s_g, counts, generator: draw(cumulative(rule(s_g, counts)), generator)
+
+
 @dataclass(frozen=True)
 class Sight:
     """What a dispatcher can be shown: the sizes that its arguments are checked against.
@@ -134,18 +172,21 @@ class Sight:
     def read(self, s_g: object, counts: object) -> tuple[Tensor, Tensor]:
         """Return s_g [batch] and counts [batch, sl] as int64 tensors on `device`; lists and arrays are welcome.
 
+        Tensors of integers are handed on as they are.
+
         Raises:
             ArgumentError: an entry is no whole number of its range, a row of counts does not sum to k, or the shapes do
                 not fit; the message names the first row at fault and its value.
         """
-        states = as_table("s_g", s_g, "batch", ArgumentError).to(self.device)
-        table = as_table("counts", counts, "batch sl", ArgumentError).to(self.device)
+        states = as_indices("s_g", s_g, "batch", ArgumentError).to(self.device)
+        h = as_indices("counts", counts, "batch sl", ArgumentError).to(self.device)
         expected = [len(states), self.num_sl]
-        if list(table.shape) != expected:
-            raise ArgumentError(f"counts must have shape [batch, sl] = {expected}, not {list(table.shape)}")
-        rule = f"global states are 0..{self.num_sg - 1}"
-        refuse_first("s_g", states, "batch", states >= self.num_sg, rule, ArgumentError)
-        h, total = as_whole("counts", table, "batch sl", ArgumentError), table.sum(-1)
+        if list(h.shape) != expected:
+            raise ArgumentError(f"counts must have shape [batch, sl] = {expected}, not {list(h.shape)}")
+        if int(states.max()) >= self.num_sg:
+            rule = f"global states are 0..{self.num_sg - 1}"
+            refuse_first("s_g", states, "batch", states >= self.num_sg, rule, ArgumentError)
+        total = h.sum(-1)
         rule = f"the counts of the k sampled agents sum to k = {self.k}"
         refuse_first("counts", total, "batch", total != self.k, rule, ArgumentError, verb="sums to")
-        return as_whole("s_g", states, "batch", ArgumentError), h
+        return states, h

@@ -24,24 +24,23 @@ is tuned.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
-from einops import einsum, rearrange
+from einops import rearrange
 from torch import Tensor
 
+from altmarl_torch.counts.simplex import round_to_counts
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.games.game import Game
-from altmarl_torch.policies.base import Sight, cumulative, draw
+from altmarl_torch.policies.base import Player, Sight
 from altmarl_torch.support.npz import as_scalar
 from altmarl_torch.support.tables import as_integer, as_law, as_number, as_seed, as_table
 
-__all__ = ["Belief", "BeliefDispatcher", "Reader"]
-
-Reader = Callable[[Tensor, Tensor], Tensor]
-"""A law of a_g: from s_g `[b]` and a distribution of local states `[b, sl]` to `[b, ag]`, float64."""
+__all__ = ["Belief", "BeliefDispatcher", "at_distribution"]
 
 STRONGEST = 1e9
 ENTRIES = ("belief/moves", "belief/mean", "belief/strength", "belief/n")
@@ -92,12 +91,16 @@ class Belief:
         total = after.sum(-1, keepdim=True)
         return after / total, total
 
+    @cached_property
+    def _laws_and_lengths(self) -> Tensor:
+        """Each law of `moves` with its |P_l|^2 behind it: `[sg, sl, sl' + 1]`."""
+        return torch.cat([self.moves, self.moves.square().sum(-1, keepdim=True)], -1)
+
     def predict(self, mean: Tensor, strength: Tensor, s_g: Tensor) -> tuple[Tensor, Tensor]:
         """Move with the agents under s_g `[b]`."""
-        P = self.moves[s_g]
-        moved = einsum(mean, P, "b l, b l L -> b L")
         # the traces: sum_l m_l |P_l|^2 - |m P|^2 of P^T (diag m - m m^T) P, and 1 - sum_l m_l |P_l|^2 of the noise
-        spread = einsum(mean, P.square(), "b l, b l L -> b").unsqueeze(-1)
+        averaged = torch.bmm(mean.unsqueeze(1), self._laws_and_lengths.index_select(0, s_g)).squeeze(1)
+        moved, spread = averaged[:, :-1], averaged[:, -1:]
         length = moved.square().sum(-1, keepdim=True)
         variance = (spread - length) / (strength + 1) + (1 - spread) / self.n
         return moved, ((1 - length) / variance.clamp_min(1e-300) - 1).clamp(1e-9, STRONGEST)
@@ -107,17 +110,27 @@ def _read_law(name: str, arrays: Mapping[str, Any], axes: str) -> Tensor:
     return as_law(name, as_table(name, arrays[name], axes, FileFormatError), axes, FileFormatError)
 
 
+def at_distribution(of_counts: Player, k: int, *, rounded: bool) -> Player:
+    """Plays at a distribution `[b, sl]`: at k times it, or rounded, at the counts of k agents that are nearest."""
+
+    def play(s_g: Tensor, distribution: Tensor, generator: torch.Generator) -> Tensor:
+        counts = round_to_counts(distribution, k) if rounded else distribution * k
+        return of_counts(s_g, counts, generator)
+
+    return play
+
+
 class BeliefDispatcher:
     """Acts on a belief that it updates with every sample (`Dispatcher`).
 
     Args:
         belief: how it begins and moves.
-        reader: the policy that is read at its mean.
+        reader: plays the policy at its mean, a distribution `[b, sl]` in place of counts.
         sight: what is sampled.
         seed: of draws from a randomised law.
     """
 
-    def __init__(self, belief: Belief, reader: Reader, sight: Sight, seed: int = 0) -> None:
+    def __init__(self, belief: Belief, reader: Player, sight: Sight, seed: int = 0) -> None:
         self._belief, self._reader, self._sight = belief, reader, sight
         self._generator = torch.Generator(device=sight.device).manual_seed(as_seed(seed))
         self.reset(0)
@@ -134,6 +147,6 @@ class BeliefDispatcher:
         if len(states) != len(self.mean):
             raise ArgumentError(f"the belief is of {len(self.mean)} systems, s_g of {len(states)}: call reset first")
         mean, strength = self._belief.look(self.mean, self.strength, h)
-        chosen = draw(cumulative(self._reader(states, mean)), self._generator)
+        chosen = self._reader(states, mean, self._generator)
         self.mean, self.strength = self._belief.predict(mean, strength, states)
         return chosen

@@ -73,13 +73,14 @@ from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.games.types import fold_types
-from altmarl_torch.policies.base import Dispatcher, Sight, cumulative, draw
+from altmarl_torch.policies.base import Dispatcher, Rule, Sight, player
 from altmarl_torch.policies.tabular import greedy, greedy_actions, one_hot, uniform_local
 from altmarl_torch.support.tables import as_integer, as_seed, check_indices
 
 __all__ = [
     "RULES",
     "WALKERS",
+    "ActionRule",
     "HeuristicPair",
     "Rule",
     "RuleDispatcher",
@@ -93,73 +94,98 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-Rule = Callable[[Tensor, Tensor], Tensor]
-"""A law of a_g: from s_g [...] and counts [..., sl] to a law [..., ag], float64."""
-
 CLEARLY_MORE = 2
 """How many times the agents at s_g mod |S_l| the sample's mode must hold before `sticky` follows it."""
 
 IMPROVEMENT = 1e-12  # times the largest value: what policy iteration takes for more than rounding
 
-MOST_STEPS, MOST_WORK = 10_000, 10**11
-"""How far ahead the fixed actions are compared, where gamma is so close to 1 that it does not say; and multiplications
-at most, which ends it sooner where there are hundreds of states: about a minute's."""
+MOST_STEPS = 10_000
+"""How many steps ahead fixed actions are compared at most: gamma close to 1 would ask for more."""
+
+MOST_WORK = 10**11
+"""Multiplications at most for the same: about a minute's. Games of hundreds of states reach it first."""
 
 MAX_ROUNDS = 1_000
 """A cap for gamma so close to 1 that rounding is more than `IMPROVEMENT`; a handful of rounds is usual."""
 
 
-def _checked(make: Callable[[Game], Rule]) -> Callable[[Game], Rule]:
-    """The rules that `make` makes, with their arguments checked: a state -1 is not the last one."""
+@dataclass(frozen=True, eq=False)
+class ActionRule:
+    """A rule whose action is certain (`CertainRule`).
+
+    Attributes:
+        choose: from s_g `[...]` and counts `[..., sl]` to a_g `[...]`, int64.
+        num_ag: how many actions there are.
+    """
+
+    choose: Callable[[Tensor, Tensor], Tensor]
+    num_ag: int
+
+    def __call__(self, s_g: Tensor, counts: Tensor) -> Tensor:
+        """The law, one-hot: `[..., ag]`, float64."""
+        return one_hot(self.choose(s_g, counts), self.num_ag)
+
+
+def _check_arguments(game: Game, s_g: Tensor, counts: Tensor) -> None:
+    """Refuse states and counts that are none of the game's: a state -1 is not the last one."""
+    check_indices("s_g", s_g, game.num_sg)
+    if counts.shape != (*s_g.shape, game.num_sl) or bool((counts < 0).any()):
+        shape = f"[..., {game.num_sl}] with the axes of s_g {list(s_g.shape)}"
+        raise ArgumentError(f"counts must be numbers of at least 0, {shape}; not of shape {list(counts.shape)}")
+
+
+def _choosing(make: Callable[[Game], Rule]) -> Callable[[Game], ActionRule]:
+    """The rules that are certain of the actions that `make` gives, with their arguments checked."""
 
     @functools.wraps(make)
-    def made(game: Game) -> Rule:
-        rule = make(game)
+    def made(game: Game) -> ActionRule:
+        inner = make(game)
 
-        def answer(s_g: Tensor, counts: Tensor) -> Tensor:
-            check_indices("s_g", s_g, game.num_sg)
-            if counts.shape != (*s_g.shape, game.num_sl) or bool((counts < 0).any()):
-                shape = f"[..., {game.num_sl}] with the axes of s_g {list(s_g.shape)}"
-                raise ArgumentError(f"counts must be numbers of at least 0, {shape}; not of shape {list(counts.shape)}")
-            return rule(s_g, counts)
+        def choose(s_g: Tensor, counts: Tensor) -> Tensor:
+            _check_arguments(game, s_g, counts)
+            return inner(s_g, counts)
 
-        return answer
+        return ActionRule(choose, game.num_ag)
 
     return made
 
 
-@_checked
 def uniform_rule(game: Game) -> Rule:
     """Every global action alike."""
     law = torch.full((game.num_ag,), 1.0 / game.num_ag, dtype=torch.float64, device=game.device)
-    return lambda s_g, counts: law.expand(*s_g.shape, -1)
+
+    def rule(s_g: Tensor, counts: Tensor) -> Tensor:
+        _check_arguments(game, s_g, counts)
+        return law.expand(*s_g.shape, -1)
+
+    return rule
 
 
-@_checked
+@_choosing
 def hold_rule(game: Game) -> Rule:
     """Keep s_g: argmax_a P_g(s_g | s_g, a)."""
     actions = greedy_actions(game.P_g.diagonal(dim1=0, dim2=2).T)  # diagonal [ag, sg] -> P_g(s_g | s_g, a) as [sg, ag]
-    return lambda s_g, counts: one_hot(actions[s_g], game.num_ag)
+    return lambda s_g, counts: actions[s_g]
 
 
-@_checked
+@_choosing
 def mode_rule(game: Game) -> Rule:
     """Go to the most frequent state of the sample, ties to the smallest index, modulo |A_g|."""
-    return lambda s_g, counts: one_hot(fold_types(counts, game.num_types).argmax(-1) % game.num_ag, game.num_ag)
+    return lambda s_g, counts: fold_types(counts, game.num_types).argmax(-1) % game.num_ag
 
 
-@_checked
+@_choosing
 def sticky_rule(game: Game) -> Rule:
     """Keep s_g, until the sample's mode holds `CLEARLY_MORE` times as many agents as s_g mod |S_l|; then go there."""
-    hold, mode = hold_rule(game), mode_rule(game)
+    hold = hold_rule(game).choose
 
-    def rule(s_g: Tensor, counts: Tensor) -> Tensor:
+    def choose(s_g: Tensor, counts: Tensor) -> Tensor:
         places = fold_types(counts, game.num_types)
-        here = places.gather(-1, (s_g % places.shape[-1]).unsqueeze(-1))  # [..., 1]
-        follow = places.amax(-1, keepdim=True) >= CLEARLY_MORE * here
-        return torch.where(follow, mode(s_g, counts), hold(s_g, counts))
+        here = places.gather(-1, (s_g % places.shape[-1]).unsqueeze(-1)).squeeze(-1)
+        most, mode = places.max(-1).values, places.argmax(-1)
+        return torch.where(most >= CLEARLY_MORE * here, mode % game.num_ag, hold(s_g, counts))
 
-    return rule
+    return choose
 
 
 def stay_walker(game: Game) -> Tensor:
@@ -206,14 +232,14 @@ WALKERS: dict[str, Callable[[Game], Tensor]] = {
 
 
 class RuleDispatcher:
-    """Plays a `Rule`: compute the law at the current counts and draw from it; no table, so any k will do.
+    """Plays a `Rule` at the current counts; no table, so any k will do.
 
     Raises:
         ArgumentError: the seed is no integer in 0..2^63-1.
     """
 
     def __init__(self, rule: Rule, sight: Sight, seed: int = 0) -> None:
-        self._rule, self._sight = rule, sight
+        self._play, self._sight = player(rule), sight
         self._generator = torch.Generator(device=sight.device).manual_seed(as_seed(seed))
 
     def reset(self, batch: int) -> None:
@@ -221,7 +247,7 @@ class RuleDispatcher:
 
     def act(self, s_g: object, counts: object) -> Tensor:
         """Actions [batch] int64 for s_g [batch] and the sampled agents' counts [batch, sl], checked by `Sight`."""
-        return draw(cumulative(self._rule(*self._sight.read(s_g, counts))), self._generator)
+        return self._play(*self._sight.read(s_g, counts), self._generator)
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,10 +302,11 @@ def constant_pair(game: Game, k: int, actions: tuple[int, int] | None = None) ->
     best = divmod(int(constant_values(game).argmax()), game.num_al) if actions is None else actions
     a_g = as_integer("a_g", best[0], 0, game.num_ag - 1, ArgumentError)
     a_l = as_integer("a_l", best[1], 0, game.num_al - 1, ArgumentError)
-    law, always = one_hot(torch.tensor(a_g, device=game.device), game.num_ag), torch.full_like(game.r_l[..., 0], a_l)
+    always = torch.full_like(game.r_l[..., 0], a_l)
+    rule = ActionRule(lambda s_g, counts: torch.full_like(s_g, a_g), game.num_ag)
     name = "constant + constant" if actions is None else f"constant {a_g} + constant {a_l}"
     pi_l = one_hot(always.long(), game.num_al)
-    return HeuristicPair(name, game.check_k(k), lambda s_g, counts: law.expand(*s_g.shape, -1), pi_l)
+    return HeuristicPair(name, game.check_k(k), rule, pi_l)
 
 
 def constant_values(game: Game) -> Tensor:

@@ -18,10 +18,10 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.counts.simplex import CountSimplex, rank_known
 from altmarl_torch.errors import ArgumentError, PolicyError
 from altmarl_torch.games.game import Game
-from altmarl_torch.policies.base import Dispatcher, PolicyPair, Sight, cumulative, draw
+from altmarl_torch.policies.base import Dispatcher, Player, PolicyPair, Sight, cumulative, draw
 from altmarl_torch.support.tables import as_integer, as_law, as_seed, as_table, as_whole, check_indices, check_kind
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "greedy_actions",
     "one_hot",
     "read_policy",
+    "table_player",
     "uniform_global",
     "uniform_local",
 ]
@@ -116,6 +117,20 @@ def check_pi_g(game: Game, pi_g: Tensor, simplex: CountSimplex) -> Tensor:
     return read_policy("pi_g", pi_g, "sg h ag", (game.num_sg, simplex.size, game.num_ag))
 
 
+def table_player(pi_g: Tensor, simplex: CountSimplex) -> Player:
+    """Plays the laws `pi_g [sg, N, ag]` at counts that are known to be of `simplex`, which are not checked.
+
+    A table of certain actions (every row one-hot) is kept as actions `[sg, N]` and draws no random number.
+    """
+    if bool(((pi_g == 0.0) | (pi_g == 1.0)).all()):
+        actions = pi_g.argmax(-1).flatten()
+        return lambda s_g, counts, generator: actions.take(s_g * simplex.size + rank_known(simplex, counts))
+    sums = cumulative(pi_g).flatten(0, 1)
+    return lambda s_g, counts, generator: draw(
+        sums.index_select(0, s_g * simplex.size + rank_known(simplex, counts)), generator
+    )
+
+
 class TabularDispatcher:
     """Plays a table pi_g [sg, N, ag]: rank the counts, look up the row, draw from it.
 
@@ -129,10 +144,8 @@ class TabularDispatcher:
     def __init__(self, pi_g: Tensor, simplex: CountSimplex, seed: int = 0) -> None:
         check_kind("simplex", simplex, CountSimplex)
         pi_g = read_policy("pi_g", pi_g, "sg h ag", (None, simplex.size, None))
-        self._simplex = simplex
+        self._play = table_player(pi_g, simplex)
         self._sight = Sight(simplex.k, len(pi_g), simplex.num_sl, pi_g.device)
-        self._deterministic = bool(((pi_g == 0.0) | (pi_g == 1.0)).all())
-        self._rows = pi_g.argmax(-1).flatten() if self._deterministic else cumulative(pi_g).flatten(0, 1)
         self._generator = torch.Generator(device=pi_g.device).manual_seed(as_seed(seed))
 
     def reset(self, batch: int) -> None:
@@ -140,9 +153,7 @@ class TabularDispatcher:
 
     def act(self, s_g: object, counts: object) -> Tensor:
         """Actions [batch] int64 for s_g [batch] and the sampled agents' counts [batch, sl], checked by `Sight`."""
-        states, h = self._sight.read(s_g, counts)
-        row = self._rows.index_select(0, states * self._simplex.size + self._simplex.rank(h))
-        return row if self._deterministic else draw(row, self._generator)
+        return self._play(*self._sight.read(s_g, counts), self._generator)
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,6 +36,7 @@ __all__ = [
     "as_device",
     "as_finite",
     "as_float64",
+    "as_indices",
     "as_integer",
     "as_law",
     "as_number",
@@ -61,6 +62,7 @@ FLOAT32_ROUNDING = 1e-6
 LARGEST_SEED = 2**63 - 1  # what a torch.Generator takes
 LARGEST_TABLE = 2**25
 """Entries of the largest table that a formula or a function is tabulated into: 256 MiB of float64."""
+WHOLE = "every entry must be a whole number, at least 0"
 _NUMERIC_KINDS = "fiub"  # numpy's letters for float, signed and unsigned integer, boolean
 _ULP = torch.finfo(torch.float64).eps
 
@@ -134,8 +136,33 @@ def as_finite(name: str, table: Tensor, axes: str, error: ErrorType = GameError)
 def as_whole(name: str, table: Tensor, axes: str, error: ErrorType) -> Tensor:
     """Return `table` (float64) as int64; raise `error` naming its first entry that is no whole number from 0 on."""
     bad = (table != table.floor()) | (table < 0) | ~table.isfinite()
-    refuse_first(name, table, axes, bad, "every entry must be a whole number, at least 0", error)
+    refuse_first(name, table, axes, bad, WHOLE, error)
     return table.to(torch.int64)
+
+
+def as_indices(name: str, values: object, axes: str, error: ErrorType) -> Tensor:
+    """Return whole numbers from 0 on as an int64 tensor with the given axes; integers are neither copied nor converted.
+
+    Raises `error` where an axis is missing, surplus or empty, or an entry is no whole number of at least 0.
+    """
+    given = values if isinstance(values, Tensor) else _as_integers(values)
+    if given is None or given.dtype is not torch.int64 or given.layout is not torch.strided or given.is_meta:
+        return as_whole(name, as_finite(name, as_table(name, values, axes, error), axes, error), axes, error)
+    if given.ndim != len(axes.split()) or not given.numel():
+        as_table(name, given, axes, error)
+    if int(given.min()) < 0:
+        refuse_first(name, given, axes, given < 0, WHOLE, error)
+    return given
+
+
+def _as_integers(values: object) -> Tensor | None:
+    """An array or list of integers as int64, None for anything else."""
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError):
+        return None
+    signed = array.dtype.kind == "i" and array.dtype.isnative
+    return torch.from_numpy(np.array(array, dtype=np.int64)) if signed else None
 
 
 def as_law(name: str, table: Tensor, axes: str, error: ErrorType = GameError) -> Tensor:

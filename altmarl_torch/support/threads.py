@@ -26,8 +26,14 @@ _workers: ContextVar[int] = ContextVar("workers", default=1)
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Within the block torch computes with one thread; `run` may use as many workers as torch had threads before."""
+    """Within the block torch computes with one thread; `run` may use as many workers as torch had threads before.
+
+    A block inside another costs nothing: there is one thread already.
+    """
     threads = torch.get_num_threads()
+    if threads == 1:
+        yield
+        return
     token = _workers.set(max(threads, _workers.get()))
     torch.set_num_threads(1)
     try:

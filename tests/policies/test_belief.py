@@ -9,7 +9,7 @@ from oracles.neural import random_law, random_local, seeded
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.games import random_game
 from altmarl_torch.games.initial import InitialLaw
-from altmarl_torch.policies.base import Sight
+from altmarl_torch.policies.base import Sight, player
 from altmarl_torch.policies.belief import ENTRIES, Belief, BeliefDispatcher
 
 SKEWED = InitialLaw([0.5, 0.5], [0.2, 0.3, 0.5], 2.0)
@@ -21,12 +21,12 @@ def belief_of(game=GAME):
 
 
 def follow(s_g, mean):
-    """A reader that points at the state believed to be fullest."""
+    """The rule that points at the state believed to be fullest."""
     return torch.nn.functional.one_hot(mean.argmax(-1), 3).double()
 
 
 def dispatcher(belief=None, k=2):
-    return BeliefDispatcher(belief or belief_of(), follow, Sight(k, 2, 3, torch.device("cpu")))
+    return BeliefDispatcher(belief or belief_of(), player(follow), Sight(k, 2, 3, torch.device("cpu")))
 
 
 def test_it_begins_with_the_initial_law():

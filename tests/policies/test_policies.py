@@ -8,10 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import altmarl_torch as am
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError, PolicyError
 from altmarl_torch.games import beacon, hash_game, random_game, warehouse
-from altmarl_torch.policies.base import Sight, cumulative, draw
+from altmarl_torch.policies.base import Sight, cumulative, draw, player
 from altmarl_torch.policies.rules import (
     RULES,
     WALKERS,
@@ -305,3 +306,39 @@ def test_a_dispatchers_seed_is_checked(seed):
     for pair in (learned, heuristic_pair(game, 2, "hold", "stay")):
         with pytest.raises(ArgumentError, match="seed must be an integer in"):
             pair.dispatcher(seed)
+
+
+class TestCertainActions:
+    """What is certain is not drawn: the same actions as a draw from the one-hot law, and the generator is not asked."""
+
+    @pytest.mark.parametrize("name", ["hold", "mode", "sticky"])
+    def test_a_rule_chooses_what_its_law_says(self, name):
+        game = warehouse()
+        simplex = CountSimplex(3, 5)
+        rule = RULES[name](game)
+        s_g = torch.arange(5).repeat_interleave(simplex.size)
+        counts = simplex.counts.repeat(5, 1)
+        drawn = draw(cumulative(rule(s_g, counts)), torch.Generator().manual_seed(1))
+        assert torch.equal(rule.choose(s_g, counts), drawn)
+        generator = torch.Generator().manual_seed(2)
+        before = generator.get_state()
+        assert torch.equal(player(rule)(s_g, counts, generator), drawn)
+        assert torch.equal(generator.get_state(), before)
+
+    def test_a_network_is_played_from_its_table_where_there_is_one(self):
+        game = am.games.steer()
+        solution = am.solve(game, 2, solver="neural", steps=1)
+        counts = solution.simplex.counts.repeat(game.num_sg, 1)
+        s_g = torch.arange(game.num_sg).repeat_interleave(solution.simplex.size)
+        assert torch.equal(solution.dispatcher().act(s_g, counts), solution.policy.choose(s_g, counts))
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.float32, torch.float64])
+def test_numbers_of_any_type_are_read_alike_and_integers_are_not_copied(dtype):
+    sight = Sight(3, 2, 2, torch.device("cpu"))
+    s_g, counts = torch.tensor([0, 1], dtype=dtype), torch.tensor([[3, 0], [1, 2]], dtype=dtype)
+    states, h = sight.read(s_g, counts)
+    assert states.tolist() == [0, 1]
+    assert h.tolist() == [[3, 0], [1, 2]]
+    assert states.dtype == h.dtype == torch.int64
+    assert (h.data_ptr() == counts.data_ptr()) == (dtype is torch.int64)

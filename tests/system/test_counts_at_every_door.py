@@ -43,6 +43,7 @@ OF_K = {
     "NetworkPolicy.laws": lambda counts: GREEDY.laws(counts),
     "NetworkPolicy.average": lambda counts: GREEDY.average(counts, torch.zeros(1, 2, 2)),
     "NetworkPolicy.__call__": lambda counts: GREEDY(ZERO, counts),
+    "NetworkPolicy.choose": lambda counts: GREEDY.choose(ZERO, counts),
     "BatchSurrogate.action_values": lambda counts: BATCH.action_values(counts, torch.zeros(1, 2, 2)),
     "BatchSurrogate.movers": lambda counts: BATCH.movers(ZERO, counts, generator()),
     "BatchSurrogate.next_counts": lambda counts: BATCH.next_counts(ZERO, counts, generator()),

@@ -99,10 +99,14 @@ class NetworkPolicy:
 
     def __call__(self, s_g: Tensor, counts: Tensor) -> Tensor:
         """The greedy law: s_g `[...]` and counts `[..., sl]` to `[..., ag]`, float64."""
+        return one_hot(self.choose(s_g, counts), self.r_g.shape[-1])
+
+    def choose(self, s_g: Tensor, counts: Tensor) -> Tensor:
+        """The greedy action: s_g `[...]` and counts `[..., sl]` to `[...]`, int64."""
         rows, states = counts.reshape(-1, counts.shape[-1]), s_g.reshape(-1)
         parts = zip(torch.split(rows, CHUNK), torch.split(states, CHUNK), strict=True)
         chosen = torch.cat([self.actions(part, own) for part, own in parts])
-        return one_hot(chosen.reshape(s_g.shape), self.r_g.shape[-1])
+        return chosen.reshape(s_g.shape)
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,7 +59,7 @@ class BatchSurrogate:
         game: the game.
         k: number of agents.
         P_l_pi: `[sl, sg, sl']`, law of an agent's next state (Eq. 5).
-        r_l_pi: `[sg, sl]`, an agent's expected reward (Eq. 6), float32.
+        local_means: `[sg, sl]`, r_l_pi of Eq. 6 with a row for each s_g, float32.
         P_g: `[sg, ag, sg']`, float32.
         r_g: `[sg, ag]`, float32.
         mover: draws the next counts.
@@ -72,7 +72,7 @@ class BatchSurrogate:
     game: Game
     k: int
     P_l_pi: Tensor
-    r_l_pi: Tensor
+    local_means: Tensor
     P_g: Tensor
     r_g: Tensor
     mover: CountMover
@@ -87,8 +87,8 @@ class BatchSurrogate:
         check_count(k)
         P_l_pi, r_l_pi = game.induced(pi_l)
         mover = CountMover(rearrange(P_l_pi, "l g L -> g l L"), k)
-        r_l_pi = rearrange(r_l_pi, "l g -> g l").float().contiguous()
-        return cls(game, k, P_l_pi, r_l_pi, game.P_g.float(), game.r_g.float(), mover, cumulative(game.P_g), prior)
+        local_means = rearrange(r_l_pi, "l g -> g l").float().contiguous()
+        return cls(game, k, P_l_pi, local_means, game.P_g.float(), game.r_g.float(), mover, cumulative(game.P_g), prior)
 
     @property
     def reward_scale(self) -> float:
@@ -105,8 +105,8 @@ class BatchSurrogate:
         """Expected reward of a local agent in every global state: `[b, sg]`."""
         check_rows(counts, self.k)
         if self.prior is None:
-            return einsum(counts.float(), self.r_l_pi, "b l, g l -> b g") / self.k
-        return einsum(self.prior.mean(counts, self.k).float(), self.r_l_pi, "g b l, g l -> b g")
+            return einsum(counts.float(), self.local_means, "b l, g l -> b g") / self.k
+        return einsum(self.prior.mean(counts, self.k).float(), self.local_means, "g b l, g l -> b g")
 
     def movers(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
         """The counts that move, where those that are seen are given: the same, or a fresh sample."""
