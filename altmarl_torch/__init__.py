@@ -37,7 +37,8 @@ from altmarl_torch.evaluation.paired import paired_difference
 from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.initial import InitialLaw
-from altmarl_torch.games.transitions import Transitions, read_log
+from altmarl_torch.games.log_files import read_log
+from altmarl_torch.games.transitions import Transitions
 from altmarl_torch.games.types import with_types
 from altmarl_torch.learners.tabular.bellman_noise import bellman_noise
 from altmarl_torch.offline.behaviour import collect

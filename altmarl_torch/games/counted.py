@@ -19,10 +19,19 @@ the pairs that were, with their spread as its standard error. At a = 0 there is 
 if such a pair can be reached: from the states that the log has (and those where the first state may lie, if that is
 given), by any actions, along transitions that were seen. What cannot be reached does not matter; it stays where it is.
 
+**Ends.**  A state s_l' that a row marks as `terminated` is absorbing: agents stay in it, whatever they do, and earn
+nothing. So is a state s_g that is entered in such rows only and never left: all stay where they are. A state that is
+reached at the end of the log's episodes and never left *may* be an end; without the mark it is refused, or under
+smoothing, which takes the next state for uniform, told in the report.
+
+**Rows that stand twice** (one agent in one step) are counted once; where every row of a log without the column `agent`
+has an equal, the report says so. A step that shows more agents than n is refused.
+
 **The first state.**  Its law is read off the first steps of the episodes, where there are `FEWEST_EPISODES` at least:
 the frequencies of s_g, those of the agents' states, and the Dirichlet strength A from how often two agents of one
-episode begin alike: with m the mean law, that has probability sum m^2 + (1 - sum m^2) / (A + 1). Otherwise it is
-uniform over the states that the log has.
+episode begin alike: with m the mean law, that has probability sum m^2 + (1 - sum m^2) / (A + 1). Where no episode shows
+two agents nothing is known of A; agents are taken for independent, and the report says so. Otherwise it is uniform over
+the states that the log has.
 
 References: Gelman et al., *Bayesian Data Analysis*, section 3.4, for the Dirichlet law; Rubin, *The Bayesian Bootstrap*
 (1981), for a = 0.
@@ -39,9 +48,11 @@ from numpy.typing import NDArray
 
 from altmarl_torch.errors import ArgumentError, GameError
 from altmarl_torch.games.initial import InitialLaw
+from altmarl_torch.games.log_ends import Flags, Floats, absorbed, end_hint, ends_of
+from altmarl_torch.games.log_files import as_log
 from altmarl_torch.games.tables import TABLE_AXES
-from altmarl_torch.games.transitions import Table, Transitions, as_log
-from altmarl_torch.support.tables import as_number, check_entries, place
+from altmarl_torch.games.transitions import Table, Transitions
+from altmarl_torch.support.tables import as_integer, as_number, check_entries, place
 
 __all__ = ["FEWEST_EPISODES", "Counted", "Sizes", "count_log", "count_transitions"]
 
@@ -56,8 +67,6 @@ SHOWN = 5
 
 Sizes = Mapping[str, int | None]
 Integers = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +81,13 @@ class Counted:
         initial: the law of the first state.
         smoothing: a, 0 without a prior.
         rows, steps, episodes: of the log; episodes is None where it does not number them.
+        ends: for P_g `[sg]` and P_l `[sl]`, the states that are absorbing because the log says so.
+        absent: for `sg`, `sl`, `ag`, `al`, the indices that are never seen.
+        never_left: for P_g and P_l, the states that are reached, never left, and not marked as ends.
+        pairs_at_start: whether an episode's first step shows two agents; None where too few episodes are numbered.
+        dropped: rows that stood there twice.
+        repeats: how often the whole log stands there.
+        given_initial: whether the law of the first state was given.
     """
 
     tables: dict[str, Floats]
@@ -83,6 +99,13 @@ class Counted:
     rows: int
     steps: int
     episodes: int | None
+    ends: dict[str, Flags]
+    absent: dict[str, list[int]]
+    never_left: dict[str, list[int]]
+    pairs_at_start: bool | None
+    dropped: int
+    repeats: int
+    given_initial: bool
 
 
 def count_log(
@@ -90,13 +113,18 @@ def count_log(
     sizes: Sizes,
     smoothing: float | None = None,
     initial: InitialLaw | None = None,
+    n: int | None = None,
 ) -> Counted:
     """As `count_transitions`, from a log's path or its columns by name; LogError where it is malformed."""
-    return count_transitions(as_log(table, sizes), sizes, smoothing, initial)
+    return count_transitions(as_log(table, sizes), sizes, smoothing, initial, n)
 
 
 def count_transitions(
-    log: Transitions, sizes: Sizes, smoothing: float | None = None, initial: InitialLaw | None = None
+    log: Transitions,
+    sizes: Sizes,
+    smoothing: float | None = None,
+    initial: InitialLaw | None = None,
+    n: int | None = None,
 ) -> Counted:
     """Estimate the four tables of a game from a log (module docstring).
 
@@ -105,9 +133,10 @@ def count_transitions(
         sizes: how many states and actions there are, by `sg`, `sl`, `ag`, `al`; None: as many as the log has.
         smoothing: pseudo-counts per next state, a > 0; None for none.
         initial: the law of the first state, if it is known.
+        n: how many agents there are, if that is known.
 
     Raises:
-        LogError: the log has a state or action beyond the sizes.
+        LogError: the log has a state or action beyond the sizes, a step of more than n agents, or an end that is left.
         GameError: a pair that can be reached was never seen, and there is no smoothing; the message lists them.
         SizeError: a table would have more than 2^25 entries.
     """
@@ -115,6 +144,8 @@ def count_transitions(
     if smoothing is not None:
         a = as_number("smoothing", smoothing, "(0, inf), or None", lambda x: 0 < x < math.inf, ArgumentError)
     found = log.sizes(sizes)
+    if n is not None:
+        log.check_population(as_integer("n", n, 1, math.inf, GameError))
     for name in ("P_g", "P_l"):
         check_entries(name, *_shape(name, found))
     first = log.first_of_step
@@ -124,16 +155,23 @@ def count_transitions(
     counts = {name: _histogram(data, (*words, f"{words[0]}_next"), found) for name, (data, words) in pairs.items()}
     visits = {name: table.sum(-1) for name, table in counts.items()}
     met = _reached(counts, rows, found, initial)
+    ends = ends_of(log, found)
+    met[ends["P_l"], :] = met[:, ends["P_g"]] = False
     reachable: dict[str, Flags] = {"P_g": np.logical_or.reduce(met)[:, None], "P_l": met[:, :, None]}
     unseen: dict[str, Flags] = {name: reachable[name] & (visits[name] == 0) for name in counts}
+    never_left = {
+        name: np.flatnonzero(met.any(axis) & (visits[name].sum(_rest(name)) == 0)).tolist()
+        for name, axis in (("P_g", 0), ("P_l", 1))
+    }
     if not a:
-        _refuse_unseen(unseen)
+        _refuse_unseen(unseen, never_left)
     laws = {name: _law(table, a) for name, table in counts.items()}
     rewards = {
         reward: _reward(data[reward], _index(data, words, found), visits[name])
         for reward, (name, (data, words)) in zip(("r_g", "r_l"), pairs.items(), strict=True)
     }
-    both = laws | rewards
+    both = absorbed(laws | rewards, ends)
+    starts = _starts(log)
     return Counted(
         tables={name: pair[0] for name, pair in both.items()},
         errors={name: pair[1] for name, pair in both.items()},
@@ -144,7 +182,26 @@ def count_transitions(
         rows=len(log),
         steps=len(first),
         episodes=None if log.episode is None else len(np.unique(log.episode)),
+        ends=ends,
+        absent=_absent(log, found),
+        never_left=never_left,
+        pairs_at_start=None if starts is None else bool((np.bincount(starts[1]) > 1).any()),
+        dropped=log.dropped,
+        repeats=log.repeats if log.agent is None else 1,
+        given_initial=initial is not None,
     )
+
+
+def _rest(name: str) -> tuple[int, ...]:
+    """The axes of visits beside the state's own."""
+    return tuple(range(1, len(TABLE_AXES[name].split()) - 1))
+
+
+def _absent(log: Transitions, sizes: Mapping[str, int]) -> dict[str, list[int]]:
+    """The states and actions that the log never has."""
+    columns = log.columns()
+    seen = {word: [columns[name] for name in (word, f"{word}_next") if name in columns] for word in sizes}
+    return {word: np.setdiff1d(np.arange(size), np.concatenate(seen[word])).tolist() for word, size in sizes.items()}
 
 
 def _shape(name: str, sizes: Mapping[str, int]) -> list[int]:
@@ -184,7 +241,7 @@ def _reached(
     return met
 
 
-def _refuse_unseen(unseen: Mapping[str, Flags]) -> None:
+def _refuse_unseen(unseen: Mapping[str, Flags], never_left: Mapping[str, list[int]]) -> None:
     """Raise a GameError that lists pairs which can be reached and were never seen."""
     found = [
         place(name, TABLE_AXES[name], index) for name, flags in unseen.items() for index in np.argwhere(flags).tolist()
@@ -193,7 +250,7 @@ def _refuse_unseen(unseen: Mapping[str, Flags]) -> None:
         more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
         raise GameError(
             f"the log has no transition from {', '.join(found[:SHOWN])}{more}, which can be reached; log more, or pass "
-            "smoothing (pseudo-counts per next state, for instance 0.5) to have them filled in"
+            "smoothing (pseudo-counts per next state, for instance 0.5) to have them filled in" + end_hint(never_left)
         )
 
 
@@ -210,16 +267,18 @@ def _law(counts: Floats, a: float) -> tuple[Floats, Floats]:
 def _reward(earned: Floats, index: Integers, visits: Floats) -> tuple[Floats, Floats]:
     """Means and standard errors of what was earned at each pair, of the shape of `visits`."""
     seen, times = visits > 0, np.maximum(visits, 1.0)
-    centre = earned.mean()  # taken off first: what is left has no digits in common with a large mean
-    mean = np.bincount(index, earned - centre, visits.size).reshape(visits.shape) / times
-    off = (earned - centre) - mean.flat[index]
+    centre = np.zeros(visits.size)
+    centre[index[::-1]] = earned[::-1]  # the first reward of each pair is taken off: what never varies is kept exactly
+    over = np.bincount(index, earned - centre[index], visits.size).reshape(visits.shape) / times
+    mean = centre.reshape(visits.shape) + over
+    off = (earned - centre[index]) - over.flat[index]
     off[np.abs(off) < ROUNDING * np.abs(earned).max()] = 0.0  # a reward that never varies has no error at all
     squares = np.bincount(index, off**2, visits.size).reshape(visits.shape)
     freedom = (visits - 1)[seen].sum()
-    spread = mean[seen].std()
+    spread = (mean[seen] - mean[seen][0]).std()
     within = squares.sum() / freedom if freedom else spread**2
     error = np.where(seen, np.sqrt((squares + within) / times / times), spread)
-    return centre + np.where(seen, mean, mean[seen].mean()), error
+    return np.where(seen, mean, mean[seen][0] + (mean[seen] - mean[seen][0]).mean()), error
 
 
 def _initial(log: Transitions, sizes: Mapping[str, int], met: Flags) -> InitialLaw:

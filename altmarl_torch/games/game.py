@@ -310,7 +310,7 @@ class Game:
             GameError: a pair that can be reached was never seen, or gamma, n or name is out of range.
         """
         sizes = {"sg": num_sg, "sl": num_sl, "ag": num_ag, "al": num_al}
-        return cls.from_counts(count_log(table, sizes, smoothing, initial), gamma=gamma, n=n, name=name)
+        return cls.from_counts(count_log(table, sizes, smoothing, initial, n), gamma=gamma, n=n, name=name)
 
     @classmethod
     def from_counts(cls, counted: Counted, *, gamma: float, n: int, name: str = "game") -> "Game":

@@ -14,28 +14,34 @@ coordinator were, what both did, what both earned, and where both were next.
     sl_next    s_l', its next state                                        whole number from 0
     episode    (optional) number of the episode                            whole number from 0
     step       (optional, with episode) number of the step in it           whole number from 0
+    agent      (optional) number of the agent                              whole number from 0
+    terminated (optional) whether s_l' is an end: nothing follows           0 or 1
 
-Columns may stand in any order, and other columns may stand between them. Agents need no number: they are alike.
+Columns may stand in any order, and other columns may stand between them. Agents need no number: they are alike. Where
+they have one, a row that stands twice (one agent in one step) is counted once, which the log tells.
 
 **Several agents in one step.**  The global columns of a step are the same for all its agents, and must be counted once.
 `episode` and `step` say which rows those are: rows that share both must agree in sg, ag, r_g and sg_next, and where
 the log has the next step as well, it must begin where this one ended. Without the two columns every row is a step of
 its own, which is right where each row is one.
 
-**Two formats.**  *CSV*: UTF-8, a header with the names above, numbers with a decimal point, commas between them; the
-first line may be `# altmarl-transitions 1`, the format and its version, which is taken for granted where it is
-missing. *npz*: an archive with `format` = "altmarl-transitions", `version` = 1 and one array per column, as
-`Transitions.save` writes it; nothing in it is run (`support.npz`).
+r_g may stand on one row of a step and be missing (NaN, None, NA, an empty cell) on the others; nothing else may be
+missing. Rows of a step may differ in r_g by rounding, a millionth of the largest: sums in another order do.
+
+**Ends.**  An agent that broke down, or a case that was closed, is logged up to there. `terminated` marks the row in
+which it got there: the state s_l' is *absorbing*, and earns nothing (`games.log_ends`). An episode that merely ends,
+because somebody stopped looking, is not marked.
+
+**Files** are read by `games.log_files`; `Transitions.save` writes CSV and npz.
 
 **Errors** name the first line at fault (of a CSV file as an editor counts them, from 1; of an array its row, from 0),
 what is there, and what would be right.
 """
 
-import csv
+import logging
 import os
-import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -43,27 +49,32 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from altmarl_torch.errors import ArgumentError, LogError
-from altmarl_torch.support.files import read_text, whole
-from altmarl_torch.support.npz import read_npz, write_npz
-from altmarl_torch.support.tables import as_integer
+from altmarl_torch.support.files import whole
+from altmarl_torch.support.npz import write_npz
+from altmarl_torch.support.tables import refuse_masked
 
-__all__ = ["COLUMNS", "OPTIONAL", "Table", "Transitions", "as_log", "read_log"]
+__all__ = ["COLUMNS", "OPTIONAL", "Table", "Transitions"]
+
+logger = logging.getLogger(__name__)
 
 FILE_FORMAT, FILE_VERSION = "altmarl-transitions", 1
 GLOBAL, LOCAL = ("sg", "ag", "r_g", "sg_next"), ("sl", "al", "r_l", "sl_next")
 COLUMNS = (*GLOBAL, *LOCAL)
 """The columns that every log has."""
 
-OPTIONAL = ("episode", "step")
+NUMBERS = ("episode", "step")
 """Those that it may have, both or neither."""
+
+OPTIONAL = (*NUMBERS, "agent", "terminated")
+"""Those that it may have."""
 
 REWARDS = ("r_g", "r_l")
 SUFFIX = ".csv"
 LARGEST_INDEX = 2**31 - 2
 """The largest state, action, episode or step."""
 
-LARGEST_CSV = 2**30
-"""Bytes of the largest CSV file that is read."""
+ROUNDING = 1e-6
+"""By how much r_g may differ between the rows of a step, relative to the largest."""
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -77,6 +88,8 @@ class Transitions:
         sg, ag, r_g, sg_next: `[rows]`, the global agent's part of the step.
         sl, al, r_l, sl_next: `[rows]`, an agent's.
         episode, step: `[rows]`, or None for both.
+        agent: `[rows]`, or None.
+        terminated: `[rows]`, 1 where s_l' is an end; None where no row is.
         lines: `[rows]`, the line of each row in its file; None where there is none, and rows are counted from 0.
         source: what messages call the log.
 
@@ -97,12 +110,16 @@ class Transitions:
     sl_next: Integers
     episode: Integers | None = None
     step: Integers | None = None
+    agent: Integers | None = None
+    terminated: Integers | None = None
     lines: Integers | None = None
     source: str = "the log"
+    dropped: int = field(default=0, init=False)
+    """Rows that stood there twice."""
 
     def __post_init__(self) -> None:
         given = {name: getattr(self, name) for name in (*COLUMNS, *OPTIONAL) if getattr(self, name) is not None}
-        if len(given.keys() & OPTIONAL) == 1:
+        if len(given.keys() & NUMBERS) == 1:
             raise LogError(f"{self.source} has only one of the columns episode and step; give both or neither")
         for name, column in given.items():
             object.__setattr__(self, name, self._as_column(name, column))
@@ -114,8 +131,14 @@ class Transitions:
         for name in given:
             if name not in REWARDS:
                 self._whole(name)
+        if self.terminated is not None:
+            self._refuse(self.terminated > 1, "terminated", "expected 0 or 1")
         if "step" in given:
+            self._drop_repeated()
             self._check_steps()
+        self._refuse(
+            ~np.isfinite(self.r_g), "r_g", f"expected a finite number{', on one row of a step' * ('step' in given)}"
+        )
 
     def __len__(self) -> int:
         return len(self.sg)
@@ -132,9 +155,7 @@ class Transitions:
         """
         if isinstance(table, Transitions):
             return table
-        if not hasattr(table, "keys"):
-            raise ArgumentError(f"a log is a mapping of names to columns, not {type(table).__name__}")
-        there = [str(name) for name in table.keys()]  # noqa: SIM118  # a DataFrame is no Mapping
+        there = _names(table)
         missing = [name for name in COLUMNS if name not in there]
         if missing:
             raise LogError(f"{source} lacks the columns {', '.join(missing)}; it has {', '.join(there) or 'none'}")
@@ -187,12 +208,16 @@ class Transitions:
 
     def _as_column(self, name: str, column: object) -> NDArray[Any]:
         """A column as finite numbers, float64 `[rows]`."""
+        refuse_masked(f"{self.source}: column {name}", column, LogError)
         array = np.asarray(column)
+        if array.dtype.kind == "O":  # a nullable column: None, or pandas' NA
+            array = np.array([np.nan if entry is None or str(entry) == "<NA>" else entry for entry in array.tolist()])
         if array.dtype.kind not in "fiub" or array.ndim != 1:
             found = f"an array of {array.dtype} and shape {list(array.shape)}"
             raise LogError(f"{self.source}: column {name} is {found}; expected numbers, one for each row")
         floats = array.astype(np.float64)
-        self._refuse(~np.isfinite(floats), name, "expected a finite number", floats)
+        missing = np.isnan(floats) if name == "r_g" else False
+        self._refuse(~(np.isfinite(floats) | missing), name, "expected a finite number", floats)
         return floats
 
     def _whole(self, name: str) -> None:
@@ -202,11 +227,73 @@ class Transitions:
         self._refuse(bad, name, f"expected a whole number in 0..{LARGEST_INDEX}")
         object.__setattr__(self, name, column.astype(np.int64))
 
+    def check_population(self, n: int) -> None:
+        """Raise a LogError where a step shows more agents than there are."""
+        if self.episode is None or self.step is None:
+            return
+        _, first, shown = np.unique(_places(self.episode, self.step), return_index=True, return_counts=True)
+        if shown.max() > n:
+            row = int(first[shown.argmax()])
+            place = f"{self.source}, {self._line(row)}: episode {self.episode[row]}, step {self.step[row]}"
+            raise LogError(f"{place} shows {shown.max():,} agents, of n = {n:,}; does a row stand there twice?")
+
+    def refuse_leaving(self, ends: NDArray[np.bool_]) -> None:
+        """Raise a LogError where an agent leaves a state that is an end, `ends [sl]`."""
+        rule = "a row with terminated = 1 leads there, and nothing follows an end"
+        self._refuse(ends[self.sl] & (self.sl_next != self.sl), "sl", rule)
+
+    @property
+    def repeats(self) -> int:
+        """How often the whole log stands there: 2 if every row has an equal, or three of them, and so on; else 1."""
+        code = np.zeros(len(self), dtype=np.uint64)
+        for number, column in enumerate(self.columns().values()):
+            bits = np.ascontiguousarray(column.astype(np.float64)).view(np.uint64)
+            code = (code ^ bits) * np.uint64(0x9E3779B97F4A7C15 + 2 * number)  # a hash; products wrap around
+        return int(np.gcd.reduce(np.unique(code, return_counts=True)[1])) if len(self) > 1 else 1
+
+    def _drop_repeated(self) -> None:
+        """Of rows of one agent in one step keep the first, if they say the same."""
+        if self.agent is None or self.episode is None or self.step is None:
+            return
+        key = np.stack([self.episode, self.step, self.agent])
+        _, first, which = np.unique(key, axis=1, return_index=True, return_inverse=True)
+        if len(first) == len(self):
+            return
+        same_as = first[which.reshape(-1)]
+        for name, column in self.columns().items():
+            bad = (column != column[same_as]) & ~((column != column) & (column[same_as] != column[same_as]))
+            if bad.any():
+                row = int(bad.argmax())
+                self._refuse(bad, name, f"{self._line(int(same_as[row]))}, of the same step and agent, says otherwise")
+        kept = np.sort(first)
+        object.__setattr__(self, "dropped", len(self) - len(kept))
+        lines = {} if self.lines is None else {"lines": self.lines}
+        for name, column in (self.columns() | lines).items():
+            object.__setattr__(self, name, column[kept])
+        logger.warning("%s: %s rows stand there twice, and are counted once", self.source, f"{self.dropped:,}")
+
+    def _share_reward(self, step_of: Integers, steps: int) -> None:
+        """Put the r_g of each step, which may stand on one row of it, on all of them."""
+        known = np.flatnonzero(~np.isnan(self.r_g))
+        row_of = np.full(steps, -1)
+        row_of[step_of[known[::-1]]] = known[::-1]  # the first that has it
+        row_of = row_of[step_of]
+        self._refuse(row_of < 0, "r_g", "expected a finite number on one row of each step")
+        shared, allowed = self.r_g[row_of], ROUNDING * float(np.nanmax(np.abs(self.r_g)))
+        bad = np.abs(self.r_g - shared) > allowed
+        if bad.any():
+            other = int(row_of[bad.argmax()])
+            self._refuse(
+                bad, "r_g", f"{self._line(other)}, of the same episode and step, has {_exact(self.r_g[other])}"
+            )
+        object.__setattr__(self, "r_g", shared)
+
     def _check_steps(self) -> None:
         """Rows of one step agree in what is global, and the next step begins where this one ended."""
         assert self.episode is not None
         assert self.step is not None
         steps, first, step_of = np.unique(_places(self.episode, self.step), return_index=True, return_inverse=True)
+        self._share_reward(step_of, len(steps))
         for name in GLOBAL:
             column = getattr(self, name)
             bad = column != column[first[step_of]]
@@ -228,7 +315,7 @@ class Transitions:
             row, more = int(bad.argmax()), int(bad.sum()) - 1
             value = (getattr(self, name) if column is None else column)[row]
             also = f" (and {more:,} more like it)" if more else ""
-            raise LogError(f"{self.source}, {self._line(row)}: {name} is {value:.15g}{also}; {rule}")
+            raise LogError(f"{self.source}, {self._line(row)}: {name} is {_exact(value)}{also}; {rule}")
 
     def _line(self, row: int) -> str:
         return f"row {row}" if self.lines is None else f"line {self.lines[row]}"
@@ -238,85 +325,22 @@ Table = Mapping[str, ArrayLike] | Transitions
 """A log, or its columns by name."""
 
 
-def read_log(path: str | os.PathLike[str], sizes: Mapping[str, int | None] | None = None) -> Transitions:
-    """Read a log from a CSV file (whose name ends in `.csv`) or an npz archive.
-
-    Args:
-        path: the file.
-        sizes: of the four sets, where they are known (`Transitions.sizes`).
-
-    Raises:
-        LogError: the log is malformed; the message names the first line at fault.
-        FileFormatError: it is no file of this kind at all.
-        OSError: there is no such file, or it cannot be read.
-    """
-    log = _read_csv(path) if str(path).endswith(SUFFIX) else _read_npz(path)
-    log.sizes(sizes or {})
-    return log
+def _names(table: Any) -> list[str]:
+    """The columns of a mapping, of a data frame (pandas, polars), of a pyarrow table or of a structured array."""
+    if hasattr(table, "keys"):
+        return [str(name) for name in table.keys()]  # noqa: SIM118  # a DataFrame is no Mapping
+    for words in (getattr(getattr(table, "dtype", None), "names", None), getattr(table, "column_names", None)):
+        if words:
+            return list(words)
+    if hasattr(table, "columns") and all(isinstance(name, str) for name in table.columns):
+        return list(table.columns)
+    raise ArgumentError(f"a log is a mapping of names to columns, not {type(table).__name__}")
 
 
-def as_log(table: Table | str | os.PathLike[str], sizes: Mapping[str, int | None]) -> Transitions:
-    """A log from a path or from columns; errors as for `read_log` and `Transitions.of`."""
-    for word, size in sizes.items():
-        if size is not None:
-            as_integer(f"num_{word}", size, 1, LARGEST_INDEX, ArgumentError)
-    return read_log(table, sizes) if isinstance(table, str | os.PathLike) else Transitions.of(table)
-
-
-def _read_npz(path: str | os.PathLike[str]) -> Transitions:
-    arrays: dict[str, Any] = dict(read_npz(path, FILE_FORMAT, FILE_VERSION, (), (*COLUMNS, *OPTIONAL)))
-    return Transitions.of(arrays, str(path))
-
-
-def _read_csv(path: str | os.PathLike[str]) -> Transitions:
-    """A CSV file by numpy's reader, which is fast; where that stumbles, a slow one finds the line."""
-    source, lines = str(path), read_text(path, LARGEST_CSV).removeprefix("\ufeff").splitlines()
-    names, begin = _header(lines, source)
-    wanted = [names.index(name) for name in (*COLUMNS, *OPTIONAL) if name in names]
-    numbers = np.array([number for number in range(begin, len(lines)) if lines[number].strip()], dtype=np.int64)
-    rows = lines[begin:] if len(numbers) == len(lines) - begin else [lines[number] for number in numbers]
-    if not rows:
-        raise LogError(f"{source} holds no transitions: there is nothing below the header")
-    try:
-        table = np.loadtxt(rows, delimiter=",", usecols=wanted, ndmin=2, comments=None, quotechar='"')
-    except ValueError as cause:
-        raise LogError(_fault(rows, numbers, names, wanted, source) or f"{source}: {cause}") from None
-    columns = dict(zip([names[index] for index in wanted], table.T, strict=True))
-    return Transitions.of(columns, source, lines=numbers + 1)
-
-
-def _header(lines: list[str], source: str) -> tuple[list[str], int]:
-    """The columns' names, and the index of the first line below them."""
-    label = f"# {FILE_FORMAT} "
-    begin = int(bool(lines) and lines[0].startswith("#"))
-    if begin and lines[0].strip() != f"{label}{FILE_VERSION}":
-        raise LogError(f"{source}, line 1: {reprlib.repr(lines[0])}; expected {label}{FILE_VERSION!r}, or the header")
-    if not any(line.strip() for line in lines[begin:]):
-        raise LogError(f"{source} is empty; expected a header with the columns {', '.join(COLUMNS)}")
-    names = [name.strip() for name in next(csv.reader([lines[begin]]))]
-    place = f"{source}, line {begin + 1}"
-    missing = [name for name in COLUMNS if name not in names]
-    if missing:
-        raise LogError(f"{place} lacks the columns {', '.join(missing)}; it has {reprlib.repr(', '.join(names))}")
-    twice = [name for name in (*COLUMNS, *OPTIONAL) if names.count(name) > 1]
-    if twice:
-        raise LogError(f"{place} has the column {twice[0]} twice")
-    return names, begin + 1
-
-
-def _fault(rows: list[str], numbers: Integers, names: list[str], wanted: list[int], source: str) -> str | None:
-    """What is wrong in the first line that is no row of numbers."""
-    for row, number in zip(rows, numbers.tolist(), strict=True):
-        cells = next(csv.reader([row]))
-        place = f"{source}, line {number + 1}"
-        if len(cells) <= max(wanted):
-            return f"{place} has {len(cells)} cells; the header has {len(names)}"
-        for index in wanted:
-            try:
-                float(cells[index])
-            except ValueError:
-                return f"{place}: {names[index]} is {reprlib.repr(cells[index])}; expected a number"
-    return None
+def _exact(value: float) -> str:
+    """A number in digits that tell it from its neighbours, and no more."""
+    short = f"{value:.15g}"
+    return short if float(short) == value or value != value else repr(float(value))
 
 
 def _places(episode: Integers, step: Integers) -> Integers:

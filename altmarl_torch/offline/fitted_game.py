@@ -26,6 +26,7 @@ from altmarl_torch.evaluation.rollouts import rollout
 from altmarl_torch.games.counted import FEWEST_EPISODES, Counted, count_log
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.initial import InitialLaw
+from altmarl_torch.games.log_ends import end_hint
 from altmarl_torch.games.tables import TABLE_AXES
 from altmarl_torch.games.transitions import Table
 from altmarl_torch.policies.base import PolicyPair
@@ -66,11 +67,21 @@ class FittedGame:
         tables: dict[str, Any] = {}
         for name, counts in self.counted.counts.items():
             weights = generator.standard_gamma(counts + self.counted.smoothing)
+            weights[self._at_end(name)] = 0.0
             total = weights.sum(-1, keepdims=True)
             tables[name] = np.where(total > 0, weights / np.maximum(total, 1e-300), self.counted.tables[name])
         for name in ("r_g", "r_l"):
             tables[name] = generator.normal(self.counted.tables[name], self.counted.errors[name])
         return self.game.replace(**tables)
+
+    def _at_end(self, name: str) -> Any:
+        """Where a kernel is known, because an end is absorbing: flags over its rows."""
+        ends = self.counted.ends
+        if name == "P_g":
+            return np.broadcast_to(ends["P_g"][:, None], self.counted.counts[name].shape[:-1])
+        return np.broadcast_to(
+            ends["P_l"][:, None, None] | ends["P_g"][None, :, None], self.counted.counts[name].shape[:-1]
+        )
 
     def returns(self, pair: PolicyPair, *, draws: int = 20, episodes: int = 200, seed: int = 0) -> Tensor:
         """What `pair` earns in games drawn from what the log allows, its mean return in each: `[draws]`.
@@ -108,7 +119,34 @@ class FittedGame:
         if unseen:
             more = f" and {len(unseen) - LISTED:,} more" if len(unseen) > LISTED else ""
             lines += ["", f"never seen, though it can be reached: {', '.join(unseen[:LISTED])}{more}"]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._remarks()])
+
+    def _remarks(self) -> list[str]:
+        """What else a reader of the log should know."""
+        counted, lines = self.counted, list[str]()
+        kinds = {"sg": "states s_g", "sl": "states s_l", "ag": "actions a_g", "al": "actions a_l"}
+        for word, numbers in counted.absent.items():
+            if numbers:
+                size, shown = getattr(self.game, f"num_{word}"), ", ".join(map(str, numbers[:LISTED]))
+                more = ", ..." if len(numbers) > LISTED else ""
+                lines.append(
+                    f"of the {size:,} {kinds[word]}, {len(numbers):,} never occur in the log: {shown}{more}; number "
+                    "those there are from 0 on, without gaps, and counts stay few"
+                )
+        if counted.dropped:
+            lines.append(f"{counted.dropped:,} rows stood there twice (one agent in one step) and were counted once")
+        if counted.repeats > 1:
+            lines.append(
+                f"every row stands there {counted.repeats} times: unless agents do the same throughout, the log is "
+                "there more than once, and standard errors are too small"
+            )
+        words = {"P_g": "sg", "P_l": "sl"}
+        ends = [f"{words[name]}={state}" for name in words for state in np.flatnonzero(counted.ends[name])]
+        if ends:
+            lines.append(f"absorbing, since rows that lead there are marked as terminated: {', '.join(ends)}")
+        if counted.smoothing and end_hint(counted.never_left):
+            lines.append(end_hint(counted.never_left).removeprefix(". "))
+        return ["", *lines] if lines else []
 
     def as_dict(self) -> dict[str, Any]:
         """The report as numbers, for JSON."""
@@ -126,6 +164,13 @@ class FittedGame:
         }
 
     def _start(self) -> str:
+        if self.counted.given_initial:
+            return "as given"
+        if self.counted.pairs_at_start is False:
+            return (
+                "from the episodes' first steps; strength not known, since no episode shows two agents: they are taken "
+                "for independent (inf), unless an initial law is passed, which is taken as given"
+            )
         if self.counted.episodes is not None and self.counted.episodes >= FEWEST_EPISODES:
             return f"from the episodes' first steps, strength {self.game.initial.strength:.3g}"
         return f"as given, or uniform over the states met (a log of {FEWEST_EPISODES} episodes would say)"
@@ -154,6 +199,6 @@ def estimate(
 ) -> FittedGame:
     """As `Game.from_transitions`, with standard errors; arguments and errors are the same."""
     sizes = {"sg": num_sg, "sl": num_sl, "ag": num_ag, "al": num_al}
-    counted = count_log(table, sizes, smoothing, initial)
+    counted = count_log(table, sizes, smoothing, initial, n)
     game = Game.from_counts(counted, gamma=gamma, n=n, name=name)
     return FittedGame(game, {word: torch.from_numpy(error) for word, error in counted.errors.items()}, counted)

@@ -204,8 +204,8 @@ class Trajectories:
 
     def _read(self, name: str, word: str) -> NDArray[Any]:
         """One array, of numbers in their range: int32, or float64 for rewards (where `word` is empty)."""
+        refuse_masked(name, getattr(self, name), ArgumentError)
         try:
-            refuse_masked(name, getattr(self, name), ArgumentError)
             array = np.asarray(getattr(self, name))
         except ValueError as cause:  # nested lists of different lengths
             raise ArgumentError(f"{name} is no array: {cause}") from cause

@@ -82,11 +82,17 @@ def write_npz(path: str | os.PathLike[str], kind: str, version: int, entries: Ma
 
 
 def read_npz(
-    path: str | os.PathLike[str], kind: str, version: int, names: Sequence[str], optional: Sequence[str] = ()
+    path: str | os.PathLike[str],
+    kind: str,
+    version: int,
+    names: Sequence[str],
+    optional: Sequence[str] = (),
+    unpacked: int = 0,
 ) -> dict[str, NDArray[np.generic]]:
     """Read the arrays `names` from a file that `write_npz` wrote with this `kind` and `version`.
 
-    Of the entries whose names begin like one of `optional`, those that are there come along.
+    Of the entries whose names begin like one of `optional`, those that are there come along. Compressed entries, which
+    this library does not write, are read where they unpack to `unpacked` bytes in all at most.
 
     Raises:
         FileNotFoundError: there is no such file (any other `OSError` of opening it is passed on as well).
@@ -95,7 +101,7 @@ def read_npz(
     with _BriefReader(open_regular(path, LARGEST_FILE)) as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                found = _directory(archive)
+                found = _directory(archive, unpacked)
                 wanted = [name for name in found if name in (*LABELS, *names) or name.startswith(tuple(optional))]
                 arrays = {name: _read_array(archive, name, found[name]) for name in wanted}
         except Exception as cause:
@@ -114,7 +120,7 @@ def kind_of(path: str | os.PathLike[str]) -> str:
     with _BriefReader(open_regular(path, LARGEST_FILE)) as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                return str(_read_array(archive, LABELS[0], _directory(archive)[LABELS[0]]))
+                return str(_read_array(archive, LABELS[0], _directory(archive, LARGEST_READ)[LABELS[0]]))
         except Exception as cause:
             raise FileFormatError(f"{path} is no readable .npz archive: {type(cause).__name__}: {cause}") from cause
 
@@ -136,31 +142,34 @@ class _BriefReader(io.BufferedReader):
         return super().read(size)
 
 
-def _directory(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+def _directory(archive: zipfile.ZipFile, unpacked: int = 0) -> dict[str, zipfile.ZipInfo]:
     """The entries by name, if all of them are such as `write_npz` makes."""
     entries: dict[str, zipfile.ZipInfo] = {}
     end = 0
     for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
         name = info.orig_filename.removesuffix(SUFFIX)
-        fault = _fault(info) or ("it is there twice" if name in entries else "")
+        fault = _fault(info, unpacked) or ("it is there twice" if name in entries else "")
         if info.header_offset < end:
             fault = fault or "it shares bytes with another"
         if fault:
             raise FileFormatError(f"entry {reprlib.repr(info.orig_filename)}: {fault}")
         entries[name] = info
-        end = info.header_offset + zipfile.sizeFileHeader + len(info.orig_filename) + info.file_size  # type: ignore[attr-defined]
+        unpacked -= info.file_size if info.compress_type else 0
+        end = info.header_offset + zipfile.sizeFileHeader + len(info.orig_filename) + info.compress_size  # type: ignore[attr-defined]
     if end > archive.start_dir:
         raise FileFormatError("its entries take more bytes than the file has")
     return entries
 
 
-def _fault(info: zipfile.ZipInfo) -> str:
+def _fault(info: zipfile.ZipInfo, unpacked: int) -> str:
     """What is wrong with one line of the directory, in words."""
     name = info.orig_filename
     if not name.endswith(SUFFIX) or not _is_plain(name.removesuffix(SUFFIX)):
         return "no name of an array"
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
         return "it is a link or a folder"
+    if info.compress_type == zipfile.ZIP_DEFLATED and unpacked:
+        return "" if info.file_size <= unpacked else "it unpacks to more bytes than are read"
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
         return "it is compressed; arrays are stored as they are"
     return "it is encrypted" if info.flag_bits & ENCRYPTED else ""

@@ -98,8 +98,8 @@ def as_float64(name: str, values: object, error: ErrorType) -> Tensor:
         if values.layout is not torch.strided:
             raise error(f"{name} has the layout {values.layout}; expected a dense tensor (use .to_dense())")
         return values.detach().to(torch.float64, copy=True).contiguous()
+    refuse_masked(name, values, error)
     try:
-        refuse_masked(name, values, error)
         array = np.asarray(values)
     except (ValueError, TypeError) as cause:
         raise error(f"{name} is not an array of numbers: {cause}") from cause

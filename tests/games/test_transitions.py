@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from altmarl_torch.errors import ArgumentError, FileFormatError, LogError
-from altmarl_torch.games.transitions import COLUMNS, Transitions, read_log
+from altmarl_torch.games.log_files import read_log
+from altmarl_torch.games.transitions import COLUMNS, Transitions
 from altmarl_torch.support.npz import write_npz
 
 HEADER = ",".join(COLUMNS)
@@ -63,11 +64,11 @@ MALFORMED = {
     "empty": ([""], r"is empty; expected a header with the columns sg, ag"),
     "header-alone": ([HEADER], "holds no transitions: there is nothing below the header"),
     "missing-columns": (["sg,ag,r_g", "0,0,0"], "line 1 lacks the columns sg_next, sl, al, r_l, sl_next; it has"),
-    "semicolons": ([HEADER.replace(",", ";")], "line 1 lacks the columns"),
+    "bars": ([HEADER.replace(",", "|")], "line 1 lacks the columns.*semicolons or tabs"),
     "twice": ([f"{HEADER},sg", f"{ROW},0"], "line 1 has the column sg twice"),
     "version": (["# altmarl-transitions 2", HEADER, ROW], "line 1: '# altmarl-transitions 2'; expected"),
     "word": ([HEADER, ROW, "0,1,0.5,1,idle,0,1.0,2"], "line 3: sl is 'idle'; expected a number"),
-    "nothing": ([HEADER, ROW, "0,1,,1,2,0,1.0,2"], "line 3: r_g is ''; expected a number"),
+    "nothing": ([HEADER, ROW, "0,1,,1,2,0,1.0,2"], "line 3: r_g is nan; expected a finite number"),
     "short": ([HEADER, ROW, ROW, "0,1,0.5"], "line 4 has 3 cells; the header has 8"),
     "nan": ([HEADER, "", ROW, "0,1,nan,1,2,0,1.0,2"], "line 4: r_g is nan; expected a finite number"),
     "inf": ([HEADER, "0,1,0.5,1,2,0,1e999,2"], "line 2: r_l is inf; expected a finite number"),

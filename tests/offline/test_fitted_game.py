@@ -112,8 +112,8 @@ def test_the_first_state_s_law_is_read_off_many_episodes():
     first |= {"step": np.full(len(sl), 3), "sg_next": first["sg"], "sl_next": sl}
     rest = {name: np.zeros(len(sl)) for name in ("ag", "al", "r_g", "r_l")}
     with pytest.raises(GameError, match="no transition"):  # of the pairs (s_l, s_g) that are reached, few have been met
-        am.estimate({name: column[:30] for name, column in (first | rest).items()}, gamma=0.5, n=5, num_al=2)
-    initial = am.Game.from_transitions(first | rest, gamma=0.5, n=5).initial
+        am.estimate({name: column[:30] for name, column in (first | rest).items()}, gamma=0.5, n=6, num_al=2)
+    initial = am.Game.from_transitions(first | rest, gamma=0.5, n=6).initial
     assert np.allclose(initial.sg, true.sg, atol=0.03)
     assert np.allclose(initial.local_mean, true.local_mean, atol=0.03)
     assert initial.strength == pytest.approx(2.0, rel=0.1)

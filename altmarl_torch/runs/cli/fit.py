@@ -14,6 +14,7 @@ from typing import Any
 from altmarl_torch.alternation.solving import solve
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation.rollouts import rollout
+from altmarl_torch.games.log_files import is_archive
 from altmarl_torch.offline.fitted_game import FittedGame, estimate
 from altmarl_torch.offline.trajectories import FILE_FORMAT, Trajectories
 from altmarl_torch.runs.cli.codes import DONE
@@ -69,11 +70,11 @@ def add_fit(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def _fit(arguments: argparse.Namespace) -> int:
     """Count the tables of a game from a log, say what the log leaves open, and write the game and the report."""
+    table, facts = _log(arguments.log)  # a file that is not there is said first
     out = Path(arguments.out)
     if out.suffix != ".npz":
         raise ArgumentError(f"out must end in .npz, as games do, not {arguments.out!r}")
     as_integer("draws", arguments.draws, 1, math.inf, ArgumentError)
-    table, facts = _log(arguments.log)
     facts |= {name: value for name, value in vars(arguments).items() if name in facts and value is not None}
     missing = [name for name in ("gamma", "n") if facts[name] is None]
     if missing:
@@ -94,7 +95,7 @@ def _fit(arguments: argparse.Namespace) -> int:
 def _log(path: str) -> tuple[Any, dict[str, Any]]:
     """The log, and what it says besides; None where it says nothing."""
     sizes = [f"num_{word}" for word in SIZES]
-    if not path.endswith(".csv") and kind_of(path) == FILE_FORMAT:
+    if is_archive(path) and kind_of(path) == FILE_FORMAT:
         data = Trajectories.load(path)
         return data.transitions(), {name: getattr(data, name) for name in ("gamma", "n", "name", *sizes)}
     return path, {"gamma": None, "n": None, "name": Path(path).stem, **dict.fromkeys(sizes)}
