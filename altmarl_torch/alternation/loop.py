@@ -27,11 +27,11 @@ On "reject" and "terminate" the current policy stays, as printed.
 
 **eta.** The paper's is vacuous, 2 eta >= V_max, for every k <= 655 (`theory.eta_algorithm_3`): read literally,
 Algorithm 3 returns its uniform start. `"paper"` computes it, uses it and warns; the default, `"auto"`, is the largest
-of 1e-3 V_max, two standard errors of the gain (zero where values are exact; paired where they are measured on common
-episodes, `evaluation.gain_error`), and the bound on the error of either value. Both are logged with every update. With
-`mean` and `"auto"` eta decides when to *stop*, not what to return: a proposal within 2 eta counts as nothing to gain,
-but if its value is higher by more than the numerical error, it is adopted. (Standard errors do not enter here: to stay
-and to go are as likely to be wrong, so the higher measured value is the better guess.)
+of 1e-3 of the span of values, two standard errors of the gain (zero where values are exact; paired where they are
+measured on common episodes, `evaluation.gain_error`), and the bound on the error of either value. Both are logged with
+every update. With `mean` and `"auto"` eta decides when to *stop*, not what to return: a proposal within 2 eta counts
+as nothing to gain, but if its value is higher by more than the numerical error, it is adopted. (Standard errors do not
+enter here: to stay and to go are as likely to be wrong, so the higher measured value is the better guess.)
 
 The loop knows learners and evaluator only by the protocols below, and is the only one in the package. What pi_g *is*
 (a table over counts, a network) is theirs to know: the loop carries it from one to the other.
@@ -79,7 +79,7 @@ Curve = Callable[[int, Mapping[str, float]], None]
 """Told (gradient steps, or episodes; numbers by tag) while a learner learns."""
 
 AUTO_ETA = 1e-3
-"""Smallest automatic eta, relative to V_max."""
+"""Smallest automatic eta, relative to the span of values."""
 
 
 class Decision(Enum):
@@ -189,10 +189,10 @@ def decide(proposed: JointValue, current: JointValue, eta: float, accept: Accept
     return Decision.REJECT if least_gain < -2 * eta else Decision.TERMINATE
 
 
-def automatic_eta(v_max: float, proposed: JointValue, current: JointValue, accept: Acceptance = "mean") -> float:
-    """`eta="auto"`: the largest of 1e-3 V_max, two standard errors of the comparison, and the bound on either error."""
+def automatic_eta(span: float, proposed: JointValue, current: JointValue, accept: Acceptance = "mean") -> float:
+    """`eta="auto"`: the largest of 1e-3 of the span of values, two standard errors, and the bound on either error."""
     standard_error = gain_error(proposed, current, of_mean=accept == "mean")
-    return max(AUTO_ETA * v_max, 2 * standard_error, proposed.error, current.error)
+    return max(AUTO_ETA * span, 2 * standard_error, proposed.error, current.error)
 
 
 def alternate(

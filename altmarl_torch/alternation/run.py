@@ -29,6 +29,7 @@ from altmarl_torch.games.game import Game
 from altmarl_torch.learners.neural.fitting import Settings
 from altmarl_torch.learners.neural.policies import UniformPolicy
 from altmarl_torch.learners.tabular.g_learn import MOST_XI
+from altmarl_torch.operators.joint_value import value_span
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.policies.tabular import uniform_global, uniform_local
 from altmarl_torch.support.snapshots import WorkInProgress
@@ -122,7 +123,7 @@ class AlternationRun:
         stopping, paper = self.options.stopping, eta_algorithm_3(self.game, self.k)
         accept, eta = stopping.accept, stopping.eta
         if eta == "auto":
-            automatic = partial(automatic_eta, self.game.v_max, accept=accept)
+            automatic = partial(automatic_eta, value_span(self.game), accept=accept)
             return Rules(accept, automatic, paper, adopt_better=accept == "mean")
         fixed = paper if eta == "paper" else float(eta)
         return Rules(accept, lambda proposed, current: fixed, paper)

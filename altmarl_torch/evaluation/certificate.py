@@ -44,7 +44,7 @@ from altmarl_torch.evaluation.deviations import (
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.operators.bellman import max_backup
 from altmarl_torch.operators.fixed_point import FixedPoint, solve_fixed_point
-from altmarl_torch.operators.joint_value import JointValue, joint_value, value_tolerance
+from altmarl_torch.operators.joint_value import JointValue, joint_value, span_tolerance, value_tolerance
 from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate, exact_surrogate
 from altmarl_torch.policies.tabular import TabularPolicies, check_pi_g, check_pi_l, greedy
@@ -63,8 +63,8 @@ ENUMERATED_STATES = 2_000
 """... on chains of at most so many states."""
 
 RELAXED_TOLERANCE, RELAXED_TOLERANCE_LARGE = 1e-4, 1e-3
-"""Numerical error of the relaxed shared deviation, relative to V_max; it is added to the upper end, so the bound stays
-proven. The second is for simplices of more than `COARSE_FROM` counts, where a sweep takes most of a minute."""
+"""Numerical error of the relaxed shared deviation, relative to the span of values; it is added to the upper end, so
+that the bound stays proven. The second is for more than `COARSE_FROM` counts, where a sweep takes most of a minute."""
 
 LARGEST_CHOICE = 1_024
 """The most assignments of actions to local states over which the relaxed shared deviation maximises."""
@@ -73,7 +73,7 @@ COARSE_FROM, COARSE_COUNTS = 20_000, 4_000
 """On simplices larger than the first, the relaxed problem is first solved on one of at most the second."""
 
 SMALL = 20_000
-"""Tables with at most so many entries are certified to `SMALL_TOLERANCE`, relative to V_max."""
+"""Tables with at most so many entries are certified to `SMALL_TOLERANCE`, relative to the span of values."""
 
 SMALL_TOLERANCE = 1e-11
 
@@ -172,7 +172,7 @@ def certify(
         game: the game.
         solution: k, pi_g `[sg, N, ag]` and pi_l `[sl, sg, al]`.
         parts: which deviations: "global", "single" (one local agent) and "shared" (all of them; takes longest).
-        tolerance: numerical error of each value, in units of value; by default 1e-11 V_max, and that of
+        tolerance: numerical error of each value, in units of value; by default 1e-11 of the span of values, and that of
             `value_tolerance` for tables of more than `SMALL` entries.
         progress: told (part, sweeps, error).
 
@@ -198,8 +198,8 @@ def certify(
     plan = PairPlan(simplex)
     pi_g, pi_l = check_pi_g(game, solution.pi_g, plan.simplex), check_pi_l(game, solution.pi_l)
     surrogate = exact_surrogate(game, pi_l, plan)
-    small = surrogate.local_reward.numel() * game.num_sl <= SMALL and game.v_max > 0
-    default = max(SMALL_TOLERANCE * game.v_max, math.ulp(0.0)) if small else value_tolerance(surrogate)
+    small = surrogate.local_reward.numel() * game.num_sl <= SMALL
+    default = span_tolerance(game, SMALL_TOLERANCE) if small else value_tolerance(surrogate)
     judge = _Judge(surrogate, pi_g, pi_l, tolerance or default, progress)
     return Certificate(
         value=judge.value.mean,
@@ -272,7 +272,7 @@ class _Judge:
         problem = SharedDeviation.build(self.surrogate, self.pi_g)
         large = self.surrogate.simplex.size > COARSE_FROM
         relative = RELAXED_TOLERANCE_LARGE if large else RELAXED_TOLERANCE
-        tolerance = max(self.tolerance, relative * self.game.v_max)
+        tolerance = max(self.tolerance, span_tolerance(self.game, relative))
         return self._solve("shared", problem.best_backup, start, tolerance)
 
     def _coarse_gain(self) -> Tensor:

@@ -42,7 +42,7 @@ from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import SizeError
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.operators.bellman import next_sg_law
-from altmarl_torch.operators.joint_value import joint_value
+from altmarl_torch.operators.joint_value import joint_value, span_tolerance
 from altmarl_torch.operators.surrogate import Surrogate, exact_surrogate
 from altmarl_torch.policies.tabular import check_pi_g, check_pi_l
 
@@ -52,7 +52,7 @@ MAX_STATES = 4_000
 """States of the largest tagged chain that is solved: 128 MB and seconds."""
 
 VALUE_ERROR = 1e-12
-"""Error of the joint value that the potential's change is computed from, relative to V_max."""
+"""Error of the joint value that the potential's change is computed from, relative to the span of values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +114,7 @@ def deviation_changes(game: Game, pi_g: Tensor, pi_l: Tensor, deviation: Tensor,
     pi_g, pi_l, deviation = check_pi_g(game, pi_g, plan.simplex), check_pi_l(game, pi_l), check_pi_l(game, deviation)
     surrogate = exact_surrogate(game, pi_l, plan)
     before, after = (_tagged_chain(surrogate, pi_g, policy) for policy in (pi_l, deviation))
-    values = joint_value(surrogate, pi_g, tolerance=max(VALUE_ERROR * game.v_max, 1e-14)).values
+    values = joint_value(surrogate, pi_g, tolerance=span_tolerance(game, VALUE_ERROR)).values
     V = rearrange(values[:, _joined(plan)], "g c z -> (g z c)")
     advantage = after.team + game.gamma * after.matrix @ V - V
     own, team, potential = after.accumulate(torch.stack([after.own, after.team, advantage], -1)).unbind(-1)

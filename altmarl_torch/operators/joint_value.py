@@ -23,13 +23,23 @@ from torch import Tensor
 
 from altmarl_torch.counts.kernels import FLOATS, SampledCountKernel
 from altmarl_torch.errors import PolicyError
+from altmarl_torch.games.game import Game
 from altmarl_torch.operators.bellman import next_sg_law, policy_backup
 from altmarl_torch.operators.fixed_point import LARGE_TABLE, Progress, solve_fixed_point
 from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.support.tables import LAW_TOLERANCE, as_law, as_tolerance, check_kind
 
-__all__ = ["Acceptance", "JointValue", "Objective", "gain_error", "joint_value", "value_tolerance"]
+__all__ = [
+    "Acceptance",
+    "JointValue",
+    "Objective",
+    "gain_error",
+    "joint_value",
+    "span_tolerance",
+    "value_span",
+    "value_tolerance",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +49,11 @@ Acceptance = Literal["mean", "all-states"]
 Objective = Literal["team", "own"]
 """What a local agent maximises: the reward of the game, r_g + mean r_l, or the paper's mean r_l alone."""
 
+ROUNDING = 2.0**-46
+"""Relative to V_max: the error that sums in float64 may leave in a value."""
+
 RELATIVE_TOLERANCE, RELATIVE_TOLERANCE_LARGE = 1e-7, 1e-4
-"""Default error of a value, relative to V_max = r~/(1-gamma); the second for tables of `LARGE_TABLE` size."""
+"""Default error of a value, relative to the span of values; the second for tables of `LARGE_TABLE` size."""
 
 DIRECT = 400
 """Chains with at most so many states are solved directly."""
@@ -147,9 +160,23 @@ def _standard_error(surrogate: Surrogate, pi_g: Tensor, values: Tensor) -> float
 
 
 def value_tolerance(surrogate: Surrogate) -> float:
-    """The default error of a value: 1e-7 V_max (1e-4 for large tables), or 1e-12 where all rewards are zero."""
+    """The default error of a value: 1e-7 of the span of values (1e-4 for large tables), or rounding if that is more."""
     large = surrogate.local_reward.numel() >= LARGE_TABLE
-    return max((RELATIVE_TOLERANCE_LARGE if large else RELATIVE_TOLERANCE) * surrogate.game.v_max, 1e-12)
+    return span_tolerance(surrogate.game, RELATIVE_TOLERANCE_LARGE if large else RELATIVE_TOLERANCE)
+
+
+def value_span(game: Game) -> float:
+    """How far apart values can lie: (max r_g - min r_g + max r_l - min r_l) / (1 - gamma).
+
+    The unit of every tolerance: c > 0 times the rewards has c times the span, and an offset leaves it alone.
+    """
+    spans = [float(table.max() - table.min()) for table in (game.r_g, game.r_l)]
+    return sum(spans) / (1 - game.gamma)
+
+
+def span_tolerance(game: Game, relative: float) -> float:
+    """`relative` of the span of values or, where that is less, what float64 can tell apart at their size."""
+    return max(relative * value_span(game), ROUNDING * game.v_max, math.ulp(0.0))
 
 
 def _solve(surrogate: Surrogate, pi_g: Tensor) -> Tensor:

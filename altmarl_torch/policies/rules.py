@@ -208,7 +208,7 @@ def walk_walker(game: Game) -> Tensor:
         Q = _time_at_target(P, reward, actions, game.gamma)  # [sg, sl, al]
         best = greedy_actions(Q)
         gain = Q.gather(-1, best.unsqueeze(-1)) - Q.gather(-1, actions.unsqueeze(-1))
-        better = gain.squeeze(-1) > IMPROVEMENT * (1.0 + Q.abs().max())
+        better = gain.squeeze(-1) > IMPROVEMENT * Q.abs().max()
         if not better.any():
             break
         actions = torch.where(better, best, actions)

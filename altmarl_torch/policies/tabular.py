@@ -8,7 +8,7 @@ Greedy laws and ties
 --------------------
 pi(argmax_a Q(., a)) = 1. Two exact operators may differ in the last bits of Q, and an argmax by bits would turn that
 into different policies. Ties are therefore read with a tolerance: the greedy action is the smallest index whose value
-is within 1e-10 (1 + max|Q|) of the row's maximum.
+is within 1e-10 (max Q - min Q) of the row's maximum.
 """
 
 import math
@@ -41,7 +41,8 @@ __all__ = [
     "uniform_local",
 ]
 
-TIE_TOLERANCE = 1e-10  # relative to 1 + max|Q|: far above rounding (1e-13), far below any gap that matters
+TIE_TOLERANCE = 1e-10  # relative to max Q - min Q: far above rounding, far below any gap that matters
+TIE_ROUNDING = 2.0**-46  # relative to max|Q|: what sums in another order may differ by
 
 
 def one_hot(actions: Tensor, size: int) -> Tensor:
@@ -53,16 +54,17 @@ def one_hot(actions: Tensor, size: int) -> Tensor:
 def greedy_actions(Q: Tensor) -> Tensor:
     """Greedy actions [...] int64 for values Q [..., a].
 
-    The smallest index whose value is within 1e-10 (1 + max|Q|) of its row's maximum, with max|Q| over the whole table.
+    The smallest index whose value is within 1e-10 of the table's span of its row's maximum, or within what rounding can
+    do at the size of the values: the actions of c Q + d are those of Q.
 
     Raises:
         ArgumentError: Q holds a value that is not finite.
     """
-    scale = 1.0 + Q.abs().max()
-    if not torch.isfinite(scale):
+    largest = Q.abs().max()
+    if not torch.isfinite(largest):
         raise ArgumentError(f"greedy needs finite values; Q of shape {list(Q.shape)} has an infinite or undefined one")
     shortfall = Q.amax(-1, keepdim=True) - Q
-    near_best = shortfall <= TIE_TOLERANCE * scale
+    near_best = shortfall <= torch.maximum(TIE_TOLERANCE * (Q.max() - Q.min()), TIE_ROUNDING * largest)
     return near_best.to(torch.uint8).argmax(-1)
 
 

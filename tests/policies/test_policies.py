@@ -43,17 +43,18 @@ def test_greedy_is_the_argmax_as_a_law():
 
 
 def test_greedy_takes_the_smallest_index_among_values_that_differ_by_rounding():
-    Q = torch.tensor([[1.0, 1.0 + 1e-12], [1.0, 1.0 + 1e-8]], dtype=torch.float64)
-    assert greedy_actions(Q).tolist() == [0, 1]
-    assert greedy_actions(1e6 * Q).tolist() == [0, 1]  # the tolerance grows with the values
+    Q = torch.tensor([[1.0, 1.0 + 1e-12], [1.0, 1.0 + 1e-8], [0.0, 1.0]], dtype=torch.float64)
+    assert greedy_actions(Q).tolist() == [0, 1, 1]
+    assert greedy_actions(1e6 * Q).tolist() == [0, 1, 1]  # the tolerance grows with the span
 
 
 @given(st.lists(st.integers(-3, 3), min_size=2, max_size=6), st.integers(0, 2**31))
 @settings(max_examples=50, deadline=None)
 def test_greedy_survives_rounding_noise(values, seed):
-    Q = torch.tensor(values, dtype=torch.float64)
-    noise = 1e-13 * torch.rand(len(values), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    assert greedy_actions(Q) == greedy_actions(Q + noise) == values.index(max(values))
+    Q = torch.tensor([values, [0.0] * (len(values) - 1) + [1.0]], dtype=torch.float64)  # values lie 1 apart at least
+    noise = 1e-13 * torch.rand(Q.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    wanted = [values.index(max(values)), len(values) - 1]
+    assert greedy_actions(Q).tolist() == greedy_actions(Q + noise).tolist() == wanted
 
 
 def test_greedy_refuses_undefined_values():

@@ -25,6 +25,7 @@ from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.learners.tabular.g_learn import g_learn
+from altmarl_torch.operators.joint_value import span_tolerance
 from altmarl_torch.operators.surrogate import exact_surrogate
 from altmarl_torch.support.tables import as_integer
 from altmarl_torch.support.threads import one_thread
@@ -32,7 +33,7 @@ from altmarl_torch.support.threads import one_thread
 __all__ = ["BellmanNoise", "bellman_noise"]
 
 RELATIVE_TOLERANCE = 1e-9
-"""Error of either fixed point, relative to V_max: far below any noise worth measuring."""
+"""Error of either fixed point, relative to the span of values: far below any noise worth measuring."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def bellman_noise(game: Game, pi_l: Tensor, k: int, m: int, *, seed: int = 0, dr
     draws = as_integer("draws", draws, 1, 10**6, ArgumentError)
     generator = torch.Generator(game.device).manual_seed(as_integer("seed", seed, 0, 2**63 - 1, ArgumentError))
     surrogate = exact_surrogate(game, pi_l, PairPlan(CountSimplex(k, game.num_sl, game.device)))
-    tolerance = max(RELATIVE_TOLERANCE * game.v_max, 1e-12)
+    tolerance = span_tolerance(game, RELATIVE_TOLERANCE)
     exact = g_learn(surrogate, tolerance=tolerance, parameterization="counts")
     samples, errors = [], []
     for _ in range(draws):

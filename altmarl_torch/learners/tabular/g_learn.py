@@ -40,7 +40,7 @@ from altmarl_torch.operators.bellman import (
     reward_noise,
 )
 from altmarl_torch.operators.fixed_point import MAX_SWEEPS, FixedPoint, Progress, Step, solve_fixed_point
-from altmarl_torch.operators.joint_value import value_tolerance
+from altmarl_torch.operators.joint_value import span_tolerance, value_tolerance
 from altmarl_torch.operators.surrogate import Surrogate, surrogate_reward
 from altmarl_torch.operators.tuples import adapted_bellman_tuples, draw_next_tuples, tuple_reward, uses_tuples
 from altmarl_torch.policies.tabular import greedy, read_policy
@@ -61,7 +61,7 @@ COARSEST = 1_000
 """Tables with at most so many counts are solved from zero."""
 
 COARSE_TOLERANCE = 1e-4
-"""Error of a coarse solution, relative to V_max: well below what lifting it loses."""
+"""Error of a coarse solution, relative to the span of values: well below what lifting it loses."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def g_learn(
         surrogate: the k-agent MDP under a frozen pi_l.
         m: draws of T-hat_{k,m}, from `generator`; None for the exact T-hat_k.
         sweeps: exactly so many plain updates from zero, "paper" for the T of Algorithm 3; None stops by `tolerance`.
-        tolerance: guaranteed error of Q, in units of value; by default 1e-7 V_max.
+        tolerance: guaranteed error of Q, in units of value; by default 1e-7 of the span of values.
         parameterization: "paper" (the switch rule), "auto" (the smaller table), "tuples" or "counts".
         start: values `[sg, N]` to start from where `sweeps` is None.
         xi: draws of the rewards, from `generator`; None for their means.
@@ -230,5 +230,5 @@ def _coarse_values(surrogate: Surrogate) -> Tensor | None:
         return None
     half = CountSimplex(simplex.k // 2, simplex.num_sl, simplex.device)
     coarse = Surrogate.from_tables(surrogate.game, surrogate.P_l_pi, surrogate.r_l_pi, PairPlan(half), surrogate.prior)
-    found = g_learn(coarse, tolerance=COARSE_TOLERANCE * max(surrogate.game.v_max, 1e-6), parameterization="counts")
+    found = g_learn(coarse, tolerance=span_tolerance(surrogate.game, COARSE_TOLERANCE), parameterization="counts")
     return lift(found.values, half, simplex)

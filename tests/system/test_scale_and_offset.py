@@ -1,0 +1,84 @@
+"""Rewards c r + d, c > 0: what is learned is worth as much as what is learned from r, and so says the certificate.
+
+c goes from 1e-12 to 1e12 and d up to a million times the span of the rewards. What a pair is worth is computed in the
+game with the rewards r.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+import altmarl_torch as am
+from altmarl_torch.counts.pair_moves import PairPlan
+from altmarl_torch.operators.joint_value import value_span
+from altmarl_torch.operators.surrogate import exact_surrogate
+from altmarl_torch.policies.tabular import greedy_actions
+
+GAMES = 200
+
+
+def random_game(seed):
+    draw = np.random.default_rng(seed)
+    sg, sl, ag, al = (int(size) for size in draw.integers(1, 4, 4))
+    law = lambda *shape: draw.dirichlet(np.full(shape[-1], 0.5), shape[:-1])  # noqa: E731
+    tables = {"P_g": law(sg, ag, sg), "P_l": law(sl, sg, al, sl)}
+    tables |= {"r_g": draw.normal(size=(sg, ag)), "r_l": draw.normal(size=(sl, sg, al))}
+    return am.Game(**tables, gamma=float(draw.uniform(0.1, 0.97)), n=50)
+
+
+def changed(game, seed):
+    """c r + d, the parts of d on r_g and r_l drawn apart."""
+    draw = np.random.default_rng(seed + 10**6)
+    c, span = 10.0 ** draw.uniform(-12, 12), value_span(game) * (1 - game.gamma)
+    d_g, d_l = draw.choice([-1, 0, 1], 2) * 10.0 ** draw.uniform(0, 6, 2) * span
+    return game.replace(r_g=c * (game.r_g + d_g), r_l=c * (game.r_l + d_l)), c, d_g + d_l
+
+
+def worth(game, solution):
+    """The joint value of a pair, exactly."""
+    surrogate = exact_surrogate(game, solution.pi_l, PairPlan(am.CountSimplex(solution.k, game.num_sl)))
+    return am.joint_value(surrogate, solution.pi_g).mean
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_pairs_of_changed_rewards_are_worth_as_much(part):
+    bad = []
+    for seed in range(part, GAMES, 8):
+        game = random_game(seed)
+        other, c, d = changed(game, seed)
+        k = 1 + seed % 3
+        plain, found = am.solve(game, k), am.solve(other, k)
+        right = worth(game, plain)
+        assert found.value / c - d / (1 - game.gamma) == pytest.approx(
+            worth(game, found), abs=1e-3 * value_span(game) + 1e-9
+        )
+        if not worth(game, found) >= right - 1e-3 * value_span(game):
+            bad.append((seed, right, worth(game, found)))
+    assert not bad
+
+
+@pytest.mark.parametrize("seed", range(0, 40, 2))
+def test_gaps_scale_with_the_rewards(seed):
+    game = random_game(seed)
+    other, c, _ = changed(game, seed)
+    pair = am.solve(game, 2, steps=1)
+    there, here = am.certify(other, pair), am.certify(game, pair)
+    assert there.nash_gap / c == pytest.approx(here.nash_gap, abs=1e-3 * value_span(game) + 1e-9)
+
+
+@pytest.mark.parametrize("seed", [3, 11])
+def test_networks_too(seed):
+    game = random_game(seed)
+    other, _, _ = changed(game, seed)
+    pairs = [am.solve(each, 3, solver="neural", steps=2) for each in (game, other)]
+    one, two = (worth(game, pair) for pair in pairs)
+    assert two >= one - 2e-3 * value_span(game)
+
+
+def test_greedy_actions_do_not_depend_on_units():
+    draw = torch.Generator().manual_seed(0)
+    Q = torch.randn(40, 6, generator=draw, dtype=torch.float64)
+    wanted = Q.argmax(-1)
+    for c, d in ((1.0, 0.0), (1e-12, 0.0), (1e-300, 0.0), (1e12, 0.0), (1.0, 1e6), (1e-9, -1e-3), (1e9, 1e15)):
+        assert torch.equal(greedy_actions(c * Q + d), wanted)
+    assert not greedy_actions(torch.full((3, 2), 7.0, dtype=torch.float64)).any()
