@@ -20,6 +20,9 @@ LARGEST_MEMORY = 12_000
 LARGEST_WORK = 300_000
 """Its counts times |S_g| |S_l|: five zones are learned for 20 agents, ten for 5."""
 
+LARGEST_DENSE_MEMORY = 1_000
+"""Counts over two local states, whose kernels are dense matrices: beyond, they could only be sampled."""
+
 NEURAL_MEMORY = 100
 """Agents that a network is learned for."""
 
@@ -28,7 +31,9 @@ def memory_size(game: Game, solver: Solver) -> int:
     """k', the size of the sample for which the policy behind a memory is learned."""
     if solver == "neural":
         return min(game.n, NEURAL_MEMORY)
-    counts = max(1, min(LARGEST_MEMORY, LARGEST_WORK // (game.num_sg * game.num_sl)))
+    counts = max(
+        1, min(LARGEST_MEMORY if game.num_sl > 2 else LARGEST_DENSE_MEMORY, LARGEST_WORK // (game.num_sg * game.num_sl))
+    )
     return CountSimplex(min(game.n, counts), game.num_sl).coarser(counts).k
 
 

@@ -1,1 +1,5 @@
-"""Learning from data: trajectories, what they cover, games counted from logs, Q-learning."""
+"""Learning from data: trajectories, what they cover, the game counted from them, off-policy Q-learning."""
+
+from altmarl_torch.offline.learning import game_of_data
+
+__all__ = ["game_of_data"]

@@ -91,6 +91,11 @@ def train(config: TrainConfig, console: Console, *, name: str | None = None) -> 
     """
     data = None if config.from_data is None else Trajectories.load(config.from_data)
     if data is not None:
+        if config.k not in (data.k, TrainConfig().k):
+            raise ArgumentError(
+                f"k = {config.k} was asked for, but {config.from_data} follows k = {data.k} agents: leave k out, or "
+                "collect data with that many"
+            )
         config = dataclasses.replace(config, k=data.k, from_data=os.path.abspath(str(config.from_data)))
     game = config.build_game()
     if data is not None:

@@ -102,6 +102,7 @@ def test_networks_that_cannot_count_are_refused_before_they_are_built():
 def test_memory_reads_as_many_agents_as_are_cheap():
     assert memory_size(warehouse(), "tabular") == 20
     assert memory_size(warehouse(), "neural") == 100
+    assert memory_size(am.games.steer().replace(n=10**6), "tabular") <= 1_000  # two local states: an exact kernel
     assert memory_size(SMALL, "tabular") == memory_size(SMALL, "neural") == 40
 
 
