@@ -41,6 +41,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -159,10 +160,7 @@ def count_transitions(
     met[ends["P_l"], :] = met[:, ends["P_g"]] = False
     reachable: dict[str, Flags] = {"P_g": np.logical_or.reduce(met)[:, None], "P_l": met[:, :, None]}
     unseen: dict[str, Flags] = {name: reachable[name] & (visits[name] == 0) for name in counts}
-    never_left = {
-        name: np.flatnonzero(met.any(axis) & (visits[name].sum(_rest(name)) == 0)).tolist()
-        for name, axis in (("P_g", 0), ("P_l", 1))
-    }
+    never_left = _never_left(met, visits)
     if not a:
         _refuse_unseen(unseen, never_left)
     laws = {name: _law(table, a) for name, table in counts.items()}
@@ -171,7 +169,6 @@ def count_transitions(
         for reward, (name, (data, words)) in zip(("r_g", "r_l"), pairs.items(), strict=True)
     }
     both = absorbed(laws | rewards, ends)
-    starts = _starts(log)
     return Counted(
         tables={name: pair[0] for name, pair in both.items()},
         errors={name: pair[1] for name, pair in both.items()},
@@ -181,15 +178,31 @@ def count_transitions(
         smoothing=a,
         rows=len(log),
         steps=len(first),
-        episodes=None if log.episode is None else len(np.unique(log.episode)),
         ends=ends,
-        absent=_absent(log, found),
         never_left=never_left,
-        pairs_at_start=None if starts is None else bool((np.bincount(starts[1]) > 1).any()),
-        dropped=log.dropped,
-        repeats=log.repeats if log.agent is None else 1,
-        given_initial=initial is not None,
+        **_remarks(log, found, initial),
     )
+
+
+def _never_left(met: Flags, visits: Mapping[str, Floats]) -> dict[str, list[int]]:
+    """The states that are met and that no transition leaves."""
+    return {
+        name: np.flatnonzero(met.any(axis) & (visits[name].sum(_rest(name)) == 0)).tolist()
+        for name, axis in (("P_g", 0), ("P_l", 1))
+    }
+
+
+def _remarks(log: Transitions, found: Mapping[str, int], initial: InitialLaw | None) -> dict[str, Any]:
+    """What else the log shows: fields of `Counted`."""
+    starts = _starts(log)
+    return {
+        "episodes": None if log.episode is None else len(np.unique(log.episode)),
+        "absent": _absent(log, found),
+        "pairs_at_start": None if starts is None else bool((np.bincount(starts[1]) > 1).any()),
+        "dropped": log.dropped,
+        "repeats": log.repeats if log.agent is None else 1,
+        "given_initial": initial is not None,
+    }
 
 
 def _rest(name: str) -> tuple[int, ...]:
