@@ -1,0 +1,110 @@
+"""What is learned from: states that the n-agent system goes through under a pair, some actions held at random.
+
+Populations are kept whole, `[states, N, dl]`, so that fresh samples can be drawn from them at every gradient step.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from altmarl_torch.learners.simulated.features import Frame
+from altmarl_torch.learners.simulated.policies import PlayedPair
+from altmarl_torch.simulators.game import SimulatedGame
+from altmarl_torch.simulators.pairs import SampleDispatcher
+from altmarl_torch.simulators.play import play
+from altmarl_torch.simulators.spaces import random_actions
+
+__all__ = ["Experience", "collect", "probe"]
+
+EPISODES, STEPS = 256, 40
+EXPLORING, BROAD_STARTS = 0.25, 0.5
+"""Shares of episodes in which actions are random, each held for some steps, and whose s_g starts anywhere."""
+
+HOLD = 0.1
+"""Chance of a new random action at each step of an exploring episode."""
+
+MOST_KEPT = 2**24
+"""Numbers of all populations that are kept at once: 64 MB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Experience:
+    """States met, and what followed."""
+
+    s_g: Tensor  # [states, dg]
+    crowd: Tensor  # [states, N, dl]
+    next_s_g: Tensor  # [states, dg]
+
+
+def collect(
+    game: SimulatedGame, pair: PlayedPair, leader: Frame, generator: torch.Generator, *, exploring: bool
+) -> Experience:
+    """Play `game.n` agents under the pair; `exploring`: some of the episodes under random global actions."""
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    fit = max(1, MOST_KEPT // (STEPS * game.n * game.local_state.d))
+    start = game.start
+
+    def broad(episodes: int, n: int, own: torch.Generator) -> tuple[Tensor, Tensor]:
+        s_g, s_l = start(episodes, n, own)
+        anywhere = torch.rand(episodes, 1, generator=own, device=own.device) < BROAD_STARTS
+        return torch.where(anywhere, leader.draw((episodes,), own).to(s_g.dtype), s_g), s_l
+
+    wide = unchecked(game, start=broad)
+    played = _Exploring(pair, wide, seed) if exploring else pair
+    steps = list(play(wide, played, min(EPISODES, fit), STEPS, np.random.SeedSequence(seed), generator.device))
+    s_g = torch.stack([step.s_g for step in steps])
+    crowd = torch.stack([step.s_l for step in steps[:-1]])
+    return Experience(s_g[:-1].flatten(0, 1), crowd.flatten(0, 1), s_g[1:].flatten(0, 1))
+
+
+def unchecked(game: SimulatedGame, **changes: object) -> SimulatedGame:
+    """The game with other fields, without trying it again."""
+    other = object.__new__(SimulatedGame)
+    for name, value in {**vars(game), **changes}.items():
+        object.__setattr__(other, name, value)
+    return other
+
+
+@torch.no_grad()
+def probe(game: SimulatedGame, pair: PlayedPair, generator: torch.Generator) -> tuple[Frame, Frame, float]:
+    """Where the states of both players lie, and the scale of the rewards: max |r_g| + mean |r_l| over some episodes."""
+    seed = np.random.SeedSequence(int(torch.randint(2**62, (), generator=generator, device=generator.device)))
+    few = unchecked(game, n=min(game.n, max(pair.k, 32)))
+    steps = list(play(few, pair, 64, STEPS, seed, generator.device))
+    leader, local = (torch.stack([getattr(step, name) for step in steps]) for name in ("s_g", "s_l"))
+    rewards = torch.stack([step.reward for step in steps])
+    scale = float(rewards.abs().max())
+    return Frame(game.global_state, leader), Frame(game.local_state, local), max(scale, 1e-6)
+
+
+class _Exploring:
+    """The pair, its dispatcher replaced in some episodes by actions that are held for a while."""
+
+    def __init__(self, pair: PlayedPair, game: SimulatedGame, seed: int) -> None:
+        self.k, self._pair, self._game, self._seed = pair.k, pair, game, seed
+        self.local_actions = pair.local_actions
+
+    def dispatcher(self, seed: int = 0) -> SampleDispatcher:
+        return _ExploringDispatcher(self._pair.dispatcher(seed), self._game, self._seed)
+
+
+class _ExploringDispatcher:
+    def __init__(self, inner: SampleDispatcher, game: SimulatedGame, seed: int) -> None:
+        self._inner, self._space, self._seed = inner, game.global_action, seed
+        self._held: Tensor | None = None
+        self._generator: torch.Generator | None = None
+
+    def reset(self, batch: int) -> None:
+        self._inner.reset(batch)
+        self._held = None
+
+    def act(self, s_g: Tensor, sample: Tensor) -> Tensor:
+        if self._generator is None:
+            self._generator = torch.Generator(s_g.device).manual_seed(self._seed)
+        rows, fresh = len(s_g), random_actions(self._space, s_g.shape[:-1], self._generator)
+        new = torch.rand(rows, generator=self._generator, device=s_g.device) < HOLD
+        self._held = fresh if self._held is None else torch.where(new, fresh, self._held)
+        chosen = self._inner.act(s_g, sample)
+        return torch.where(torch.arange(rows, device=s_g.device) < EXPLORING * rows, self._held, chosen)

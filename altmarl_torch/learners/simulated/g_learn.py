@@ -1,0 +1,79 @@
+r"""G-LEARN on samples: what the n-agent system pays to a dispatcher that sees k of n.
+
+For a frozen pi_l, continuation values of a dispatcher without memory are fitted to
+
+    C(s_g, sample, a) = E[ rbar_l' + max_a' ( r_g(s_g', a') + gamma C(s_g', sample', a') ) | s_g, sample, a ],
+
+the sample a fresh k-subset of a *population* of N agents that is kept, sample' a fresh k-subset of the population
+after its move, and rbar_l' the mean local reward of the next state (that of the present one does not depend on a).
+So the sample is evidence about the population, as it is for whoever deploys the policy, and a regression finds how
+much to believe it: no prior is needed. With N = k the sample *is* the population, and this is G-LEARN on the paper's
+surrogate. One draw of the moved agents serves all actions, and all actions move s_g under the same random numbers. Only
+the agents that are looked at are moved, so a step costs no more for a large N.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from altmarl_torch.learners.simulated.experience import Experience
+from altmarl_torch.learners.simulated.networks import values_at
+from altmarl_torch.learners.simulated.policies import LocalPolicy, action_rewards
+from altmarl_torch.learners.simulated.training import common_draws
+from altmarl_torch.simulators.game import SimulatedGame, beside
+from altmarl_torch.simulators.pairs import number_of_actions
+from altmarl_torch.simulators.play import draw_subsets, take
+
+__all__ = ["GlobalBatches"]
+
+BATCH = 256
+PAID = 32
+"""Agents whose mean reward stands for that of all."""
+
+
+@dataclass
+class GlobalBatches:
+    """Batches of G-LEARN's regression.
+
+    Attributes:
+        game: with N agents.
+        k: how many the dispatcher sees.
+        pi_l: the frozen local policy.
+        scale: units of value per unit of the network.
+        generator: of every draw.
+    """
+
+    game: SimulatedGame
+    k: int
+    pi_l: LocalPolicy
+    scale: float
+    generator: torch.Generator
+
+    def draw(self, online: nn.Module, average: nn.Module, met: Experience) -> tuple[Tensor, Tensor]:
+        """The online network's answers `[b, ag]` and their targets, in its units."""
+        rows = torch.randint(len(met.s_g), (BATCH,), generator=self.generator, device=met.s_g.device)
+        s_g, crowd = met.s_g[rows], met.crowd[rows]
+        sample = take(crowd, draw_subsets(BATCH, self.k, self.game.n, self.generator))
+        return online(s_g, sample).float(), self._targets(average, s_g, crowd)
+
+    @torch.no_grad()
+    def _targets(self, average: nn.Module, s_g: Tensor, crowd: Tensor) -> Tensor:
+        game, generator = self.game, self.generator
+        looked = min(game.n, max(self.k, PAID))
+        agents = take(crowd, draw_subsets(len(s_g), looked, game.n, generator))
+        agents = agents[:, torch.randperm(looked, generator=generator, device=agents.device)]
+        near = beside(s_g, agents)
+        moved = game.move_l(agents, near, self.pi_l.actions(agents, near, generator), generator)
+        num_ag, _ = number_of_actions(game)
+        whole = torch.zeros(len(s_g), dtype=torch.int64, device=s_g.device)
+        next_s_g = common_draws(lambda a: game.move_g(s_g, whole + a, generator), num_ag, generator)
+        continued = values_at(average, next_s_g, moved[:, : self.k]).float()
+        best = torch.add(action_rewards(game, next_s_g), continued, alpha=game.gamma * self.scale).amax(-1)
+        return (best + self._paid(moved[:, :PAID], next_s_g)) / self.scale
+
+    def _paid(self, agents: Tensor, s_g: Tensor) -> Tensor:
+        """The mean reward of agents `[b, m, dl]` under each of s_g `[b, a, dg]`: `[b, a]`."""
+        every = agents.unsqueeze(1).expand(-1, s_g.shape[1], -1, -1)
+        near = beside(s_g, every)
+        return self.game.r_l(every, near, self.pi_l.actions(every, near, self.generator)).float().mean(-1)

@@ -1,0 +1,68 @@
+r"""L-LEARN by fitted Q of one singled-out agent, who maximises what it earns itself.
+
+Among many, one agent moves nothing but itself: s_g goes its way under the dispatcher and the others, as it was met in
+play (s_g, s_g'). So the agent's continuation values obey
+
+    C_l(s_l, s_g, a) = E[ max_a' ( r_l(s_l', s_g', a') + gamma C_l(s_l', s_g', a') ) ],     s_l' = move_l(s_l, s_g, a),
+
+the paper's own objective for L-LEARN, as n grows. All actions move under the same random numbers, so that their
+*difference* is learned from the difference of what they do. Some agents start anywhere in the box.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from altmarl_torch.learners.simulated.experience import Experience
+from altmarl_torch.learners.simulated.features import Frame
+from altmarl_torch.learners.simulated.networks import LocalValues
+from altmarl_torch.learners.simulated.policies import local_action_rewards
+from altmarl_torch.learners.simulated.training import common_draws
+from altmarl_torch.simulators.game import SimulatedGame
+from altmarl_torch.simulators.pairs import number_of_actions
+
+__all__ = ["LocalBatches"]
+
+BATCH = 1024
+ANYWHERE = 0.4
+"""Share of the agents that stand anywhere."""
+
+
+@dataclass
+class LocalBatches:
+    """Batches of L-LEARN's regression.
+
+    Attributes:
+        game: the simulator.
+        local: where local states lie.
+        scale: units of value per unit of the network.
+        generator: of every draw.
+    """
+
+    game: SimulatedGame
+    local: Frame
+    scale: float
+    generator: torch.Generator
+
+    def draw(self, online: LocalValues, average: LocalValues, met: Experience) -> tuple[Tensor, Tensor]:
+        """The online network's answers `[b, al]` and their targets, in its units."""
+        generator, device = self.generator, met.s_g.device
+        rows = torch.randint(len(met.s_g), (BATCH,), generator=generator, device=device)
+        who = torch.randint(met.crowd.shape[1], (BATCH,), generator=generator, device=device)
+        s_l, drawn = met.crowd[rows, who], self.local.draw((BATCH,), generator)
+        anywhere = torch.rand(BATCH, 1, generator=generator, device=device) < ANYWHERE
+        s_l = torch.where(anywhere, drawn.to(s_l.dtype), s_l)
+        s_g, next_s_g = met.s_g[rows], met.next_s_g[rows]
+        return online(s_l, s_g), self._targets(average, s_l, s_g, next_s_g)
+
+    @torch.no_grad()
+    def _targets(self, average: LocalValues, s_l: Tensor, s_g: Tensor, next_s_g: Tensor) -> Tensor:
+        game, generator = self.game, self.generator
+        _, num_al = number_of_actions(game)
+        whole = torch.zeros(len(s_l), dtype=torch.int64, device=s_l.device)
+        moved = common_draws(lambda a: game.move_l(s_l, s_g, whole + a, generator), num_al, generator)
+        near = next_s_g.unsqueeze(1).expand(*moved.shape[:-1], next_s_g.shape[-1])
+        rewards = local_action_rewards(game, moved, near)
+        best = torch.add(rewards, average(moved, near), alpha=game.gamma * self.scale).amax(-1)
+        return best / self.scale

@@ -1,0 +1,181 @@
+r"""Policies of both players in a simulator: greedy in fitted continuation values, or uniform.
+
+    pi_g = argmax_a  r_g(s_g, a) + gamma C(s_g, sample, a),       pi_l = argmax_a  r_l(s_l, s_g, a) + gamma C_l(s_l, s_g, a).
+
+A greedy local policy of few, bounded features is read from a grid, at the nearest node: that *is* the policy, in
+training as in use, and costs a fifteenth of its network.
+"""
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from altmarl_torch.errors import ArgumentError
+from altmarl_torch.learners.simulated.features import Frame
+from altmarl_torch.learners.simulated.networks import LocalValues
+from altmarl_torch.simulators.game import SimulatedGame
+from altmarl_torch.simulators.pairs import SampleDispatcher, number_of_actions
+from altmarl_torch.simulators.spaces import Box, random_actions
+
+__all__ = ["GreedyGlobal", "GreedyLocal", "LocalPolicy", "PlayedPair", "UniformGlobal", "UniformLocal"]
+
+CHUNK = 2**16
+NODES_LOCAL, NODES_LEADER, MOST_NODES = 401, 161, 10**6
+"""Nodes of the grid by feature, and all in all."""
+
+
+class GlobalPolicy(Protocol):
+    """pi_g on samples."""
+
+    def actions(self, s_g: Tensor, sample: Tensor, generator: torch.Generator) -> Tensor:
+        """a_g `[b]` for s_g `[b, dg]` and samples `[b, k, dl]`."""
+
+
+class LocalPolicy(Protocol):
+    """pi_l."""
+
+    def actions(self, s_l: Tensor, s_g: Tensor, generator: torch.Generator | None) -> Tensor:
+        """a_l `[...]` for s_l `[..., dl]` and s_g `[..., dg]`."""
+
+
+class UniformGlobal:
+    """Every global action alike."""
+
+    def __init__(self, game: SimulatedGame) -> None:
+        self.space = game.global_action
+
+    def actions(self, s_g: Tensor, sample: Tensor, generator: torch.Generator) -> Tensor:
+        """Drawn uniformly."""
+        return random_actions(self.space, s_g.shape[:-1], generator)
+
+
+class UniformLocal:
+    """Every local action alike."""
+
+    def __init__(self, game: SimulatedGame) -> None:
+        self.space = game.local_action
+
+    def actions(self, s_l: Tensor, s_g: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Drawn uniformly."""
+        if generator is None:
+            raise ArgumentError("this local policy is uniform: give local_actions a torch.Generator to draw from")
+        return random_actions(self.space, s_l.shape[:-1], generator)
+
+
+class GreedyGlobal:
+    """Greedy in r_g + gamma scale C."""
+
+    def __init__(self, game: SimulatedGame, network: nn.Module, scale: float) -> None:
+        self.game, self.network, self.scale = game, network, scale
+        self.num_ag, _ = number_of_actions(game)
+
+    @torch.no_grad()
+    def actions(self, s_g: Tensor, sample: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The action of largest value; the first on ties."""
+        size = max(1, CHUNK // sample.shape[1])
+        parts = zip(torch.split(s_g, size), torch.split(sample, size), strict=True)
+        values = torch.cat([self.network(own, seen).float() for own, seen in parts])
+        return torch.add(action_rewards(self.game, s_g), values, alpha=self.game.gamma * self.scale).argmax(-1)
+
+
+class GreedyLocal:
+    """Greedy in r_l + gamma scale C_l."""
+
+    def __init__(self, game: SimulatedGame, network: LocalValues, scale: float, leader: Frame, local: Frame) -> None:
+        self.game, self.network, self.scale = game, network, scale
+        self.leader, self.local = leader, local
+        _, self.num_al = number_of_actions(game)
+        self.table = self._table() if self._is_small() else None
+
+    def _is_small(self) -> bool:
+        frames = self.local, self.leader
+        bounded = all(not isinstance(frame.space, Box) or frame.space.is_bounded for frame in frames)
+        return bounded and math.prod(self._nodes(self.local) + self._nodes(self.leader)) <= MOST_NODES
+
+    def _nodes(self, frame: Frame) -> list[int]:
+        if not isinstance(frame.space, Box):
+            return [frame.space.num]
+        return [NODES_LOCAL if frame is self.local else NODES_LEADER] * frame.space.d
+
+    @torch.no_grad()
+    def _table(self) -> Tensor:
+        """The greedy action at each node, flat: local features first."""
+        device = next(self.network.parameters()).device
+        axes = []
+        for frame in (self.local, self.leader):
+            bounds = zip(frame.low.tolist(), frame.high.tolist(), self._nodes(frame), strict=True)
+            axes += [torch.linspace(low, high, nodes, device=device) for low, high, nodes in bounds]
+        points = torch.cartesian_prod(*axes)
+        dl = self.local.space.d
+        return self._greedy(points[:, :dl], points[:, dl:])
+
+    def _greedy(self, s_l: Tensor, s_g: Tensor) -> Tensor:
+        """The action of largest value, of states `[m, d]`: `[m]`."""
+        chosen = []
+        for own, leader in zip(torch.split(s_l, CHUNK), torch.split(s_g, CHUNK), strict=True):
+            continued = self.network(own, leader)
+            rewards = local_action_rewards(self.game, own, leader)
+            chosen.append(torch.add(rewards, continued, alpha=self.game.gamma * self.scale).argmax(-1))
+        return torch.cat(chosen)
+
+    @torch.no_grad()
+    def actions(self, s_l: Tensor, s_g: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """a_l `[...]` for s_l `[..., dl]` and s_g `[..., dg]`."""
+        if self.table is None:
+            flat = self._greedy(s_l.reshape(-1, s_l.shape[-1]), s_g.reshape(-1, s_g.shape[-1]))
+            return flat.reshape(s_l.shape[:-1])
+        index: Tensor | None = None
+        for frame, states in ((self.local, s_l), (self.leader, s_g)):
+            for feature, nodes in enumerate(self._nodes(frame)):
+                low, high = float(frame.low[feature]), float(frame.high[feature])
+                width = max(high - low, 1e-12)
+                node = ((states[..., feature] - low) * ((nodes - 1) / width) + 0.5).clamp_(0, nodes - 0.5).int()
+                index = node if index is None else index * nodes + node
+        assert index is not None  # there is a feature
+        return self.table[index.long()] if index.ndim == 0 else self.table.take(index.long())
+
+
+class PlayedPair:
+    """Two policies as a `SimulatedPair`."""
+
+    def __init__(self, k: int, pi_g: GlobalPolicy, pi_l: LocalPolicy) -> None:
+        self.k, self.pi_g, self.pi_l = k, pi_g, pi_l
+
+    def dispatcher(self, seed: int = 0) -> SampleDispatcher:
+        """The global policy in use."""
+        return _Dispatcher(self.pi_g, seed)
+
+    def local_actions(self, s_l: Tensor, s_g: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The local policy's actions."""
+        return self.pi_l.actions(s_l, s_g, generator)
+
+
+class _Dispatcher:
+    def __init__(self, pi_g: GlobalPolicy, seed: int) -> None:
+        self._pi_g, self._seed = pi_g, seed
+        self._generator: torch.Generator | None = None
+
+    def reset(self, batch: int) -> None:
+        pass
+
+    def act(self, s_g: Tensor, sample: Tensor) -> Tensor:
+        if self._generator is None:
+            self._generator = torch.Generator(s_g.device).manual_seed(self._seed)
+        return self._pi_g.actions(s_g, sample, self._generator)
+
+
+def action_rewards(game: SimulatedGame, s_g: Tensor) -> Tensor:
+    """r_g of every global action: s_g `[..., dg]` to `[..., ag]`, float32."""
+    num, _ = number_of_actions(game)
+    each = torch.arange(num, device=s_g.device).expand(*s_g.shape[:-1], num)
+    return game.r_g(s_g.unsqueeze(-2).expand(*each.shape, s_g.shape[-1]), each).float()
+
+
+def local_action_rewards(game: SimulatedGame, s_l: Tensor, s_g: Tensor) -> Tensor:
+    """r_l of every local action: s_l `[..., dl]` and s_g `[..., dg]` to `[..., al]`, float32."""
+    _, num = number_of_actions(game)
+    each = torch.arange(num, device=s_l.device).expand(*s_l.shape[:-1], num)
+    own, leader = (state.unsqueeze(-2).expand(*each.shape, state.shape[-1]) for state in (s_l, s_g))
+    return game.r_l(own, leader, each).float()
