@@ -13,8 +13,9 @@ ones; everything else may change.
 
 from altmarl_torch import errors, games, heuristics, neural, policies, rewards, simulators, tabular, theory
 from altmarl_torch.alternation.loop import Decision, Update
+from altmarl_torch.alternation.simulated.solution import SimulatedSolution
+from altmarl_torch.alternation.simulated.solving import solve
 from altmarl_torch.alternation.solution import Solution
-from altmarl_torch.alternation.solving import solve
 from altmarl_torch.counts.kernels import CountKernel, SampledCountKernel
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import (
@@ -82,6 +83,7 @@ __all__ = [
     "SampledCountKernel",
     "SimulatedGame",
     "SimulatedRollouts",
+    "SimulatedSolution",
     "SizeError",
     "Solution",
     "Trajectories",

@@ -22,8 +22,8 @@ PACKAGE = ROOT / "altmarl_torch"
 
 ORDER = [
     "errors", "support", "simulators", "games", "counts", "operators", "policies", "evaluation", "theory",
-    "learners", "learners.tabular", "learners.chains", "learners.neural",
-    "envs", "alternation", "offline", "integrations",
+    "learners", "learners.tabular", "learners.chains", "learners.neural", "learners.simulated",
+    "envs", "alternation", "alternation.simulated", "offline", "integrations",
     "heuristics", "rewards", "tabular", "neural", "",  # public doors, and the package's own behind them
     "runs", "runs.sweeps", "sweeps", "runs.cli", "cli",
     "federated", "__main__",
@@ -32,6 +32,7 @@ SIBLINGS = {
     "learners.tabular",
     "learners.chains",
     "learners.neural",
+    "learners.simulated",
 }  # ways to one end, which know nothing of each other
 TOP_LEVEL = {"__init__", "__main__", "errors", "heuristics", "rewards", "tabular", "neural", "sweeps", "cli"}
 MOST_MODULES, LONGEST_MODULE, LONGEST_BODY = 16, 350, 45

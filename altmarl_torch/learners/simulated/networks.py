@@ -14,6 +14,8 @@ several s_g for one sample share work, give it the two methods of `SetNetwork` a
 `[b, z]`, and `heads(s_g [..., dg], z [..., z])` to `[..., ag]`.
 """
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from einops import einsum
 from torch import Tensor, nn
@@ -25,6 +27,17 @@ from altmarl_torch.simulators.game import beside
 __all__ = ["LocalValues", "SetNetwork", "check_set_network", "initialise", "values_at"]
 
 POOLED, WIDTH = 32, 64
+
+
+@runtime_checkable
+class Pooling(Protocol):
+    """A network that reads a sample once for many s_g."""
+
+    def pool(self, sample: Tensor) -> Tensor:
+        """What is known of samples `[b, k, dl]`: `[b, z]`."""
+
+    def heads(self, s_g: Tensor, pooled: Tensor) -> Tensor:
+        """Values at s_g `[..., dg]` for pooled samples `[..., z]`: `[..., ag]`."""
 
 
 class SetNetwork(nn.Module):
@@ -56,7 +69,8 @@ class SetNetwork(nn.Module):
         psi = self.psi(s_g)
         weights = self.weights(psi).unflatten(-1, (-1, POOLED))
         body: Tensor = self.body(torch.cat([pooled, psi], -1))
-        return einsum(weights, pooled, "... a z, ... z -> ... a") + body
+        linear: Tensor = einsum(weights, pooled, "... a z, ... z -> ... a")
+        return linear + body
 
     def forward(self, s_g: Tensor, sample: Tensor) -> Tensor:
         """C at s_g `[b, dg]` for samples `[b, k, dl]`: `[b, ag]`."""
@@ -96,13 +110,11 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
 
 def values_at(network: nn.Module, s_g: Tensor, sample: Tensor) -> Tensor:
     """C at several global states s_g `[b, m, dg]` for one sample each `[b, k, dl]`: `[b, m, ag]`."""
-    if hasattr(network, "pool") and hasattr(network, "heads"):
-        pooled = network.pool(sample)
-        found: Tensor = network.heads(s_g, beside(pooled, s_g))
-        return found
+    if isinstance(network, Pooling):
+        return network.heads(s_g, beside(network.pool(sample), s_g))
     (b, m, dg), shape = s_g.shape, sample.shape[1:]
     answer: Tensor = network(s_g.reshape(b * m, dg), sample.unsqueeze(1).expand(b, m, *shape).reshape(b * m, *shape))
-    return answer.unflatten(0, (b, m))
+    return answer.reshape(b, m, -1)
 
 
 def check_set_network(network: object, s_g: Tensor, sample: Tensor, num_ag: int) -> None:

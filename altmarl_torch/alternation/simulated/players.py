@@ -1,0 +1,221 @@
+"""The learners and the evaluator of a simulator, as the alternation loop knows them.
+
+Thin adapters: the mathematics is in `learners.simulated`. Each player keeps the network of its last turn, from which
+the next one starts, and draws from a generator of its own.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from altmarl_torch.alternation.loop import Curve, PhaseProgress, Player, Proposal
+from altmarl_torch.learners.simulated.experience import Experience, collect
+from altmarl_torch.learners.simulated.features import Frame
+from altmarl_torch.learners.simulated.g_learn import GlobalBatches
+from altmarl_torch.learners.simulated.l_learn import LocalBatches
+from altmarl_torch.learners.simulated.networks import LocalValues
+from altmarl_torch.learners.simulated.policies import GreedyGlobal, GreedyLocal, PlayedPair
+from altmarl_torch.learners.simulated.training import regress
+from altmarl_torch.operators.joint_value import JointValue
+from altmarl_torch.policies.base import Pair
+from altmarl_torch.simulators.game import SimulatedGame
+from altmarl_torch.simulators.play import blocks, play
+from altmarl_torch.support.snapshots import (
+    Arrays,
+    load_module,
+    module_arrays,
+    random_state,
+    set_random_state,
+)
+from altmarl_torch.support.threads import run
+
+__all__ = ["SimulatedEvaluator", "SimulatedGlobalLearner", "SimulatedLocalLearner", "Study", "as_pair", "played"]
+
+GLOBAL_STEPS, GLOBAL_REFRESH = (800, 1250), 200
+LOCAL_STEPS, LOCAL_REFRESH = 2000, 500
+"""Gradient steps of a turn (the global agent takes fewer for larger samples), and between new sets of states."""
+
+LOOKED_AT = 40_000
+"""Agents per row of a batch that a turn of the global agent looks at, within those bounds."""
+
+EPISODES, TAIL, LONGEST = 1024, 1e-2, 2000
+"""Of UPDATE: common episodes, and how much of an infinite return they may leave to an estimate."""
+
+
+def as_pair(pi_g: Any, pi_l: Any) -> Pair[Any]:
+    """Both policies; pi_l is no table here, and the loop never looks inside."""
+    return Pair(pi_g, cast(Tensor, pi_l))
+
+
+def played(k: int, pair: Pair[Any]) -> PlayedPair:
+    """The pair as a rollout takes it."""
+    return PlayedPair(k, pair.pi_g, cast(Any, pair.pi_l))
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What is learned, for both players.
+
+    Attributes:
+        game: with the N agents that are played.
+        k: how many of them the dispatcher sees.
+        leader, local: where states lie.
+        scale: units of value per unit of the networks.
+        learning_rate: of Adam.
+        curve, progress: listeners.
+    """
+
+    game: SimulatedGame
+    k: int
+    leader: Frame
+    local: Frame
+    scale: float
+    learning_rate: float
+    curve: Curve | None = None
+    progress: PhaseProgress | None = None
+
+    def monitor(self, phase: str, before: int) -> Callable[[int, dict[str, float]], None]:
+        """Tell the listeners how a network learns."""
+
+        def told(steps: int, numbers: dict[str, float]) -> None:
+            if self.progress:
+                self.progress(phase, steps, math.sqrt(numbers["loss"]) * self.scale)
+            if self.curve:
+                shown = numbers | {"loss": numbers["loss"] * self.scale**2}
+                self.curve(before + steps, {f"{phase}/{name}": number for name, number in shown.items()})
+
+        return told
+
+
+@dataclass
+class SimulatedGlobalLearner:
+    """Proposes the greedy policy of fitted continuation values (G-LEARN on samples)."""
+
+    study: Study
+    network: nn.Module
+    generator: torch.Generator
+    steps: int = 0
+    player: Player = "global"
+    phase: str = "g_learn"
+
+    def propose(self, pair: Pair[Any], value: JointValue) -> Proposal[Any]:
+        """The best response to `pair.pi_l`."""
+        study, pi_l = self.study, cast(Any, pair.pi_l)
+        batches = GlobalBatches(study.game, study.k, pi_l, study.scale, self.generator)
+        met: list[Experience] = []
+        taken = 0
+
+        def draw(online: nn.Module, average: nn.Module) -> tuple[Tensor, Tensor]:
+            nonlocal taken
+            if taken % GLOBAL_REFRESH == 0:
+                now = PlayedPair(study.k, GreedyGlobal(study.game, average, study.scale), pi_l)
+                met[:] = [collect(study.game, now, study.leader, self.generator, exploring=True)]
+            taken += 1
+            return batches.draw(online, average, met[0])
+
+        monitor = study.monitor(self.phase, self.steps)
+        fewest, most = GLOBAL_STEPS
+        steps = min(most, max(fewest, LOOKED_AT // study.k))
+        self.network = regress(self.network, draw, steps, study.learning_rate, monitor, self.phase)
+        self.steps += steps
+        proposed = as_pair(GreedyGlobal(study.game, self.network, study.scale), pi_l)
+        return Proposal(proposed, None, None, steps, {"g_learn/steps": steps})
+
+    def state(self, pair: Pair[Any]) -> Arrays:
+        """The network and the random state."""
+        return _state(self.network, self.generator, self.steps)
+
+    def restore(self, state: Arrays, pair: Pair[Any]) -> None:
+        """Go on from what `state` returned."""
+        self.steps = _restore(self.network, self.generator, state)
+
+
+@dataclass
+class SimulatedLocalLearner:
+    """Proposes the greedy policy of one agent's fitted continuation values (L-LEARN, its own objective)."""
+
+    study: Study
+    network: LocalValues
+    generator: torch.Generator
+    steps: int = 0
+    player: Player = "local"
+    phase: str = "l_learn"
+
+    def propose(self, pair: Pair[Any], value: JointValue) -> Proposal[Any]:
+        """The best response of one agent to `pair`."""
+        study = self.study
+        batches = LocalBatches(study.game, study.local, study.scale, self.generator)
+        met: list[Experience] = []
+        taken = 0
+
+        def draw(online: LocalValues, average: LocalValues) -> tuple[Tensor, Tensor]:
+            nonlocal taken
+            if taken % LOCAL_REFRESH == 0:
+                now = played(study.k, pair)
+                met[:] = [collect(study.game, now, study.leader, self.generator, exploring=False)]
+            taken += 1
+            return batches.draw(online, average, met[0])
+
+        monitor = study.monitor(self.phase, self.steps)
+        self.network = regress(self.network, draw, LOCAL_STEPS, study.learning_rate, monitor, self.phase)
+        self.steps += LOCAL_STEPS
+        pi_l = GreedyLocal(study.game, self.network, study.scale, study.leader, study.local)
+        return Proposal(as_pair(pair.pi_g, pi_l), None, None, LOCAL_STEPS, {"l_learn/steps": LOCAL_STEPS})
+
+    def state(self, pair: Pair[Any]) -> Arrays:
+        """The network and the random state."""
+        return _state(self.network, self.generator, self.steps)
+
+    def restore(self, state: Arrays, pair: Pair[Any]) -> None:
+        """Go on from what `state` returned."""
+        self.steps = _restore(self.network, self.generator, state)
+
+
+@dataclass(frozen=True)
+class SimulatedEvaluator:
+    """Scores pairs by the mean return of episodes that all pairs share.
+
+    An episode lasts until gamma^T <= 1/100; the rest is estimated by the mean reward of the last quarter of the steps,
+    and the value's `error` is what the rest would change by if it were estimated by the quarter before.
+    """
+
+    study: Study
+    seed: int
+    device: torch.device
+
+    def evaluate(self, pair: Pair[Any], start: Tensor | None) -> JointValue:
+        """The joint value of the pair; `start` is of no use here."""
+        game = self.study.game
+        horizon = 1 if game.gamma == 0 else min(LONGEST, math.ceil(math.log(TAIL) / math.log(game.gamma)))
+        sizes = blocks(EPISODES, game.n)
+        seeds = np.random.SeedSequence(self.seed).spawn(len(sizes))
+        pairs = played(self.study.k, pair)
+
+        def block(index: int) -> Tensor:
+            steps = play(game, pairs, sizes[index], horizon, seeds[index], self.device)
+            return torch.stack([step.reward for step in steps])
+
+        rewards = torch.cat(run(block, range(len(sizes))), 1)
+        discounts = game.gamma ** torch.arange(horizon, dtype=torch.float64, device=rewards.device)
+        quarter, tail = max(1, horizon // 4), game.gamma**horizon / (1 - game.gamma)
+        last, before = rewards[-quarter:].mean(), rewards[-2 * quarter :][:quarter].mean()
+        values = (discounts.unsqueeze(-1) * rewards).sum(0) + tail * last
+        standard_error = float(values.std()) / len(values) ** 0.5
+        error = float((tail * (last - before)).abs())
+        return JointValue(values, float(values.mean()), error, 0, standard_error, values.unsqueeze(-1))
+
+
+def _state(network: nn.Module, generator: torch.Generator, steps: int) -> dict[str, Any]:
+    return {"generator": random_state(generator), "steps": np.asarray(steps), **module_arrays("network/", network)}
+
+
+def _restore(network: nn.Module, generator: torch.Generator, state: Arrays) -> int:
+    """Fill the network and the generator; gradient steps so far."""
+    set_random_state(generator, state["generator"])
+    load_module("network/", network, state)
+    return int(state["steps"])

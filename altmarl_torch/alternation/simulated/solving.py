@@ -1,0 +1,264 @@
+"""`solve` for every kind of game: tables go to `alternation.solving`, simulators are solved here.
+
+The same loop alternates (`alternation.loop`), the same UPDATE decides, on paired episodes with their standard error.
+"""
+
+import copy
+import functools
+import inspect
+import json
+import logging
+import math
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, get_args, overload
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from altmarl_torch.alternation import solving as tables
+from altmarl_torch.alternation.checkpoints import Keeper, Stage
+from altmarl_torch.alternation.loop import (
+    Alternation,
+    Curve,
+    Evaluator,
+    Learner,
+    PhaseProgress,
+    Rules,
+    Update,
+    alternate,
+    automatic_eta,
+)
+from altmarl_torch.alternation.simulated.players import (
+    SimulatedEvaluator,
+    SimulatedGlobalLearner,
+    SimulatedLocalLearner,
+    Study,
+    as_pair,
+)
+from altmarl_torch.alternation.simulated.solution import (
+    SimulatedObservation,
+    SimulatedSolution,
+    asdict,
+    pack_pair,
+    unpack_pair,
+)
+from altmarl_torch.alternation.solution import Solution, read_update
+from altmarl_torch.errors import AltMarlError, ArgumentError
+from altmarl_torch.games.game import Game
+from altmarl_torch.learners.simulated.experience import probe, unchecked
+from altmarl_torch.learners.simulated.networks import LocalValues, SetNetwork, check_set_network
+from altmarl_torch.learners.simulated.policies import PlayedPair, UniformGlobal, UniformLocal
+from altmarl_torch.operators.joint_value import JointValue
+from altmarl_torch.policies.base import Pair
+from altmarl_torch.simulators.game import SimulatedGame, check_simulated
+from altmarl_torch.simulators.pairs import number_of_actions
+from altmarl_torch.support.snapshots import Arrays, reading, tensor_of, under
+from altmarl_torch.support.tables import as_device, as_integer, as_number, as_seed, check_callable
+from altmarl_torch.support.threads import one_thread
+
+__all__ = ["solve", "solve_simulator"]
+
+logger = logging.getLogger(__name__)
+
+MOST_PLAYED = 512
+"""Agents that are played at most where the sample is k of a population; what k of more see differs by little."""
+
+Learners = tuple[Learner[Any], ...]
+
+
+@overload
+def solve(game: SimulatedGame, k: int, **options: Any) -> SimulatedSolution: ...
+
+
+@overload
+def solve(game: Game, k: int, **options: Any) -> Solution: ...
+
+
+@functools.wraps(tables.solve)
+def solve(game: Game | SimulatedGame, k: int, **options: Any) -> Solution | SimulatedSolution:
+    """For simulators as `solve_simulator`, for tables as `alternation.solving.solve`, whose docstring it takes."""
+    if not isinstance(game, SimulatedGame):
+        return tables.solve(game, k, **options)
+    known = [name for name in inspect.signature(solve_simulator).parameters if name not in ("game", "k")]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise ArgumentError(f"{unknown[0]} is no option for a SimulatedGame; there are {', '.join(known)}")
+    return solve_simulator(game, k, **options)
+
+
+@one_thread()
+def solve_simulator(
+    game: SimulatedGame,
+    k: int,
+    *,
+    observation: SimulatedObservation = "population",
+    population: int | None = None,
+    network: nn.Module | None = None,
+    eta: float | Literal["auto"] = "auto",
+    steps: int = 10,
+    seed: int = 0,
+    device: str = "cpu",
+    learning_rate: float = 2e-3,
+    callback: Callable[[Update], None] | None = None,
+    progress: PhaseProgress | None = None,
+    curve: Curve | None = None,
+    checkpoints: str | os.PathLike[str] | None = None,
+) -> SimulatedSolution:
+    """Learn an approximate Nash equilibrium of a simulator by ALTERNATING-MARL; `solve` calls it.
+
+    Local agents maximise their own reward, as in the paper; UPDATE judges by the joint value.
+
+    Args:
+        game: the simulator, with finitely many actions.
+        k: how many of the n local agents the global agent sees, in 1..n.
+        observation: "population" plays many agents and shows k of them; "surrogate", the paper's, takes the k for all
+            there are. The first is better on n agents wherever k is small, and the default.
+        population: how many agents are played, in k..n; None for min(n, 512), or k if that is more.
+        network: a module of one's own, s_g `[b, dg]` and sample `[b, k, dl]` to `[b, ag]`, to be trained in place
+            of the set network (`learners.simulated.networks`); it is left as it was.
+        eta: UPDATE's tolerance in units of value, or "auto".
+        steps: at most so many proposals of each player.
+        seed: of every random number.
+        device: where states and networks lie: "auto" (a GPU if there is one), "cpu", "cuda", ...
+        learning_rate: of the networks' optimiser, Adam.
+        callback: told every update.
+        progress: told (phase, gradient steps, error) while networks are trained.
+        curve: told (gradient steps, numbers by tag) while networks are trained.
+        checkpoints: a folder; the same call with the same folder goes on where an earlier one was broken off, to the
+            same result (on the CPU, bit for bit).
+
+    Returns:
+        The pair with its history. A KeyboardInterrupt returns what has been learned so far, with `interrupted` set.
+
+    Raises:
+        ArgumentError: an argument is outside its range, an action space is continuous, or the network does not fit.
+        GameError: a function of the game fails, or a reward is not finite.
+        LearningError: a network's training diverged.
+    """
+    check_simulated(game)
+    for name, function in (("callback", callback), ("progress", progress), ("curve", curve)):
+        check_callable(name, function)
+    k, steps, seed = game.check_k(k), as_integer("steps", steps, 1, 10**6, ArgumentError), as_seed(seed)
+    rate = as_number("learning_rate", learning_rate, "(0, inf)", lambda x: 0 < x < math.inf, ArgumentError)
+    if eta != "auto":
+        as_number("eta", eta, "[0, inf) or auto", lambda x: 0 <= x < math.inf, ArgumentError)
+    agents, place = _agents(game, k, observation, population), as_device(device)
+    learners, evaluator, start = _players(
+        unchecked(game, n=agents), k, network, seed, place, rate, curve=curve, progress=progress
+    )
+    rules = _rules(learners[0].study, eta)  # type: ignore[attr-defined]  # it is ours
+    stage = None if checkpoints is None else Keeper(Path(checkpoints)).stage()
+    reached = None if stage is None else _reached(stage, learners, game, network, place)
+    for update in reached.history if reached and callback else ():
+        callback(update)  # type: ignore[misc]  # asked in the same line
+    save = None if stage is None else partial(_save, stage, learners)
+    result = alternate(learners, evaluator, start, rules, steps=steps, callback=callback, reached=reached, save=save)
+    return SimulatedSolution(
+        k=k,
+        pi_g=result.pair.pi_g,
+        pi_l=result.pair.pi_l,  # type: ignore[arg-type]  # no table here
+        value=result.value.mean,
+        eta=result.history[-1].eta if result.history else rules.eta(result.value, result.value),
+        history=tuple(result.history),
+        converged=result.converged,
+        seed=seed,
+        game_name=game.name,
+        observation=observation,
+        population=agents,
+        phase_seconds=result.seconds,
+        interrupted=result.interrupted,
+    )
+
+
+def _agents(game: SimulatedGame, k: int, observation: object, population: object) -> int:
+    """How many agents are played."""
+    if observation not in get_args(SimulatedObservation):
+        choices = ", ".join(map(repr, get_args(SimulatedObservation)))
+        raise ArgumentError(f"observation must be one of {choices} for a SimulatedGame, not {observation!r}")
+    if observation == "surrogate":
+        if population is not None:
+            raise ArgumentError("population goes with observation='population'; the surrogate's is k")
+        return k
+    if population is not None:
+        return as_integer("population", population, k, game.n, ArgumentError)
+    return max(k, min(game.n, MOST_PLAYED))
+
+
+def _players(
+    game: SimulatedGame,
+    k: int,
+    network: nn.Module | None,
+    seed: int,
+    device: torch.device,
+    rate: float,
+    **listeners: Any,
+) -> tuple[Learners, Evaluator[Any], Pair[Any]]:
+    """Learners, evaluator and start; each draws from a generator of its own."""
+    num_ag, num_al = number_of_actions(game)
+    *seeds, episodes = np.random.SeedSequence(seed).generate_state(5).tolist()
+    weights, look, for_g, for_l = (torch.Generator(device).manual_seed(number) for number in seeds)
+    start = as_pair(UniformGlobal(game), UniformLocal(game))
+    leader, local, scale = probe(game, PlayedPair(k, start.pi_g, start.pi_l), look)  # type: ignore[arg-type]
+    if network is None:
+        values: nn.Module = SetNetwork(leader, local, num_ag, torch.Generator().manual_seed(seeds[0])).to(device)
+    else:
+        values = copy.deepcopy(network).to(device)
+        check_set_network(values, leader.draw((2,), weights), local.draw((2, k), weights), num_ag)
+    own = LocalValues(leader, local, num_al, torch.Generator().manual_seed(seeds[1])).to(device)
+    study = Study(game, k, leader, local, scale, rate, **listeners)
+    learners = SimulatedGlobalLearner(study, values, for_g), SimulatedLocalLearner(study, own, for_l)
+    return learners, SimulatedEvaluator(study, episodes, device), start
+
+
+def _rules(study: Study, eta: float | Literal["auto"]) -> Rules:
+    """UPDATE by means; the largest reward met stands for the largest there is, and Algorithm 3's eta has no formula."""
+    if eta == "auto":
+        return Rules("mean", partial(automatic_eta, study.scale / (1 - study.game.gamma)), 0.0, adopt_better=True)
+    return Rules("mean", lambda proposed, current: float(eta), 0.0)
+
+
+def _save(stage: Stage, learners: Learners, state: Alternation[Any]) -> None:
+    """Keep where the alternation stands."""
+    value = state.value
+    record = {
+        "history": [asdict(update) for update in state.history],
+        "seconds": state.seconds,
+        "content": state.content,
+        "converged": state.converged,
+        "value": {name: getattr(value, name) for name in ("mean", "error", "sweeps", "standard_error")},
+    }
+    entries: dict[str, Any] = {"record": json.dumps(record), "values": value.values.cpu().numpy()}
+    entries |= {f"pair/{name}": array for name, array in pack_pair(state.pair.pi_g, state.pair.pi_l).items()}
+    for index, learner in enumerate(learners):
+        entries |= {f"learner{index}/{name}": array for name, array in learner.state(state.pair).items()}
+    stage.save(entries, len(state.history))
+
+
+def _reached(
+    stage: Stage, learners: Learners, game: SimulatedGame, network: nn.Module | None, device: torch.device
+) -> Alternation[Any] | None:
+    """Where an earlier call had come: the newest checkpoint that can be used."""
+    for arrays in stage.checkpoints():
+        try:
+            return _unpacked(arrays, learners, game, network, device)
+        except AltMarlError as cause:
+            logger.warning("a checkpoint is passed over: %s", cause)
+    return None
+
+
+def _unpacked(
+    arrays: Arrays, learners: Learners, game: SimulatedGame, network: nn.Module | None, device: torch.device
+) -> Alternation[Any]:
+    with reading():
+        record = json.loads(str(arrays["record"]))
+        pair = as_pair(*unpack_pair(under("pair/", arrays), game, network, device))
+        values: Tensor = tensor_of(arrays["values"], device)
+        value = JointValue(values, returns=values.unsqueeze(-1), **record["value"])
+        for index, learner in enumerate(learners):
+            learner.restore(under(f"learner{index}/", arrays), pair)
+        facts = {name: record[name] for name in ("seconds", "content", "converged")}
+        return Alternation(pair, value, [read_update(line) for line in record["history"]], **facts)
