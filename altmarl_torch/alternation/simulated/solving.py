@@ -20,13 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from altmarl_torch.alternation import solving as tables
-from altmarl_torch.alternation.checkpoints import Keeper, Stage
+from altmarl_torch.alternation.checkpoints import CheckpointFolder, RunCheckpoint
 from altmarl_torch.alternation.loop import (
     Alternation,
     Curve,
-    Evaluator,
-    Learner,
     PhaseProgress,
+    Players,
     Rules,
     Update,
     alternate,
@@ -53,7 +52,6 @@ from altmarl_torch.learners.simulated.experience import probe, unchecked
 from altmarl_torch.learners.simulated.networks import LocalValues, SetNetwork, check_set_network
 from altmarl_torch.learners.simulated.policies import PlayedPair, UniformGlobal, UniformLocal
 from altmarl_torch.operators.joint_value import JointValue
-from altmarl_torch.policies.base import Pair
 from altmarl_torch.simulators.game import SimulatedGame, check_simulated
 from altmarl_torch.simulators.pairs import number_of_actions
 from altmarl_torch.support.snapshots import Arrays, reading, tensor_of, under
@@ -66,8 +64,6 @@ logger = logging.getLogger(__name__)
 
 MOST_PLAYED = 512
 """Agents that are played at most where the sample is k of a population; what k of more see differs by little."""
-
-Learners = tuple[Learner[Any], ...]
 
 
 @overload
@@ -147,16 +143,18 @@ def solve_simulator(
     if eta != "auto":
         as_number("eta", eta, "[0, inf) or auto", lambda x: 0 <= x < math.inf, ArgumentError)
     agents, place = _agents(game, k, observation, population), as_device(device)
-    learners, evaluator, start = _players(
-        unchecked(game, n=agents), k, network, seed, place, rate, curve=curve, progress=progress
-    )
-    rules = _rules(learners[0].study, eta)  # type: ignore[attr-defined]  # it is ours
-    stage = None if checkpoints is None else Keeper(Path(checkpoints)).stage()
-    reached = None if stage is None else _reached(stage, learners, game, network, place)
+    players, study = _players(unchecked(game, n=agents), k, network, seed, place, rate, curve=curve, progress=progress)
+    rules, checkpoint, reached = _rules(study, eta), None, None
+    if checkpoints is not None:
+        asked = {"game": game.name, "n": game.n, "gamma": game.gamma, "k": k, "agents": agents, "seed": seed}
+        folder = CheckpointFolder(Path(checkpoints), asked | {"learning_rate": rate, "eta": eta, "steps": steps})
+        folder.check()
+        checkpoint = folder.next_run()
+        reached = _reached(checkpoint, players, game, network, place)
     for update in reached.history if reached and callback else ():
         callback(update)  # type: ignore[misc]  # asked in the same line
-    save = None if stage is None else partial(_save, stage, learners)
-    result = alternate(learners, evaluator, start, rules, steps=steps, callback=callback, reached=reached, save=save)
+    save = None if checkpoint is None else partial(_save, checkpoint, players)
+    result = alternate(players, rules, steps=steps, callback=callback, reached=reached, save=save)
     return SimulatedSolution(
         k=k,
         pi_g=result.pair.pi_g,
@@ -196,7 +194,7 @@ def _players(
     device: torch.device,
     rate: float,
     **listeners: Any,
-) -> tuple[Learners, Evaluator[Any], Pair[Any]]:
+) -> tuple[Players[Any], Study]:
     """Learners, evaluator and start; each draws from a generator of its own."""
     num_ag, num_al = number_of_actions(game)
     *seeds, episodes = np.random.SeedSequence(seed).generate_state(5).tolist()
@@ -211,7 +209,7 @@ def _players(
     own = LocalValues(leader, local, num_al, torch.Generator().manual_seed(seeds[1])).to(device)
     study = Study(game, k, leader, local, scale, rate, **listeners)
     learners = SimulatedGlobalLearner(study, values, for_g), SimulatedLocalLearner(study, own, for_l)
-    return learners, SimulatedEvaluator(study, episodes, device), start
+    return Players(learners, SimulatedEvaluator(study, episodes, device), start), study
 
 
 def _rules(study: Study, eta: float | Literal["auto"]) -> Rules:
@@ -221,7 +219,7 @@ def _rules(study: Study, eta: float | Literal["auto"]) -> Rules:
     return Rules("mean", lambda proposed, current: float(eta), 0.0)
 
 
-def _save(stage: Stage, learners: Learners, state: Alternation[Any]) -> None:
+def _save(checkpoint: RunCheckpoint, players: Players[Any], state: Alternation[Any]) -> None:
     """Keep where the alternation stands."""
     value = state.value
     record = {
@@ -233,32 +231,36 @@ def _save(stage: Stage, learners: Learners, state: Alternation[Any]) -> None:
     }
     entries: dict[str, Any] = {"record": json.dumps(record), "values": value.values.cpu().numpy()}
     entries |= {f"pair/{name}": array for name, array in pack_pair(state.pair.pi_g, state.pair.pi_l).items()}
-    for index, learner in enumerate(learners):
+    for index, learner in enumerate(players.learners):
         entries |= {f"learner{index}/{name}": array for name, array in learner.state(state.pair).items()}
-    stage.save(entries, len(state.history))
+    checkpoint.save(entries, len(state.history))
 
 
 def _reached(
-    stage: Stage, learners: Learners, game: SimulatedGame, network: nn.Module | None, device: torch.device
+    checkpoint: RunCheckpoint,
+    players: Players[Any],
+    game: SimulatedGame,
+    network: nn.Module | None,
+    device: torch.device,
 ) -> Alternation[Any] | None:
     """Where an earlier call had come: the newest checkpoint that can be used."""
-    for arrays in stage.checkpoints():
+    for arrays in checkpoint.newest():
         try:
-            return _unpacked(arrays, learners, game, network, device)
+            return _unpacked(arrays, players, game, network, device)
         except AltMarlError as cause:
             logger.warning("a checkpoint is passed over: %s", cause)
     return None
 
 
 def _unpacked(
-    arrays: Arrays, learners: Learners, game: SimulatedGame, network: nn.Module | None, device: torch.device
+    arrays: Arrays, players: Players[Any], game: SimulatedGame, network: nn.Module | None, device: torch.device
 ) -> Alternation[Any]:
     with reading():
         record = json.loads(str(arrays["record"]))
         pair = as_pair(*unpack_pair(under("pair/", arrays), game, network, device))
         values: Tensor = tensor_of(arrays["values"], device)
         value = JointValue(values, returns=values.unsqueeze(-1), **record["value"])
-        for index, learner in enumerate(learners):
+        for index, learner in enumerate(players.learners):
             learner.restore(under(f"learner{index}/", arrays), pair)
         facts = {name: record[name] for name in ("seconds", "content", "converged")}
         return Alternation(pair, value, [read_update(line) for line in record["history"]], **facts)

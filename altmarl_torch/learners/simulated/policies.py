@@ -1,6 +1,6 @@
 r"""Policies of both players in a simulator: greedy in fitted continuation values, or uniform.
 
-    pi_g = argmax_a  r_g(s_g, a) + gamma C(s_g, sample, a),   pi_l = argmax_a  r_l(s_l, s_g, a) + gamma C_l(s_l, s_g, a).
+    pi_g = argmax_a  r_g(s_g, a) + gamma C(s_g, sample, a), pi_l = argmax_a  r_l(s_l, s_g, a) + gamma C_l(s_l, s_g, a).
 
 A greedy local policy of few, bounded features is read from a grid, at the nearest node: that *is* the policy, in
 training as in use, and costs a fifteenth of its network.
