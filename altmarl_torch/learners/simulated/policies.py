@@ -92,20 +92,23 @@ class GreedyLocal:
     def _is_small(self) -> bool:
         frames = self.local, self.leader
         bounded = all(not isinstance(frame.space, Box) or frame.space.is_bounded for frame in frames)
-        return bounded and math.prod(self._nodes(self.local) + self._nodes(self.leader)) <= MOST_NODES
+        return bounded and math.prod(nodes for _, each in self._axes() for nodes in each) <= MOST_NODES
 
-    def _nodes(self, frame: Frame) -> list[int]:
-        if not isinstance(frame.space, Box):
-            return [frame.space.num]
-        return [NODES_LOCAL if frame is self.local else NODES_LEADER] * frame.space.d
+    def _axes(self) -> list[tuple[Frame, list[int]]]:
+        """Both frames, with the number of nodes of each feature."""
+        numbers = (self.local, NODES_LOCAL), (self.leader, NODES_LEADER)
+        return [
+            (frame, [nodes] * frame.space.d if isinstance(frame.space, Box) else [frame.space.num])
+            for frame, nodes in numbers
+        ]
 
     @torch.no_grad()
     def _table(self) -> Tensor:
         """The greedy action at each node, flat: local features first."""
         device = next(self.network.parameters()).device
         axes = []
-        for frame in (self.local, self.leader):
-            bounds = zip(frame.low.tolist(), frame.high.tolist(), self._nodes(frame), strict=True)
+        for frame, each in self._axes():
+            bounds = zip(frame.low.tolist(), frame.high.tolist(), each, strict=True)
             axes += [torch.linspace(low, high, nodes, device=device) for low, high, nodes in bounds]
         points = torch.cartesian_prod(*axes)
         dl = self.local.space.d
@@ -127,8 +130,8 @@ class GreedyLocal:
             flat = self._greedy(s_l.reshape(-1, s_l.shape[-1]), s_g.reshape(-1, s_g.shape[-1]))
             return flat.reshape(s_l.shape[:-1])
         index: Tensor | None = None
-        for frame, states in ((self.local, s_l), (self.leader, s_g)):
-            for feature, nodes in enumerate(self._nodes(frame)):
+        for (frame, each), states in zip(self._axes(), (s_l, s_g), strict=True):
+            for feature, nodes in enumerate(each):
                 low, high = float(frame.low[feature]), float(frame.high[feature])
                 width = max(high - low, 1e-12)
                 node = ((states[..., feature] - low) * ((nodes - 1) / width) + 0.5).clamp_(0, nodes - 0.5).int()

@@ -65,7 +65,9 @@ def test_the_local_policy_is_its_network_at_the_nodes():
     space = Frame(game.local_state, torch.zeros(2, 1))
     network = LocalValues(space, space, 3, generator())
     policy = GreedyLocal(game, network, 2.0, space, space)
-    s_l, s_g = -2 + 0.01 * torch.randint(401, (500, 1)), -2 + 0.025 * torch.randint(161, (500, 1))
+    drawn = generator()
+    s_l = -2 + 0.01 * torch.randint(401, (500, 1), generator=drawn)
+    s_g = -2 + 0.025 * torch.randint(161, (500, 1), generator=drawn)
     values = local_action_rewards(game, s_l, s_g) + game.gamma * 2 * network(s_l, s_g)
     gaps = values.amax(-1) - values.gather(-1, policy.actions(s_l, s_g).unsqueeze(-1)).squeeze(-1)
     assert gaps.max() < 1e-4
