@@ -41,7 +41,9 @@ class Prior:
 
     alpha: Tensor
     n: int
-    _kernels: dict[int, tuple["ResamplingKernel", ...]] = field(default_factory=dict, init=False, repr=False)
+    _kernels: dict[tuple[int, int], tuple["ResamplingKernel", ...]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         alpha = as_table("alpha", self.alpha, "sg sl", ArgumentError)
@@ -56,13 +58,17 @@ class Prior:
         after = rearrange(self.alpha, "g l -> g 1 l") + h
         return (h + (self.n - k) * after / after.sum(-1, keepdim=True)) / self.n
 
-    def kernels(self, simplex: CountSimplex) -> tuple["ResamplingKernel", ...]:
-        """R under each s_g, for counts of `simplex`: made once, since every pi_l needs the same."""
-        if simplex.k not in self._kernels:
+    def kernels(self, simplex: CountSimplex, seen: int | None = None) -> tuple["ResamplingKernel", ...]:
+        """R under each s_g, for counts of `simplex`: made once, since every pi_l needs the same.
+
+        `seen` is how many agents are seen, where the simplex counts only some of them (`ResamplingKernel`).
+        """
+        key = simplex.k, seen or simplex.k
+        if key not in self._kernels:
             distinct, which = torch.unique(self.alpha, dim=0, return_inverse=True)
-            made = [ResamplingKernel(simplex, row, self.n) for row in distinct]
-            self._kernels[simplex.k] = tuple(made[index] for index in which.tolist())
-        return self._kernels[simplex.k]
+            made = [ResamplingKernel(simplex, row, self.n, seen) for row in distinct]
+            self._kernels[key] = tuple(made[index] for index in which.tolist())
+        return self._kernels[key]
 
     def resample(self, s_g: Tensor, counts: Tensor, k: int, generator: torch.Generator) -> Tensor:
         """Another k of the n agents, given s_g `[b]` and the counts `[b, sl]` of k: `[b, sl]`, of the same type."""

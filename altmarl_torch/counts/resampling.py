@@ -73,16 +73,19 @@ class ResamplingKernel:
         simplex: counts of k agents, listed.
         alpha: `[sl]`, the Dirichlet prior.
         n: how many agents there are to draw from.
+        seen: how many are seen, k >= J, where the simplex counts J of them; by default J. Then this is R on functions
+            that are lifted from J to k agents: M of k agents is, but for its speed, M of J agents there, so that the
+            same polynomial rule holds with the first J eigenvalues of k (`docs/lifted.md`).
 
     Attributes:
         degree: of the polynomial in M.
         error: of R as an operator on L2(pi).
     """
 
-    def __init__(self, simplex: CountSimplex, alpha: Tensor, n: int) -> None:
+    def __init__(self, simplex: CountSimplex, alpha: Tensor, n: int, seen: int | None = None) -> None:
         self.simplex, k = simplex, simplex.k
         strength = float(alpha.sum())
-        wanted = sample_eigenvalues(k, strength, n)
+        wanted = sample_eigenvalues(seen or k, strength, n, k)
         of_step = 1 - np.arange(k + 1) * (np.arange(k + 1) + strength - 1) / max(k * (k + strength - 1), 1e-300)
         self._weights, self.error = _chebyshev(of_step, wanted)
         self.degree = len(self._weights) - 1
@@ -93,7 +96,8 @@ class ResamplingKernel:
         # the transpose of M: whoever joined leaves again, with the weights of the counts that they had come from
         self._left = (smaller.counts + 1).to(torch.float64) / max(k, 1)
         self._had_joined = torch.where(simplex.counts > 0, alpha + simplex.counts - 1, 0.0) / (strength + k - 1)
-        self._check(strength)
+        if seen is None:
+            self._check(strength)
 
     def _check(self, strength: float) -> None:
         """Say so where expectations of values in [-1, 1] are not in it: at counts that the prior all but excludes."""
@@ -142,14 +146,15 @@ def _weighted(values: Tensor, columns: Tensor, weights: Tensor) -> Tensor:
     return total
 
 
-def sample_eigenvalues(k: int, strength: float, n: int) -> NDArray[np.float64]:
-    """lambda_0, ..., lambda_k: R's eigenvalue in each degree, for k of n agents and |alpha| = `strength`."""
-    i = np.arange(k, dtype=np.float64)
+def sample_eigenvalues(k: int, strength: float, n: int, degrees: int | None = None) -> NDArray[np.float64]:
+    """R's eigenvalues lambda_0, ..., lambda_k, or up to `degrees`, for k of n agents and |alpha| = `strength`."""
+    degrees = k if degrees is None else degrees
+    i = np.arange(degrees, dtype=np.float64)
     with np.errstate(divide="ignore"):  # of n - k unseen agents no more than n - k can be drawn
         drawn = _sums(np.log(np.maximum(n - k - i, 0.0)) - np.log(strength + k + i))
     share, factorial = _sums(np.log(k - i) - np.log(n - i)), _sums(np.log(i + 1))
     values = []
-    for d in range(k + 1):  # logarithms: the terms are as large as n^k, and k_(d) / n_(d) as small as n^-k
+    for d in range(degrees + 1):  # logarithms: the terms are as large as n^k, and k_(d) / n_(d) as small as n^-k
         choices = factorial[d] - factorial[: d + 1] - factorial[d::-1]
         values.append(np.exp(share[d] + choices + drawn[: d + 1]).sum())
     return np.array(values)

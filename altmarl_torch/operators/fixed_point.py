@@ -81,10 +81,12 @@ def solve_fixed_point(
     *,
     max_sweeps: int = MAX_SWEEPS,
     progress: Progress | None = None,
+    warn: bool = True,
 ) -> FixedPoint:
     """Iterate T from `start` until MacQueen's error is at most `tolerance`, in units of value, or for `max_sweeps`.
 
-    `progress(sweeps, error)` is called after every sweep. A warning in the log says so where `max_sweeps` ends it.
+    `progress(sweeps, error)` is called after every sweep. A warning in the log says so where `max_sweeps` ends it, if
+    `warn`.
     """
     if not tolerance > 0:
         raise ArgumentError(f"tolerance must be positive, got {tolerance!r}")
@@ -93,7 +95,7 @@ def solve_fixed_point(
         coarse = _iterate(step, (start - centre).float(), gamma, tolerance / 2, max_sweeps, progress, FLOAT32_RELATIVE)
         start, sweeps, max_sweeps = coarse.values.double(), coarse.sweeps, max(max_sweeps - coarse.sweeps, 1)
     found = _iterate(step, start, gamma, tolerance, max_sweeps, progress, 0.0, sweeps)
-    if found.error > tolerance and found.sweeps - sweeps == max_sweeps:
+    if warn and found.error > tolerance and found.sweeps - sweeps == max_sweeps:
         told = "the fixed point is known within %.3g instead of %.3g after %d sweeps, the most that are made"
         logger.warning(told, found.error, tolerance, found.sweeps)
     return FixedPoint(found.values, found.error, found.sweeps, found.error <= tolerance)

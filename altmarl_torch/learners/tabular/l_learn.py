@@ -14,7 +14,7 @@ h'' being where the companions go. Weighing by how often an agent is in z, and s
 the policy gradient, exactly (Sutton et al., NeurIPS 1999). In each round pi_l turns to its best actions wherever that
 promises a gain; the value is evaluated exactly, and where turning everywhere does not raise it, the half of the turns
 that promise most is tried, and so on. The value rises in every round, so the rounds end; they end where no turn has a
-positive derivative. Then single changes of pi_l are evaluated exactly (`_single_changes`), and the search goes on from
+positive derivative. Then single changes of pi_l are evaluated exactly (`turns.single_changes`), and the search goes on from
 any that raises the value. What remains is a policy that no single change improves by more than the tolerance.
 
 With many agents the search starts from its own result for fewer, to whom pi_g is shown on scaled counts: what is
@@ -26,12 +26,12 @@ left out.)
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import get_args
 
 import torch
-from einops import einsum, rearrange
+from einops import einsum
 from torch import Tensor
 
 from altmarl_torch.counts.kernels import make_kernels
@@ -40,12 +40,13 @@ from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.simplex import scale_up
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game, check_game
+from altmarl_torch.learners.turns import single_changes, turns
 from altmarl_torch.operators.bellman import next_sg_law
 from altmarl_torch.operators.fixed_point import LARGE_TABLE, Progress
 from altmarl_torch.operators.joint_value import DIRECT, JointValue, Objective, joint_value, value_tolerance
 from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate, SurrogateCache
-from altmarl_torch.policies.tabular import check_pi_g, one_hot
+from altmarl_torch.policies.tabular import check_pi_g
 from altmarl_torch.support.tables import as_tolerance, check_kind
 
 __all__ = ["LocalResponse", "agent_values", "l_learn"]
@@ -55,14 +56,8 @@ logger = logging.getLogger(__name__)
 MAX_ROUNDS = 200
 """A cap on accepted improvements; a handful is usual."""
 
-RELATIVE_GAIN = 1e-3
-"""Derivatives below this part of the largest are taken for zero; single changes look closer."""
-
 OCCUPANCY_ERROR = 1e-2
 """Relative error of the occupancy, in the 1-norm."""
-
-CLOSE = 0.02
-"""On large chains, single changes whose derivative loses more than this part of the largest are not evaluated."""
 
 COARSE_FROM = 1_000
 """Above so many counts, the search is first carried out with fewer agents."""
@@ -167,9 +162,9 @@ def l_learn(
     rounds, tried = 0, 0
     while rounds < MAX_ROUNDS:
         gains = search.gains(best)
-        improved = search.better(best, _turns(best.pi_l, gains))
+        improved = search.better(best, turns(best.pi_l, gains))
         if improved is best:
-            changes = _single_changes(best.pi_l, gains, every=plan.simplex.size * game.num_sg <= DIRECT)
+            changes = single_changes(best.pi_l, gains, every=plan.simplex.size * game.num_sg <= DIRECT)
             improved, tried = search.better(best, changes), len(changes)
         if improved is best:
             break
@@ -220,37 +215,6 @@ class _Search:
             values, law = values.float(), law.float()
         worth = agent_values(candidate.surrogate, self.pi_g, law, values)
         return worth - (candidate.pi_l * worth).sum(-1, keepdim=True)
-
-
-def _turns(pi_l: Tensor, gains: Tensor) -> Iterator[Tensor]:
-    """Policies that turn to their best actions: in every state that promises a gain, in the best half, and so on."""
-    gain, action = rearrange(gains, "l g a -> (l g) a").max(-1)
-    order = gain.argsort(descending=True, stable=True)
-    count = int((gain > RELATIVE_GAIN * gains.abs().max()).sum())
-    while count:
-        turned = rearrange(pi_l, "l g a -> (l g) a").clone()
-        turned[order[:count]] = one_hot(action[order[:count]], pi_l.shape[-1])
-        yield turned.reshape(pi_l.shape)
-        count //= 2
-
-
-def _single_changes(pi_l: Tensor, gains: Tensor, *, every: bool) -> list[Tensor]:
-    """Policies that differ from pi_l in one state, the most promising first.
-
-    On a small chain, every one. On a large one, where an evaluation takes seconds, those whose derivative is above
-    -CLOSE of the largest: a single change moves pi_l all the way, so its value need not have the sign of the
-    derivative, but where the derivative is clearly negative it does.
-    """
-    flat = gains.flatten()
-    wanted = (pi_l < 1).flatten() & (every | (flat > -CLOSE * flat.abs().max()))
-    order = flat.argsort(descending=True, stable=True)
-    changes = []
-    for index in order[wanted[order]].tolist():
-        row, action = divmod(index, pi_l.shape[-1])
-        changed = rearrange(pi_l, "l g a -> (l g) a").clone()
-        changed[row] = one_hot(torch.tensor(action, device=pi_l.device), pi_l.shape[-1])
-        changes.append(changed.reshape(pi_l.shape))
-    return changes
 
 
 def _coarse_response(game: Game, pi_g: Tensor, pi_l: Tensor, plan: PairPlan, prior: Prior | None) -> Tensor:

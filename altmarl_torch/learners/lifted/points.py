@@ -1,0 +1,87 @@
+r"""Where the maximum is projected: count vectors, and the least squares on them.
+
+V = max_a Q is a lifted function no more; the nearest one in the mean square over a set of count vectors takes its
+place. The set is two sets. *Broad* points are frequencies from Dirichlet laws of concentrations between 0.03 and 30 for
+each state, from nearly pure to nearly uniform, and the corners, where all agents are in one state: a polynomial that is
+not held there runs off, and what runs off comes back in the next sweep. *Visited* points are counts that the current
+pair goes through, drawn by their discounted occupancy: that is where a wrong action costs something. (On the warehouse
+at k = 20 and degree 6 broad points alone lose twice what both lose, and visited points alone do not converge.) They all
+weigh alike; there are `PER_COEFFICIENT` points or more for every coefficient. Where all counts of the k agents are as
+few, they are the broad points.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from altmarl_torch.counts.simplex import CountSimplex, round_to_counts
+from altmarl_torch.learners.lifted.basis import Basis
+
+__all__ = ["Points", "broad_points"]
+
+FEWEST, PER_COEFFICIENT, VISITED = 1_000, 4, 0.3
+"""Points at least, points for each coefficient, and the part of them that is visited ones."""
+
+LOWEST, HIGHEST = -1.5, 1.5
+"""Powers of ten between which the concentrations lie."""
+
+RIDGE = 1e-13
+"""Of the least squares, relative to the largest diagonal entry: for counts that do not tell all coefficients apart."""
+
+
+class Points:
+    """Count vectors, their features, and the least squares on them.
+
+    Args:
+        basis: of the functions that are fitted.
+        k: number of agents, or infinity.
+        counts: `[M, sl]`, of k agents; frequencies at k = inf.
+
+    Attributes:
+        features: `[M, N_J]`.
+    """
+
+    def __init__(self, basis: Basis, k: float, counts: Tensor) -> None:
+        self.basis, self.k, self.counts = basis, k, counts
+        self.is_exact = basis.degree == k
+        self.features = basis.features(counts, k).contiguous()
+        if not self.is_exact:
+            gram = self.features.T @ self.features
+            gram.diagonal().add_(RIDGE * gram.diagonal().max())
+            self._solve = torch.cholesky_solve(self.features.T, torch.linalg.cholesky(gram)).T.contiguous()
+
+    @classmethod
+    def draw(cls, basis: Basis, k: float, generator: torch.Generator, visited: Tensor | None = None) -> "Points":
+        """Broad points, and the first of `visited [v, sl]` that are wanted; every count vector where J = k."""
+        number = max(FEWEST, PER_COEFFICIENT * basis.size)
+        wanted = 0 if visited is None or basis.degree == k else int(VISITED * number)
+        counts = broad_points(basis.simplex, k, number, number - wanted, generator)
+        return cls(basis, k, counts if not wanted or visited is None else torch.cat([counts, visited[:wanted]]))
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def fit(self, values: Tensor) -> Tensor:
+        """The coefficients `[rows, N_J]` of the lifted functions nearest to `values [rows, M]`."""
+        return values if self.is_exact else values @ self._solve
+
+    def lift(self, coefficients: Tensor) -> Tensor:
+        """The lifted functions at the points: `[..., N_J]` to `[..., M]`."""
+        flat = coefficients.reshape(-1, coefficients.shape[-1])
+        return (flat @ self.features.T).reshape(*coefficients.shape[:-1], len(self))
+
+
+def broad_points(states: CountSimplex, k: float, few: int, number: int, generator: torch.Generator) -> Tensor:
+    """All counts of k agents over the states of `states` where there are at most `few`; else `number` of them."""
+    num_sl = states.num_sl
+    if not math.isinf(k):
+        simplex = CountSimplex(int(k), num_sl, states.device)
+        if simplex.can_be_listed and simplex.size <= few:
+            return simplex.counts.to(torch.float64)
+    span = torch.rand(max(number - num_sl, 0), 1, generator=generator, dtype=torch.float64, device=states.device)
+    strength = (10 ** (LOWEST + (HIGHEST - LOWEST) * span)).expand(-1, num_sl).contiguous()
+    weight = torch._standard_gamma(strength, generator=generator) + torch.finfo(torch.float64).tiny
+    corners = torch.eye(num_sl, dtype=torch.float64, device=states.device)
+    frequencies = torch.cat([weight / weight.sum(-1, keepdim=True), corners])
+    return frequencies if math.isinf(k) else round_to_counts(frequencies, int(k)).to(torch.float64)

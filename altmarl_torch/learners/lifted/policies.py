@@ -1,0 +1,93 @@
+"""The greedy policy of lifted action values: read at any counts, without a table.
+
+Q is lifted as a whole (`surrogate`), so its coefficients A [sg, ag, N_J] are the policy. At counts of k agents it is the
+polynomial in h / k that was learned for k; it may be read at fractional counts as well (a belief's mean), and a policy
+for k = inf reads the proportions of whatever counts it is shown. Ties go to the smallest action, as everywhere.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from altmarl_torch.learners.lifted.basis import Basis
+from altmarl_torch.policies.base import greedy_actions, one_hot
+
+__all__ = ["LiftedPolicy"]
+
+ENTRIES_AT_ONCE = 2**22
+"""Features that are computed at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class LiftedPolicy:
+    """Greedy in a lifted Q.
+
+    Attributes:
+        coefficients: `[sg, ag, N_J]`, of Q.
+        degree: J.
+        num_sl: number of local states.
+        k: how many agents the counts count, or infinity: any number.
+    """
+
+    coefficients: Tensor
+    degree: int
+    num_sl: int
+    k: float
+
+    @cached_property
+    def basis(self) -> Basis:
+        """Of the coefficients."""
+        return Basis(self.degree, self.num_sl, self.coefficients.device)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Numbers of global states and actions."""
+        return self.coefficients.shape[0], self.coefficients.shape[1]
+
+    def values(self, s_g: Tensor, features: Tensor) -> Tensor:
+        """Q(s_g, h, .) `[b, ag]`, for s_g `[b]` and features `[b, N_J]` of the counts."""
+        return by_state(s_g, features, self.coefficients)
+
+    def actions(self, counts: Tensor, s_g: Tensor | None = None) -> Tensor:
+        """The greedy action in every global state, `[b, sg]`, or in one each, s_g `[b]`: `[b]`; counts `[b, sl]`."""
+        rows = max(1, ENTRIES_AT_ONCE // self.basis.size)
+        chosen = []
+        for start in range(0, max(len(counts), 1), rows):
+            features = self.basis.features(counts[start : start + rows], self.k)
+            if s_g is None:
+                chosen.append(self.greedy(torch.einsum("bj,gaj->bga", features, self.coefficients)))
+            else:
+                chosen.append(self.greedy(self.values(s_g[start : start + rows], features)))
+        return torch.cat(chosen)
+
+    def greedy(self, Q: Tensor) -> Tensor:
+        """The greedy actions for values `[..., ag]`; none for none."""
+        return greedy_actions(Q) if Q.numel() else torch.zeros(Q.shape[:-1], dtype=torch.int64, device=Q.device)
+
+    def laws(self, counts: Tensor) -> Tensor:
+        """The greedy law in every global state: `[b, sg, ag]`, float32."""
+        return one_hot(self.actions(counts), self.sizes[1]).float()
+
+    def average(self, counts: Tensor, Q: Tensor) -> Tensor:
+        """Q of the greedy action in every global state: `[b, sg]`."""
+        return Q.gather(-1, self.actions(counts).unsqueeze(-1)).squeeze(-1)
+
+    def __call__(self, s_g: Tensor, counts: Tensor) -> Tensor:
+        """The greedy law: s_g `[...]` and counts `[..., sl]` to `[..., ag]`, float64."""
+        chosen = self.actions(counts.reshape(-1, counts.shape[-1]), s_g.reshape(-1))
+        return one_hot(chosen.reshape(s_g.shape), self.sizes[1])
+
+
+def by_state(s_g: Tensor, features: Tensor, coefficients: Tensor) -> Tensor:
+    """Lifted functions of each row's own global state: `[b, c]` from features `[b, N_J]`, coefficients `[sg, c, N_J]`.
+
+    Rows that come in the order of s_g `[b]` are not moved.
+    """
+    if bool((s_g[1:] < s_g[:-1]).any()):
+        order = s_g.argsort(stable=True)
+        values = by_state(s_g[order], features[order], coefficients)
+        return torch.empty_like(values).index_copy_(0, order, values)
+    sizes = torch.bincount(s_g, minlength=len(coefficients)).tolist()
+    return torch.cat([part @ table.T for part, table in zip(features.split(sizes), coefficients, strict=True)])

@@ -1,0 +1,46 @@
+"""A lifted policy as arrays and text, and back: `policy/coefficients [sg, ag, N_J]`, and JSON under `policy/spec`."""
+
+import json
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from altmarl_torch.errors import AltMarlError, FileFormatError
+from altmarl_torch.learners.lifted.basis import Basis
+from altmarl_torch.learners.lifted.policies import LiftedPolicy
+from altmarl_torch.support.tables import as_finite, as_integer, as_table
+
+__all__ = ["FAMILY", "pack_lifted", "unpack_lifted"]
+
+FAMILY = "lifted"
+SPEC, COEFFICIENTS = "policy/spec", "policy/coefficients"
+
+
+def pack_lifted(policy: LiftedPolicy) -> dict[str, NDArray[np.generic] | str]:
+    """The entries of a stored policy."""
+    seen = None if math.isinf(policy.k) else int(policy.k)
+    spec = json.dumps({"family": FAMILY, "degree": policy.degree, "k": seen})
+    return {SPEC: spec, COEFFICIENTS: policy.coefficients.cpu().numpy()}
+
+
+def unpack_lifted(arrays: Mapping[str, NDArray[np.generic] | str], num_sl: int) -> LiftedPolicy:
+    """The policy that `pack_lifted` made into `arrays`, on the CPU.
+
+    Raises:
+        FileFormatError: an entry is missing or malformed, or the coefficients are not of this degree.
+    """
+    try:
+        spec = json.loads(str(arrays[SPEC]))
+        degree = as_integer(f"{SPEC}: degree", spec["degree"], 1, math.inf, FileFormatError)
+        k = math.inf if spec["k"] is None else as_integer(f"{SPEC}: k", spec["k"], degree, math.inf, FileFormatError)
+        table = as_table(COEFFICIENTS, arrays[COEFFICIENTS], "sg ag j", FileFormatError)
+        size = Basis(degree, num_sl).size
+    except FileFormatError:
+        raise
+    except (AltMarlError, KeyError, TypeError, ValueError) as cause:
+        raise FileFormatError(f"the lifted policy is malformed: {type(cause).__name__}: {cause}") from cause
+    if table.shape[-1] != size:
+        raise FileFormatError(f"{COEFFICIENTS} has {table.shape[-1]} of degree {degree}; {size} are needed")
+    return LiftedPolicy(as_finite(COEFFICIENTS, table, "sg ag j", FileFormatError), degree, num_sl, k)

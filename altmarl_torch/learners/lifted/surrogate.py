@@ -1,0 +1,98 @@
+r"""The k-agent surrogate on lifted functions: Q is lifted wherever V is, without a draw and without a table of k.
+
+For V = lift(c) with coefficients c [sg, N_J],
+
+    Q(s_g, ., a) = lift(A[s_g, a]),       A[s_g, a] = r[s_g, a] + gamma E_J^{s_g} sum_{s_g'} P_g(s_g' | s_g, a) c[s_g'],
+
+where r is the reward of Eq. 6, linear in the frequencies and so lifted itself. Only the maximum over a leaves the
+space.
+
+**The posterior correction** (`counts.resampling`) stays in it as well. Its resampling R takes k seen agents for a
+fresh sample of k, by k leave-one-join-one moves whose eigenvalues on degree d are known. On lift(c), one such move of k
+agents is, but for its speed, the same move of J agents on c: with M_k the chain of k agents,
+
+    k (k + |alpha| - 1) (1 - M_k) lift(c) = lift( J (J + |alpha| - 1) (1 - M_J) c ),
+
+so R lift(c) = lift(R_J c) for the R_J that is the polynomial in M_J with R's eigenvalues lambda_0, ..., lambda_J for k of
+n agents. It costs the same at every k.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from einops import einsum, rearrange
+from torch import Tensor
+
+from altmarl_torch.counts.resampling import Prior, ResamplingKernel
+from altmarl_torch.games.game import Game
+from altmarl_torch.learners.lifted.basis import Basis, as_frequencies
+from altmarl_torch.learners.lifted.moves import Moves
+
+__all__ = ["LiftedSurrogate"]
+
+
+@dataclass(frozen=True, eq=False)
+class LiftedSurrogate:
+    """The k-agent MDP under a frozen pi_l, on functions of one degree.
+
+    Attributes:
+        game: the game.
+        k: number of agents, or infinity.
+        basis: of the values.
+        P_l_pi: `[sl, sg, sl']`, law of an agent's next state (Eq. 5).
+        r_l_pi: `[sl, sg]`, an agent's expected reward (Eq. 6).
+        moves: E_J.
+        reward: `[sg, ag, N_J]`, coefficients of the reward.
+        resampling: R_J under every s_g; None without the posterior correction.
+        prior: of the posterior correction.
+    """
+
+    game: Game
+    k: float
+    basis: Basis
+    P_l_pi: Tensor
+    r_l_pi: Tensor
+    moves: Moves
+    reward: Tensor
+    resampling: tuple[ResamplingKernel, ...] | None = None
+    prior: Prior | None = None
+
+    @classmethod
+    def build(
+        cls, game: Game, pi_l: Tensor, k: float, basis: Basis, prior: Prior | None = None
+    ) -> "LiftedSurrogate":
+        """Form the surrogate under `pi_l [sl, sg, al]`; with a prior, the corrected one."""
+        P_l_pi, r_l_pi = game.induced(pi_l)
+        local = einsum(basis.frequencies, r_l_pi, "j l, l g -> g j")
+        resampling = None
+        if prior is not None and not math.isinf(k):
+            resampling = prior.kernels(basis.simplex, seen=int(k))
+            mean = prior.mean(basis.frequencies * k, int(k))  # linear in the frequencies, like the reward
+            local = einsum(mean, r_l_pi, "g j l, l g -> g j")
+        reward = rearrange(game.r_g, "g a -> g a 1") + rearrange(local, "g j -> g 1 j")
+        return cls(game, k, basis, P_l_pi, r_l_pi, Moves(P_l_pi, basis), reward, resampling, prior)
+
+    def onward(self, sg: int, coefficients: Tensor) -> Tensor:
+        """What the next counts make of functions while the global state is sg, `[N_J, columns]` to the same."""
+        moved = self.moves.expect(sg, coefficients)
+        return moved if self.resampling is None else self.resampling[sg].expect(moved)
+
+    def action_coefficients(self, coefficients: Tensor) -> Tensor:
+        """A: the coefficients of Q, `[sg, ag, N_J]`, from those of V, `[sg, N_J]`."""
+        columns, game = coefficients.T.contiguous(), self.game
+        onward = torch.stack([self.onward(sg, columns) for sg in range(game.num_sg)])
+        return self.reward + game.gamma * einsum(game.P_g, onward, "g a G, g j G -> g a j")
+
+    def features(self, counts: Tensor) -> Tensor:
+        """`[b, N_J]` at counts `[b, sl]` of k agents (or, at k = inf, of any number)."""
+        return self.basis.features(counts, self.k)
+
+    def initial_mean(self, coefficients: Tensor) -> float:
+        """The mean of lift(c) over the initial law, exactly: J of k agents of that law are J agents of that law."""
+        law = self.game.initial
+        return float(law.sg @ coefficients @ law.count_law(self.basis.simplex.counts))
+
+    def local_frequencies(self, counts: Tensor) -> Tensor:
+        """h / k, float64."""
+        return as_frequencies(counts, self.k)
