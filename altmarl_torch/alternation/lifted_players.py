@@ -78,6 +78,7 @@ class LiftedMemory:
     coefficients: Tensor | None = None
     pair: Pair[Rule] | None = None
     _bases: dict[int, Basis] = field(default_factory=dict)
+    _judged: tuple[Tensor, Judged] | None = None  # of which coefficients
 
     def __post_init__(self) -> None:
         self.seeds: list[int] = np.random.SeedSequence(self.seed).generate_state(3).tolist()
@@ -111,17 +112,23 @@ class LiftedMemory:
         """A fit to the values of a pair: the one at hand, or a new one."""
         surrogate = self.surrogate(pair.pi_l)
         if not self._knows(pair) or self.coefficients is None:
-            points = self.points or self.choose_points(surrogate, None)
+            points = self.choose_points(surrogate, pair.pi_g)
             laws = laws_at(pair.pi_g, points, self.game.num_sg)
             found = fit_value(surrogate, points, laws, self.coefficients, self.watch(phase))
             self.coefficients, self.pair = found.coefficients, pair
             return surrogate, found
         return surrogate, of_coefficients(surrogate, self.coefficients)
 
-    def judged(self, surrogate: LiftedSurrogate, policy: Rule, fit: LiftedFit) -> Judged:
+    def known(self, pair: Pair[Rule], surrogate: LiftedSurrogate, fit: LiftedFit) -> Judged:
+        """The value of the pair that was fitted, and its moments; played once."""
+        if self._judged is None or self._judged[0] is not fit.coefficients:
+            self._judged = fit.coefficients, self.judged(surrogate, pair.pi_g, fit)
+        return self._judged[1]
+
+    def judged(self, surrogate: LiftedSurrogate, policy: Rule, fit: LiftedFit, *, moments: bool = True) -> Judged:
         """The value of a pair near that of the fit."""
         assert self.points is not None
-        return judge(surrogate, self.points, policy, fit, self.seeds[2], by_state=self.by_state)
+        return judge(surrogate, self.points, policy, fit, self.seeds[2], by_state=self.by_state, moments=moments)
 
     def watch(self, phase: str) -> Callable[[int, float], None] | None:
         """Told sweeps and errors."""
@@ -167,7 +174,7 @@ class LiftedEvaluator:
     def evaluate(self, pair: Pair[Rule], start: Tensor | None) -> JointValue:
         """The joint value of the pair."""
         surrogate, found = self.memory.fitted(pair, "evaluation")
-        return self.memory.judged(surrogate, pair.pi_g, found).value
+        return self.memory.known(pair, surrogate, found).value
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +187,12 @@ class _Response:
     judged: Judged
 
 
+def _difference(proposed: _Response, lower: Judged) -> tuple[float, float]:
+    """What a response gains over the one in a lower degree, and its standard error."""
+    gain = proposed.judged.value.mean - lower.value.mean
+    return gain, gain_error(proposed.judged.value, lower.value, of_mean=True)
+
+
 @dataclass
 class LiftedGlobalLearner:
     """Proposes the greedy policy of a lifted Q (G-LEARN, Algorithm 1)."""
@@ -190,25 +203,35 @@ class LiftedGlobalLearner:
 
     def propose(self, pair: Pair[Rule], value: JointValue) -> Proposal[Rule]:
         """The best response to `pair.pi_l`."""
-        memory, sweeps = self.memory, 0
-        best = self._respond(pair, pair.pi_g)
-        sweeps += best.fit.sweeps
-        gain, scale = best.judged.value.mean - value.mean, memory.game.v_max
-        while gain < SMALL_GAIN * scale and not memory.settled and memory.place + 1 < len(memory.degrees):
+        memory, scale = self.memory, self.memory.game.v_max
+        best, sweeps = self._respond(pair, pair.pi_g), 0
+        while True:
+            sweeps += best.fit.sweeps
+            current = self._again(best, pair, value)
+            gain = best.judged.value.mean - current.mean
+            last = memory.settled or memory.place + 1 == len(memory.degrees)
+            if last or gain >= SMALL_GAIN * scale:
+                break
             memory.climb()
-            higher = self._respond(best.pair, best.pair.pi_g)
-            sweeps += higher.fit.sweeps
-            lower = memory.judged(higher.surrogate, best.pair.pi_g, higher.fit)
-            memory.settled = higher.judged.value.mean - lower.value.mean < STILL * scale
+            higher = self._respond(best.pair, best.pair.pi_g, closely=True)
+            gained, error = _difference(higher, memory.judged(higher.surrogate, best.pair.pi_g, higher.fit))
+            memory.settled = gained < max(STILL * scale, error)
             best = higher
-        details = self._details(best)
-        return Proposal(best.pair, None, best.judged.value, sweeps, details)
+        return Proposal(best.pair, None, best.judged.value, sweeps, self._details(best), current)
 
-    def _respond(self, pair: Pair[Rule], policy: Rule) -> _Response:
+    def _again(self, best: _Response, pair: Pair[Rule], value: JointValue) -> JointValue:
+        """The value of the pair that is answered, held against the fit of the answer: what they differ by is exact."""
+        points = self.memory.points
+        if not isinstance(pair.pi_g, LiftedPolicy) or points is None or points.is_exact:
+            return value
+        return self.memory.judged(best.surrogate, pair.pi_g, best.fit, moments=False).value
+
+    def _respond(self, pair: Pair[Rule], policy: Rule, closely: bool = False) -> _Response:
         """The greedy pair in the present degree; the points follow the policy it replaces, then itself."""
         memory = self.memory
         surrogate = memory.surrogate(pair.pi_l)
-        rounds = 1 if surrogate.basis.degree == memory.k else 2
+        again = closely or not isinstance(policy, LiftedPolicy)
+        rounds = 2 if surrogate.basis.degree < memory.k and again else 1
         for _ in range(rounds):
             points = memory.choose_points(surrogate, policy)
             found = fit_best_response(surrogate, points, memory.coefficients, memory.watch(self.phase))
@@ -217,7 +240,7 @@ class LiftedGlobalLearner:
             policy = LiftedPolicy(found.action_coefficients, degree, num_sl, memory.k)
         proposed = Pair(policy, pair.pi_l)
         memory.pair = proposed
-        return _Response(proposed, surrogate, found, memory.judged(surrogate, policy, found))
+        return _Response(proposed, surrogate, found, memory.known(proposed, surrogate, found))
 
     def _details(self, best: _Response) -> dict[str, float | int | str]:
         details: dict[str, float | int | str] = {
@@ -226,7 +249,8 @@ class LiftedGlobalLearner:
             "g_learn/sweeps": best.fit.sweeps,
             "g_learn/residual": best.judged.residual,
         }
-        bound = proven_error(best.surrogate, best.pair.pi_l, best.fit)
+        at_end = self.memory.settled or self.memory.place + 1 == len(self.memory.degrees)
+        bound = proven_error(best.surrogate, best.pair.pi_l, best.fit) if at_end else None
         return details if bound is None else details | {"g_learn/proven_error": bound}
 
     def state(self, pair: Pair[Rule]) -> Arrays:
@@ -260,7 +284,7 @@ class LiftedLocalLearner:
             self.memory.climb()
         best, rounds, tried = pair, 0, 0
         surrogate, found = self.memory.fitted(best, self.phase)
-        judged = self.memory.judged(surrogate, best.pi_g, found)
+        judged = self.memory.known(best, surrogate, found)
         first = judged
         while rounds < MAX_ROUNDS:
             gains = local_gains(surrogate, best.pi_l, found.coefficients, judged.moments)
@@ -270,7 +294,7 @@ class LiftedLocalLearner:
                 break
             best, rounds = improved, rounds + 1
             surrogate, found = self.memory.fitted(best, self.phase)
-            judged = self.memory.judged(surrogate, best.pi_g, found)
+            judged = self.memory.known(best, surrogate, found)
         details: dict[str, float | int | str] = {
             "l_learn/rounds": rounds,
             "l_learn/changes_tried": tried,
@@ -303,7 +327,7 @@ class LiftedLocalLearner:
             own = fit_value(surrogate, memory.points, laws, found.coefficients)
             mean = surrogate.initial_mean(own.coefficients)
             return mean - judged.value.mean > 1e-9 * max(memory.game.v_max, 1e-300)
-        value = memory.judged(surrogate, candidate.pi_g, of_coefficients(surrogate, found.coefficients)).value
+        value = memory.judged(surrogate, candidate.pi_g, of_coefficients(surrogate, found.coefficients), moments=False).value
         return value.mean - judged.value.mean > 2 * gain_error(value, judged.value, of_mean=True)
 
     def state(self, pair: Pair[Rule]) -> Arrays:

@@ -99,6 +99,7 @@ class Proposal(Generic[GlobalPolicy]):
     value: JointValue | None  # its joint value, where the learner has evaluated it as the evaluator would
     sweeps: int  # Bellman updates spent
     details: dict[str, float | int | str] = field(default_factory=dict)  # the learner's own numbers, by tag
+    current: JointValue | None = None  # the value of the pair it answers, where `value` was found by finer means
 
 
 class Learner(Protocol[GlobalPolicy]):
@@ -245,6 +246,7 @@ def _take_turn(
     learned = time.perf_counter()
     value = proposal.value or evaluator.evaluate(proposal.pair, proposal.start)
     done = time.perf_counter()
+    state.value = proposal.current or state.value
     eta = rules.eta(value, state.value)
     decision = decide(value, state.value, eta, rules.accept)
     error = value.error + state.value.error

@@ -13,7 +13,7 @@ it noisy. The same episodes give
 * the *held-out residual*: e at counts that the fit has not seen (they have their own random numbers);
 * the moments sum_t gamma^t E[ L_g(h) 1{s_g} pi(s_g' | s_g, h) ] of the occupancy, all that L-LEARN needs (`l_learn`).
 
-An episode lasts 3/(1-gamma) steps, at most `LONGEST`; for the rest the mean residual of the last quarter is taken to go
+An episode lasts 2/(1-gamma) steps, at most `LONGEST`; for the rest the mean residual of the last quarter is taken to go
 on. All pairs are played with the same random numbers, so that differences are paired.
 """
 
@@ -37,11 +37,11 @@ __all__ = ["Played", "Rule", "play", "visit"]
 Rule = Callable[[Tensor, Tensor], Tensor]
 """pi_g: s_g `[b]` and counts `[b, sl]` to laws `[b, ag]`, float64."""
 
-EPISODES, LONGEST = 512, 300
-"""Episodes of a pair, and their steps at most."""
+EPISODES, VISITING, LONGEST = 256, 128, 300
+"""Episodes that judge a pair, and that show where it goes; their steps at most."""
 
-HORIZONS = 3
-"""Length of an episode in units of 1/(1-gamma): beyond it lies e^-3 of the occupancy."""
+HORIZONS = 2
+"""Length of an episode in units of 1/(1-gamma): beyond it lies e^-2 of the occupancy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,14 @@ class _Walk:
 
 
 def play(
-    surrogate: LiftedSurrogate, policy: Rule, fit: LiftedFit, seed: int, *, starts: int = EPISODES, repeats: int = 1
+    surrogate: LiftedSurrogate,
+    policy: Rule,
+    fit: LiftedFit,
+    seed: int,
+    *,
+    starts: int = EPISODES,
+    repeats: int = 1,
+    moments: bool = True,
 ) -> Played:
     """Play the pair of `policy` and the surrogate's pi_l, and hold `fit` against it.
 
@@ -100,11 +107,12 @@ def play(
         seed: of the episodes.
         starts: how many starts are drawn.
         repeats: episodes from each.
+        moments: whether they are added up; zero otherwise.
     """
     walk, gamma = _Walk(surrogate, seed, starts, repeats), surrogate.game.gamma
     first, means = (walk.s_g, walk.counts), []
     total = torch.zeros(starts * repeats, dtype=torch.float64, device=walk.counts.device)
-    moments = total.new_zeros(surrogate.game.num_sg, surrogate.game.num_sg, surrogate.basis.size)
+    found = total.new_zeros(surrogate.game.num_sg, surrogate.game.num_sg, surrogate.basis.size)
     squares, weights = 0.0, 0.0
     tables = torch.cat([fit.coefficients.unsqueeze(1), fit.action_coefficients], 1)
     for t in range(walk.steps):
@@ -114,25 +122,26 @@ def play(
         values, law = by_state(s_g, features, tables), _law(policy, surrogate, s_g, counts, features)
         residual = (law * values[:, 1:]).sum(-1) - values[:, 0]
         total.index_add_(0, order, residual, alpha=weight)
-        _add_moments(moments, surrogate, s_g, law, features, weight / len(total))
+        if moments:
+            _add_moments(found, surrogate, s_g, law, features, weight / len(total))
         means.append(residual.mean())
         squares, weights = squares + weight * float(residual.square().mean()), weights + weight
         walk.step(torch.empty_like(law).index_copy_(0, order, law))
     last, before = _last_quarters(torch.stack(means))
     tail = gamma**walk.steps / (1 - gamma)
-    return Played(first, total + tail * last, math.sqrt(squares / weights), moments, tail * float(last - before))
+    return Played(first, total + tail * last, math.sqrt(squares / weights), found, tail * float(last - before))
 
 
 def visit(surrogate: LiftedSurrogate, policy: Rule, seed: int, number: int) -> Tensor:
     """Counts `[number, sl]` that a pair goes through, drawn by their discounted occupancy."""
-    walk, met = _Walk(surrogate, seed, EPISODES), []
+    walk, met = _Walk(surrogate, seed, VISITING), []
     for _ in range(walk.steps):
         met.append(walk.counts)
         walk.step(policy(walk.s_g, walk.counts))
     generator = torch.Generator(walk.counts.device).manual_seed(seed)
     weights = surrogate.game.gamma ** torch.arange(walk.steps, dtype=torch.float64, device=walk.counts.device)
     age = torch.multinomial(weights, number, replacement=True, generator=generator)
-    episode = torch.randint(EPISODES, (number,), generator=generator, device=age.device)
+    episode = torch.randint(VISITING, (number,), generator=generator, device=age.device)
     return torch.stack(met)[age, episode]
 
 

@@ -45,7 +45,14 @@ def laws_at(policy: Rule, points: Points, num_sg: int) -> Tensor:
 
 
 def judge(
-    surrogate: LiftedSurrogate, points: Points, policy: Rule, fit: LiftedFit, seed: int, *, by_state: bool = False
+    surrogate: LiftedSurrogate,
+    points: Points,
+    policy: Rule,
+    fit: LiftedFit,
+    seed: int,
+    *,
+    by_state: bool = False,
+    moments: bool = True,
 ) -> Judged:
     """The value of a pair, from a fit to its value or to that of a pair near it.
 
@@ -56,11 +63,12 @@ def judge(
         fit: under this pi_l; where J = k it must be the pair's own.
         seed: of the episodes, the same for all pairs that are compared.
         by_state: whether a few starts are played many times, for a comparison state by state.
+        moments: whether they are wanted.
     """
     if points.is_exact:
         return _exact(surrogate, points, policy, fit)
     repeats = REPEATS if by_state else 1
-    played = play(surrogate, policy, fit, seed, starts=EPISODES // repeats, repeats=repeats)
+    played = play(surrogate, policy, fit, seed, starts=EPISODES // repeats, repeats=repeats, moments=moments)
     return Judged(_value(surrogate, fit, played, repeats), played.moments, played.residual)
 
 
