@@ -22,7 +22,7 @@ PACKAGE = ROOT / "altmarl_torch"
 
 ORDER = [
     "errors", "support", "simulators", "games", "counts", "operators", "policies", "evaluation", "theory",
-    "learners", "learners.tabular", "learners.chains", "learners.neural", "learners.simulated",
+    "learners", "learners.tabular", "learners.chains", "learners.neural", "learners.lifted", "learners.simulated",
     "envs", "alternation", "alternation.simulated", "offline", "integrations",
     "heuristics", "rewards", "tabular", "neural", "",  # public doors, and the package's own behind them
     "runs", "runs.sweeps", "sweeps", "runs.cli", "cli",
@@ -33,6 +33,7 @@ SIBLINGS = {
     "learners.chains",
     "learners.neural",
     "learners.simulated",
+    "learners.lifted",
 }  # ways to one end, which know nothing of each other
 TOP_LEVEL = {"__init__", "__main__", "errors", "heuristics", "rewards", "tabular", "neural", "sweeps", "cli"}
 MOST_MODULES, LONGEST_MODULE, LONGEST_BODY = 16, 350, 45

@@ -3,166 +3,40 @@
 Thin adapters: the mathematics is in `learners.lifted`. What passes from one turn to the next is a `LiftedMemory`: the
 degree, the points, and the coefficients of the values that were fitted last, from which the next fit starts.
 
-**The degree** climbs a ladder. G-LEARN responds in the present one. Once that gains less than `SMALL_GAIN` of V_max over
-the current pair, nothing more is to be had there, and it responds in the next, until a greedy pair is no better than the
-one before by `STILL` of V_max, both played on the same episodes and held against the same fit. So the first turns, whose
-pairs will not last, cost next to nothing.
+**The degree** climbs a ladder. G-LEARN responds in the present one. Once that gains less than `SMALL_GAIN` of V_max
+over the current pair, nothing more is to be had there, and it responds in the next, until a greedy pair is no better
+than the one before by `STILL` of V_max, both played on the same episodes and held against the same fit. So the first
+turns, whose pairs will not last, cost next to nothing.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from altmarl_torch.alternation.loop import PhaseProgress, Player, Proposal
-from altmarl_torch.counts.resampling import Prior
-from altmarl_torch.games.game import Game
-from altmarl_torch.learners.lifted.basis import Basis
+from altmarl_torch.alternation.lifted_memory import LiftedMemory, of_coefficients
+from altmarl_torch.alternation.loop import AUTO_ETA, Player, Players, Proposal
+from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.learners.lifted.degrees import ladder
-from altmarl_torch.learners.lifted.episodes import Rule, visit
+from altmarl_torch.learners.lifted.episodes import Rule
 from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_best_response, fit_value, proven_error
-from altmarl_torch.learners.lifted.judging import Judged, judge, laws_at
+from altmarl_torch.learners.lifted.judging import Judged, laws_at
 from altmarl_torch.learners.lifted.l_learn import local_gains
-from altmarl_torch.learners.lifted.points import Points
 from altmarl_torch.learners.lifted.policies import LiftedPolicy
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
 from altmarl_torch.learners.turns import single_changes, turns
-from altmarl_torch.operators.joint_value import DIRECT, Acceptance, JointValue, gain_error
+from altmarl_torch.operators.joint_value import DIRECT, JointValue, gain_error
 from altmarl_torch.policies.base import Pair
-from altmarl_torch.support.snapshots import Arrays, tensor_of
+from altmarl_torch.support.snapshots import Arrays
 
-__all__ = ["LiftedEvaluator", "LiftedGlobalLearner", "LiftedLocalLearner", "LiftedMemory"]
+__all__ = ["LiftedEvaluator", "LiftedGlobalLearner", "LiftedLocalLearner", "lifted_players"]
 
-SMALL_GAIN, STILL = 1e-3, 1e-4
+SMALL_GAIN, STILL = 2 * AUTO_ETA, 1e-4
 """Gains, relative to V_max: below the first UPDATE finds nothing to gain, below the second a higher degree is none."""
 
 MAX_ROUNDS = 50
 """A cap on the improvements of pi_l in one turn."""
-
-VISITS = 2_000
-"""Counts that points are chosen from."""
-
-
-@dataclass
-class LiftedMemory:
-    """What was fitted last, and for which pair.
-
-    Attributes:
-        game: with the rewards that are judged.
-        k: number of agents, or infinity.
-        degrees: the ladder.
-        seed: of points and episodes, which are the same in every turn.
-        by_state: whether UPDATE compares state by state.
-        prior: of the posterior correction.
-        place: on the ladder.
-        settled: whether the ladder's end, for this run, has been found.
-        points: where the last fit was made.
-        coefficients: `[sg, N_J]`, of its values.
-        pair: whose values they are.
-    """
-
-    game: Game
-    k: float
-    degrees: list[int]
-    seed: int
-    by_state: bool = False
-    prior: Prior | None = None
-    progress: PhaseProgress | None = None
-    place: int = 0
-    settled: bool = False
-    points: Points | None = None
-    coefficients: Tensor | None = None
-    pair: Pair[Rule] | None = None
-    _bases: dict[int, Basis] = field(default_factory=dict)
-    _judged: tuple[Tensor, Judged] | None = None  # of which coefficients
-
-    def __post_init__(self) -> None:
-        self.seeds: list[int] = np.random.SeedSequence(self.seed).generate_state(3).tolist()
-
-    def basis(self, place: int) -> Basis:
-        """The functions of a place on the ladder."""
-        if place not in self._bases:
-            self._bases[place] = Basis(self.degrees[place], self.game.num_sl, self.game.device)
-        return self._bases[place]
-
-    def surrogate(self, pi_l: Tensor) -> LiftedSurrogate:
-        """The k-agent MDP under `pi_l`, in the present degree."""
-        return LiftedSurrogate.build(self.game, pi_l, self.k, self.basis(self.place), self.prior)
-
-    def climb(self) -> None:
-        """Go to the next degree, with everything that is known."""
-        if self.coefficients is not None:
-            lower, higher = self.basis(self.place), self.basis(self.place + 1)
-            self.coefficients = lower.elevate(self.coefficients, higher)
-        self.place, self.points = self.place + 1, None
-
-    def choose_points(self, surrogate: LiftedSurrogate, policy: Rule | None) -> Points:
-        """Points for the next fit, some of them where a pair goes."""
-        generator = torch.Generator(self.game.device).manual_seed(self.seeds[0])
-        exact = surrogate.basis.degree == self.k
-        visited = None if policy is None or exact else visit(surrogate, policy, self.seeds[1], VISITS)
-        self.points = Points.draw(surrogate.basis, self.k, generator, visited)
-        return self.points
-
-    def fitted(self, pair: Pair[Rule], phase: str) -> tuple[LiftedSurrogate, LiftedFit]:
-        """A fit to the values of a pair: the one at hand, or a new one."""
-        surrogate = self.surrogate(pair.pi_l)
-        if not self._knows(pair) or self.coefficients is None:
-            points = self.choose_points(surrogate, pair.pi_g)
-            laws = laws_at(pair.pi_g, points, self.game.num_sg)
-            found = fit_value(surrogate, points, laws, self.coefficients, self.watch(phase))
-            self.coefficients, self.pair = found.coefficients, pair
-            return surrogate, found
-        return surrogate, of_coefficients(surrogate, self.coefficients)
-
-    def known(self, pair: Pair[Rule], surrogate: LiftedSurrogate, fit: LiftedFit) -> Judged:
-        """The value of the pair that was fitted, and its moments; played once."""
-        if self._judged is None or self._judged[0] is not fit.coefficients:
-            self._judged = fit.coefficients, self.judged(surrogate, pair.pi_g, fit)
-        return self._judged[1]
-
-    def judged(self, surrogate: LiftedSurrogate, policy: Rule, fit: LiftedFit, *, moments: bool = True) -> Judged:
-        """The value of a pair near that of the fit."""
-        assert self.points is not None
-        return judge(surrogate, self.points, policy, fit, self.seeds[2], by_state=self.by_state, moments=moments)
-
-    def watch(self, phase: str) -> Callable[[int, float], None] | None:
-        """Told sweeps and errors."""
-        told = self.progress
-        return None if told is None else lambda sweeps, error: told(phase, sweeps, error)
-
-    def _knows(self, pair: Pair[Rule]) -> bool:
-        return self.pair is not None and self.pair.pi_g is pair.pi_g and torch.equal(self.pair.pi_l, pair.pi_l)
-
-    def state(self, pair: Pair[Rule]) -> dict[str, NDArray[np.generic]]:
-        """Everything that the next turn follows from."""
-        arrays = {"place": np.asarray(self.place), "settled": np.asarray(self.settled)}
-        if self.points is not None:
-            arrays["points"] = self.points.counts.cpu().numpy()
-        if self.coefficients is not None:
-            arrays["coefficients"] = self.coefficients.cpu().numpy()
-        if self.pair is not None and self.pair.pi_g is pair.pi_g:
-            arrays["pi_l"] = self.pair.pi_l.cpu().numpy()
-        return arrays
-
-    def restore(self, state: Arrays, pair: Pair[Rule]) -> None:
-        """Go on from what `state` returned."""
-        device = self.game.device
-        self.place, self.settled = int(state["place"]), bool(state["settled"])
-        self.points = None
-        if "points" in state:
-            self.points = Points(self.basis(self.place), self.k, tensor_of(state["points"], device))
-        self.coefficients = tensor_of(state["coefficients"], device) if "coefficients" in state else None
-        self.pair = Pair(pair.pi_g, tensor_of(state["pi_l"], device)) if "pi_l" in state else None
-
-
-def of_coefficients(surrogate: LiftedSurrogate, coefficients: Tensor) -> LiftedFit:
-    """Values that were fitted before, with the Q that follows from them under the surrogate's pi_l."""
-    return LiftedFit(coefficients, surrogate.action_coefficients(coefficients), math.nan, 0)
 
 
 @dataclass
@@ -247,7 +121,7 @@ class LiftedGlobalLearner:
             "g_learn/degree": best.surrogate.basis.degree,
             "g_learn/coefficients": best.surrogate.basis.size,
             "g_learn/sweeps": best.fit.sweeps,
-            "g_learn/residual": best.judged.residual,
+            "g_learn/held_out_residual": best.judged.residual,
         }
         at_end = self.memory.settled or self.memory.place + 1 == len(self.memory.degrees)
         bound = proven_error(best.surrogate, best.pair.pi_l, best.fit) if at_end else None
@@ -327,7 +201,8 @@ class LiftedLocalLearner:
             own = fit_value(surrogate, memory.points, laws, found.coefficients)
             mean = surrogate.initial_mean(own.coefficients)
             return mean - judged.value.mean > 1e-9 * max(memory.game.v_max, 1e-300)
-        value = memory.judged(surrogate, candidate.pi_g, of_coefficients(surrogate, found.coefficients), moments=False).value
+        same = of_coefficients(surrogate, found.coefficients)
+        value = memory.judged(surrogate, candidate.pi_g, same, moments=False).value
         return value.mean - judged.value.mean > 2 * gain_error(value, judged.value, of_mean=True)
 
     def state(self, pair: Pair[Rule]) -> Arrays:
@@ -340,21 +215,19 @@ class LiftedLocalLearner:
             self.memory.restore(state, pair)
 
 
-def lifted_players(
-    game: Game,
-    k: float,
-    *,
-    degree: int | None,
-    own: bool,
-    accept: Acceptance,
-    seed: int,
-    prior: Prior | None,
-    progress: PhaseProgress | None,
-) -> tuple[tuple[LiftedGlobalLearner, LiftedLocalLearner], LiftedEvaluator]:
-    """Learners and evaluator on lifted functions, for k agents or infinitely many."""
+def lifted_players(run: AlternationRun) -> Players[Rule]:
+    """Learners and evaluator on lifted functions, for k agents, or for infinitely many where everybody is seen.
+
+    Under the own objective the local learner has a memory of its own: its values are of other rewards.
+    """
+    options, game = run.options, run.game
+    k = math.inf if run.sees_all else float(run.k)
+    degree = options.learning.degree
     degrees = ladder(game.num_sl, k) if degree is None else [degree]
-    memory = LiftedMemory(game, k, degrees, seed, accept == "all-states", prior, progress)
-    local = memory
-    if own:
+    by_state, seed = options.stopping.accept == "all-states", options.learning.seed
+    memory = LiftedMemory(game, k, degrees, seed, by_state, run.prior, options.keeping.progress)
+    is_team, local = options.problem.objective == "team", memory
+    if not is_team:
         local = replace(memory, game=game.replace(r_g=torch.zeros_like(game.r_g)))
-    return (LiftedGlobalLearner(memory), LiftedLocalLearner(local, not own, memory)), LiftedEvaluator(memory)
+    learners = LiftedGlobalLearner(memory), LiftedLocalLearner(local, is_team, memory)
+    return Players(learners, LiftedEvaluator(memory), run.first_pair)

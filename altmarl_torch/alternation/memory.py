@@ -7,7 +7,7 @@ Pi_g of functions of (s_g, h). (`docs/posterior.md`)
 
 import dataclasses
 
-from altmarl_torch.alternation.solution import Solution, Solver
+from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.games.game import Game
 from altmarl_torch.policies.belief import Belief
@@ -23,14 +23,14 @@ LARGEST_WORK = 300_000
 LARGEST_DENSE_MEMORY = 1_000
 """Counts over two local states, whose kernels are dense matrices: beyond, they could only be sampled."""
 
-NEURAL_MEMORY = 100
-"""Agents that a network is learned for."""
+MANY_AGENTS = 100
+"""Agents that a network, or a lifted policy, is learned for."""
 
 
-def memory_size(game: Game, solver: Solver) -> int:
+def memory_size(game: Game, solver: str) -> int:
     """k', the size of the sample for which the policy behind a memory is learned."""
-    if solver == "neural":
-        return min(game.n, NEURAL_MEMORY)
+    if solver != "tabular":
+        return min(game.n, MANY_AGENTS)
     counts = max(
         1, min(LARGEST_MEMORY if game.num_sl > 2 else LARGEST_DENSE_MEMORY, LARGEST_WORK // (game.num_sg * game.num_sl))
     )

@@ -20,12 +20,14 @@ from torch import Tensor, nn
 
 from altmarl_torch.alternation.loop import Curve, PhaseProgress, Update
 from altmarl_torch.alternation.memory import memory_size
-from altmarl_torch.alternation.solution import Observation, Select, Solver
+from altmarl_torch.alternation.solution import Observation, Select
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
 from altmarl_torch.learners.chains.chain import chain_form, require_planned
 from altmarl_torch.learners.chains.l_learn import ChainSettings
+from altmarl_torch.learners.lifted.basis import MOST_DEGREE
+from altmarl_torch.learners.lifted.degrees import check_degree
 from altmarl_torch.learners.neural.fitting import Settings
 from altmarl_torch.learners.neural.surrogate import check_count
 from altmarl_torch.learners.tabular.g_learn import MOST_XI
@@ -33,7 +35,18 @@ from altmarl_torch.operators.joint_value import Acceptance, Objective
 from altmarl_torch.support.digests import digest
 from altmarl_torch.support.tables import as_device, as_integer, as_number, as_seed, check_callable
 
-__all__ = ["Eta", "Keeping", "LLearner", "Learning", "Nested", "Options", "Problem", "Stopping"]
+__all__ = [
+    "Eta",
+    "Keeping",
+    "LLearner",
+    "Learning",
+    "Nested",
+    "Options",
+    "Problem",
+    "SolverChoice",
+    "Stopping",
+    "is_infinite",
+]
 
 LLearner = Literal["auto", "dp", "ucfh", "neural"]
 """How the local agents' best response is found; "auto" is "dp"."""
@@ -50,9 +63,17 @@ MOST_STEPS = MOST_DRAWS = 10**6
 OF_MACHINE = ("device", "compile")
 """Options that change where and how fast something is computed, and of its result no more than rounding."""
 
-LEARNERS: dict[Solver, tuple[LLearner, ...]] = {
+SolverChoice = Literal["tabular", "neural", "lifted", "auto"]
+"""A solver, or whichever is best for the game (`choosing`)."""
+
+FEW_AGENTS = 20
+"""With fewer agents than this, what one of them does to the others is no small thing."""
+
+LEARNERS: dict[SolverChoice, tuple[LLearner, ...]] = {
     "tabular": ("auto", "dp", "ucfh"),
     "neural": ("auto", "dp", "neural"),
+    "lifted": ("auto", "dp"),
+    "auto": ("auto", "dp", "ucfh", "neural"),
 }
 """Local learners that each solver has."""
 
@@ -62,7 +83,8 @@ class Problem:
     """What is to be solved.
 
     Attributes:
-        k: how many of the local agents the global agent sees, at least 1.
+        k: how many of the local agents the global agent sees, at least 1; infinity for the mean-field limit, in which
+            everybody is seen.
         objective: what the local agents maximise: "team", the reward of the game, or "own", the paper's.
         observation: what the sample is taken for.
         alpha: the prior of "posterior"; None leaves it to the n-agent system.
@@ -71,14 +93,20 @@ class Problem:
         ArgumentError: an option is out of range, or alpha is given without "posterior".
     """
 
-    k: int
+    k: float
     objective: Objective = "team"
     observation: Observation = "surrogate"
     alpha: ArrayLike | Tensor | None = None
 
     def __post_init__(self) -> None:
         _check_words(self, objective=Objective, observation=Observation)
-        _set(self, k=as_integer("k", self.k, 1, math.inf, ArgumentError))
+        if not is_infinite(self.k):
+            _set(self, k=as_integer("k", self.k, 1, math.inf, ArgumentError))
+        elif self.observation != "surrogate":
+            raise ArgumentError(
+                f"k = inf sees everybody, and leaves nothing to infer: it goes with observation='surrogate', not "
+                f"{self.observation!r}"
+            )
         if self.alpha is not None and self.observation != "posterior":
             raise ArgumentError(
                 f"alpha is the prior of observation='posterior'; it has no place in {self.observation!r}"
@@ -103,12 +131,13 @@ class Learning:
         network: to be trained in place of `CountNetwork`.
         learning_rate: of the networks' optimiser.
         compile: whether networks are passed through torch.compile.
+        degree: of lifted functions; None leaves it to their accuracy.
 
     Raises:
         ArgumentError: an option is out of range, or two of them do not go together.
     """
 
-    solver: Solver = "tabular"
+    solver: SolverChoice = "tabular"
     l_learner: LLearner = "auto"
     chain: ChainSettings | None = None
     m: int | None = None
@@ -121,14 +150,26 @@ class Learning:
     network: nn.Module | None = None
     learning_rate: float = Settings.learning_rate
     compile: bool = False
+    degree: int | None = None
 
     def __post_init__(self) -> None:
-        _check_words(self, solver=Solver, l_learner=LLearner, select=Select, nested=Nested)
+        _check_words(self, solver=SolverChoice, l_learner=LLearner, select=Select, nested=Nested)
         self._check_learner()
         m = self.m if self.m is None else as_integer("m", self.m, 1, MOST_DRAWS, ArgumentError)
         starts, seed = as_integer("starts", self.starts, 1, MOST_STARTS, ArgumentError), as_seed(self.seed)
         rate = as_number("learning_rate", self.learning_rate, "(0, inf)", lambda x: 0 < x < math.inf, ArgumentError)
         _set(self, m=m, xi=_as_xi(self.xi), starts=starts, seed=seed, learning_rate=rate)
+        self._check_lifted()
+
+    def _check_lifted(self) -> None:
+        """A degree goes with lifted functions alone, and draws do not go with them: their expectations are exact."""
+        if self.degree is not None:
+            _set(self, degree=as_integer("degree", self.degree, 1, MOST_DEGREE, ArgumentError))
+            if self.solver not in ("lifted", "auto"):
+                raise ArgumentError(f"degree is of solver='lifted'; it has no place in solver={self.solver!r}")
+        for name in ("m", "xi") if self.solver == "lifted" else ():
+            if getattr(self, name) is not None:
+                raise ArgumentError(f"{name} draws samples, and solver='lifted' takes exact means: leave it out")
 
     def _check_learner(self) -> None:
         """Whether the solver has the local learner, and only "ucfh" is told how to be run."""
@@ -233,14 +274,17 @@ class Options:
 
         Raises:
             ArgumentError: k is not in 1..n, the device is not there, or xi is given for rewards that are deterministic.
-            SizeError: the counts of k agents are too many to list, or float32 does not count to k.
+            SizeError: the counts of k agents are too many to list, float32 does not count to k, or a degree has too
+                many coefficients.
         """
-        k, learning = game.check_k(self.problem.k), self.learning
+        k, learning = self._check_k(game), self.learning
         if learning.xi is not None and not game.has_random_rewards:
             raise ArgumentError(
                 "xi draws stochastic rewards, and this game's are deterministic: give r_g or r_l as a law"
             )
         device = as_device(learning.device)
+        if learning.solver == "auto":
+            return game.to(device)  # sizes are asked for when the solver is known
         learned = memory_size(game, learning.solver) if self.problem.observation == "filter" else k
         for size in {learned, k} if learning.select == "rollout" else {learned}:
             _check_size(game, size, learning)
@@ -254,16 +298,37 @@ class Options:
             values |= {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
         plain = int | float | str | None
         return {
-            name: value if isinstance(value, plain) else digest(value)
+            name: str(value) if is_infinite(value) else value if isinstance(value, plain) else digest(value)
             for name, value in values.items()
             if name not in OF_MACHINE
         }
+
+    def _check_k(self, game: Game) -> int:
+        """How many agents are seen; an ArgumentError unless the game has them and the solver can count them."""
+        if not is_infinite(self.problem.k):
+            return game.check_k(self.problem.k)  # type: ignore[arg-type]  # which is a whole number
+        if self.learning.solver not in ("lifted", "auto"):
+            raise ArgumentError(f"k = inf needs solver='lifted' (or 'auto'), not {self.learning.solver!r}")
+        if self.problem.objective == "own" and game.n < FEW_AGENTS:
+            raise ArgumentError(
+                f"k = inf with objective='own' takes an agent for nothing among the others, and this game has n = "
+                f"{game.n}: use k <= {game.n}, or a game of at least {FEW_AGENTS} agents"
+            )
+        return game.n
+
+
+def is_infinite(k: object) -> bool:
+    """Whether k is positive infinity."""
+    return isinstance(k, float) and k == math.inf
 
 
 def _check_size(game: Game, k: int, learning: Learning) -> None:
     """Raise a SizeError where networks cannot count to k, the counts cannot be listed, or the chain cannot."""
     if learning.solver == "neural":
         check_count(k)
+    elif learning.solver == "lifted":
+        if learning.degree is not None:
+            check_degree(learning.degree, game.num_sl, k)
     else:
         CountSimplex(k, game.num_sl).require_listed()
     if learning.chain is not None:

@@ -156,7 +156,7 @@ class _Search:
         """Step 3's multiples of a prior; the best pair so far."""
         earned = {scale: self._try_scaled(alpha, scale) for scale in SCALES}
         middle = max(SCALES, key=earned.__getitem__)
-        for scale in FINER if self.run.options.learning.solver == "tabular" else ():
+        for scale in FINER if self.run.options.learning.solver != "neural" else ():
             self._try_scaled(alpha, middle * scale)
         assert self.best is not None
         return self.best

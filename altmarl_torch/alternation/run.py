@@ -88,10 +88,11 @@ class AlternationRun:
         if keeping.checkpoints is not None:
             folder = CheckpointFolder(Path(keeping.checkpoints), options.asked(game))
             folder.check()
+        k = options.problem.k
         return cls(
             game,
             options,
-            options.problem.k,
+            game.n if math.isinf(k) else int(k),
             options.learning.network,
             options.stopping.steps,
             keeping.callback,
@@ -111,6 +112,11 @@ class AlternationRun:
     def quiet(self) -> "AlternationRun":
         """The same run, of which nobody is told."""
         return dataclasses.replace(self, callback=None, curve=None)
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether k = inf is asked for: pi_g is learned for infinitely many agents, and is shown all n."""
+        return math.isinf(self.options.problem.k)
 
     @property
     def first_pair(self) -> Pair[Any]:
@@ -165,7 +171,7 @@ class AlternationRun:
     def _uniform_pi_g(self) -> Any:
         """Every action alike, as the solver has it."""
         game = self.game
-        if self.options.learning.solver == "neural":
+        if self.options.learning.solver != "tabular":
             return UniformPolicy(game.num_sg, game.num_ag)
         return uniform_global(game, CountSimplex(self.k, game.num_sl, game.device))
 

@@ -1,8 +1,8 @@
 """Runs one `AlternationRun`: from its players to the pair they settle on, with its checkpoints.
 
-The solver's players are made (`tabular_players`, `neural_players`), the one loop runs (`loop.alternate`), and what
-comes out is packed as a `Solution`. A run whose solution lies in the checkpoint folder is read, one that was broken off
-goes on from its newest checkpoint.
+The solver's players are made (`tabular_players`, `neural_players`, `lifted_players`), the one loop runs
+(`loop.alternate`), and what comes out is packed as a `Solution`. A run whose solution lies in the checkpoint folder is
+read, one that was broken off goes on from its newest checkpoint.
 """
 
 import copy
@@ -12,19 +12,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from altmarl_torch.alternation.checkpoints import CurvePoints, RunCheckpoint, pack, unpack
+from altmarl_torch.alternation.lifted_players import lifted_players
 from altmarl_torch.alternation.loop import Alternation, Players, Update, alternate
 from altmarl_torch.alternation.neural_players import neural_players
 from altmarl_torch.alternation.run import AlternationRun
-from altmarl_torch.alternation.solution import LARGEST_TABLE, Solution, Solver, tabulate_within
+from altmarl_torch.alternation.solution import LARGEST_TABLE, Solution, tabulate_within
 from altmarl_torch.alternation.tabular_players import tabular_players
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import FileFormatError
 
 __all__ = ["learn"]
 
-PLAYERS: Mapping[Solver, Callable[[AlternationRun], Players[Any]]] = {
+PLAYERS: Mapping[str, Callable[[AlternationRun], Players[Any]]] = {
     "tabular": tabular_players,
     "neural": neural_players,
+    "lifted": lifted_players,
 }
 """Who makes the players of each solver: another solver is one more line."""
 
@@ -87,7 +89,7 @@ def _tell_again(run: AlternationRun, history: Sequence[Update], points: CurvePoi
 def _solution(run: AlternationRun, result: Alternation[Any]) -> Solution:
     """What an alternation has found."""
     learning, pi_g, policy = run.options.learning, result.pair.pi_g, None
-    if learning.solver == "neural":
+    if learning.solver != "tabular":
         policy, table = pi_g, tabulate_within(pi_g, _simplex(run), LARGEST_TABLE)
         pi_g = None if table is None else table.double()
     return Solution(

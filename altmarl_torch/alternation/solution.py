@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from altmarl_torch.alternation.loop import Decision, Update
+from altmarl_torch.alternation.policy_files import pack_policy, unpack_policy
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.simplex import MAX_LISTED_ENTRIES, CountSimplex
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.learners.neural.policies import BatchPolicy, tabulate
-from altmarl_torch.learners.neural.storage import pack_policy, unpack_policy
 from altmarl_torch.policies.base import Dispatcher, Sight, player
 from altmarl_torch.policies.belief import Belief, BeliefDispatcher, at_distribution
 from altmarl_torch.policies.rules import RuleDispatcher
@@ -35,7 +35,7 @@ from altmarl_torch.support.tables import as_float64, as_integer, as_number, as_t
 
 __all__ = ["Choice", "Observation", "Select", "Selection", "Solution", "Solver", "read_update", "tabulate_within"]
 
-Solver = Literal["tabular", "neural"]
+Solver = Literal["tabular", "neural", "lifted"]
 """What policies and values are made of."""
 
 Observation = Literal["surrogate", "posterior", "filter"]

@@ -12,14 +12,26 @@ from typing import Literal
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from altmarl_torch.alternation.choosing import choose, is_too_coarse, using
 from altmarl_torch.alternation.loop import Curve, PhaseProgress, Update
 from altmarl_torch.alternation.memory import memory_size, remember
 from altmarl_torch.alternation.nested import learn_nested
-from altmarl_torch.alternation.options import Eta, Keeping, Learning, LLearner, Nested, Options, Problem, Stopping
+from altmarl_torch.alternation.options import (
+    Eta,
+    Keeping,
+    Learning,
+    LLearner,
+    Nested,
+    Options,
+    Problem,
+    SolverChoice,
+    Stopping,
+    is_infinite,
+)
 from altmarl_torch.alternation.prior_search import learn_posterior, make_prior
 from altmarl_torch.alternation.run import AlternationRun, warn_if_vacuous
 from altmarl_torch.alternation.selection import select_by_rollout, select_by_value
-from altmarl_torch.alternation.solution import Observation, Select, Solution, Solver
+from altmarl_torch.alternation.solution import Observation, Select, Solution
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.learners.chains.l_learn import ChainSettings
 from altmarl_torch.learners.neural.fitting import Settings
@@ -31,9 +43,9 @@ __all__ = ["solve", "solve_with"]
 
 def solve(
     game: Game,
-    k: int,
+    k: float,
     *,
-    solver: Solver = "tabular",
+    solver: SolverChoice = "tabular",
     m: int | None = None,
     xi: int | Literal["lemma"] | None = None,
     l_learner: LLearner = "auto",
@@ -52,6 +64,7 @@ def solve(
     network: nn.Module | None = None,
     learning_rate: float = Settings.learning_rate,
     compile: bool = False,
+    degree: int | None = None,
     callback: Callable[[Update], None] | None = None,
     progress: PhaseProgress | None = None,
     curve: Curve | None = None,
@@ -61,8 +74,11 @@ def solve(
 
     Args:
         game: the game.
-        k: how many of the n local agents the global agent sees, in 1..n.
-        solver: "tabular", exact, where the counts of k agents can be listed; or "neural", of any size.
+        k: how many of the n local agents the global agent sees, in 1..n; `math.inf`, for lifted functions, is the
+            mean-field limit, whose dispatcher sees everybody (the solution's k is n).
+        solver: "tabular", exact, where the counts of k agents can be listed; "lifted", polynomials of the frequencies,
+            for any k (`docs/lifted.md`); "neural", of any size; or "auto": tables where they take a second or two,
+            lifted functions beyond, networks where those do not suffice.
         m: samples of the paper's T-hat_{k,m} in each Bellman update (Table 2: 30); None for the exact expectation. The
             neural solver draws afresh in every gradient step, so that its fixed point is T-hat_k's for every m; None
             is one draw.
@@ -93,6 +109,7 @@ def solve(
             `neural.CountNetwork`; it is left as it was.
         learning_rate: of the networks' optimiser, Adam.
         compile: whether networks are passed through torch.compile.
+        degree: of lifted functions, 1..k; None raises it until the value of the greedy pair stands still.
         callback: told every update.
         progress: told (phase, sweeps, error) in the long parts; for networks, gradient steps and residual.
         curve: told (gradient steps, numbers by tag) while networks are trained.
@@ -104,11 +121,13 @@ def solve(
 
     Raises:
         ArgumentError: an argument is outside its range, or the network does not fit the game.
-        SizeError: the simplex of k agents is too large to list (tabular), or float32 does not count to k (neural).
+        SizeError: the simplex of k agents is too large to list (tabular), float32 does not count to k (neural), or a
+            degree has too many coefficients (lifted).
         LearningError: a network's training diverged.
     """
     check_game(game)
-    problem = Problem(game.check_k(k), objective, observation, alpha)
+    seen = k if is_infinite(k) else game.check_k(k)  # type: ignore[arg-type]  # which says what is no whole number
+    problem = Problem(seen, objective, observation, alpha)
     learning = Learning(
         solver=solver,
         l_learner=l_learner,
@@ -123,6 +142,7 @@ def solve(
         network=network,
         learning_rate=learning_rate,
         compile=compile,
+        degree=degree,
     )
     keeping = Keeping(callback, progress, curve, checkpoints)
     return solve_with(game, Options(problem, learning, Stopping(steps, eta, accept), keeping))
@@ -135,7 +155,19 @@ def solve_with(game: Game, options: Options) -> Solution:
     Raises:
         AltMarlError: the game does not fit the options, or as `solve`.
     """
-    game, problem, learning = options.fit(game), options.problem, options.learning
+    fitting = options.fit(game)
+    chosen = choose(fitting, options)
+    fitting = chosen.fit(fitting)
+    found = _solve(fitting, chosen)
+    is_free = options.learning.solver == "auto" and chosen.learning.solver == "lifted" and not found.interrupted
+    if is_free and is_too_coarse(fitting, chosen, found):
+        return _solve(fitting, using(chosen, "neural"))
+    return found
+
+
+def _solve(game: Game, options: Options) -> Solution:
+    """One solver, on a game that fits."""
+    problem, learning = options.problem, options.learning
     if problem.alpha is not None:
         make_prior(game, problem.alpha)  # refused before anything is learned
     run = AlternationRun.of(game, options)
@@ -147,4 +179,4 @@ def solve_with(game: Game, options: Options) -> Solution:
     if problem.observation == "filter":
         run = run.at(memory_size(game, learning.solver))
     found = learn_nested(run) if learning.starts == 1 else select_by_value(run)
-    return remember(found, game, problem.k) if problem.observation == "filter" else found
+    return remember(found, game, int(problem.k)) if problem.observation == "filter" else found

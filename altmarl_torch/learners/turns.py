@@ -6,7 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from altmarl_torch.policies.base import one_hot
+from altmarl_torch.policies.tabular import one_hot
 
 __all__ = ["single_changes", "turns"]
 

@@ -57,7 +57,7 @@ COUNTED = "counted"
 OF_DATA = ("step_size", "passes")
 """Options that learning from data has alone."""
 
-NOT_OF_DATA = ("gamma", "preset", "objective", "observation", "m", "xi", "starts", "nested", "select")
+NOT_OF_DATA = ("gamma", "preset", "objective", "observation", "m", "xi", "starts", "nested", "select", "degree")
 """Options that it does not have: of the game, and of the alternation."""
 
 Record = TypeVar("Record", Problem, Learning, Stopping)
@@ -93,10 +93,10 @@ class TrainConfig:
         ),
     )
     solver: Solver = field(
-        default="auto",  # type: ignore[arg-type]  # replaced by one of the two; readers always find that
+        default="auto",  # type: ignore[arg-type]  # replaced by one of them; readers always find that
         metadata=flag(
-            "networks on counts, of any size, or exact tables over them; auto: tables for --l-learner ucfh and "
-            "--from-data, networks otherwise",
+            "networks on counts, of any size, exact tables over them, or lifted functions, for any k; auto: tables for "
+            "--l-learner ucfh and --from-data, networks otherwise",
             choices=("auto", *get_args(Solver)),
         ),
     )
@@ -197,6 +197,7 @@ class TrainConfig:
         default=Settings.learning_rate, metadata=flag("step size of the networks' optimiser", float)
     )
     compile: bool = field(default=False, metadata=flag("pass networks through torch.compile", bool))
+    degree: int | None = field(default=None, metadata=flag("of lifted functions", int, unset="by their accuracy"))
     from_data: str | None = field(
         default=None,
         metadata=flag(
@@ -253,9 +254,10 @@ class TrainConfig:
             raise ArgumentError(f"{given[0]} = {getattr(self, given[0])!r} {why}")
         if self.from_data is None:
             return
-        if self.l_learner not in ("auto", "dp") or self.device not in ("auto", "cpu"):
+        if self.l_learner not in ("auto", "dp") or self.device not in ("auto", "cpu") or self.solver == "lifted":
             raise ArgumentError(
-                "from_data keeps the logged local policy and computes on the CPU: leave out l_learner and device"
+                "from_data keeps the logged local policy, computes on the CPU, and knows no game's tables: leave out "
+                "l_learner, device and solver='lifted'"
             )
         object.__setattr__(self, "device", "cpu")
         if self.step_size is not None:

@@ -185,6 +185,7 @@ def _learn(config: TrainConfig, game: Game, folder: RunFolder, tracker: Tracker,
 def _learn_from_data(config: TrainConfig, game: Game, console: Console) -> Solution:
     """Learn off-policy, and say in which game the pair is then measured."""
     assert config.from_data is not None
+    assert config.solver != "lifted"  # which `TrainConfig` refuses
     data = Trajectories.load(config.from_data)
     check_same_sizes(data, game)
     rate = config.learning_rate if config.solver == "neural" else config.step_size

@@ -28,7 +28,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from altmarl_torch.counts.simplex import CountSimplex, counts_to_tuples, lift
+from altmarl_torch.counts.simplex import CountSimplex, lift
+from altmarl_torch.counts.tuples import counts_to_tuples
 from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.support.tables import as_integer
 

@@ -23,10 +23,10 @@ def ladder(num_sl: int, k: float) -> list[int]:
     top = largest_degree(num_sl, k)
     if top == k and CountSimplex(int(k), num_sl).size <= EXACT:
         return [top]
-    top = max(1, min(top, k - 1)) if math.isfinite(k) else top  # of J = k only the whole alternation is exact
-    sizes = {degree: CountSimplex(degree, num_sl).size for degree in range(1, int(top) + 1)}
+    top = top if math.isinf(k) else max(1, min(top, int(k) - 1))  # of J = k only the whole alternation is exact
+    sizes = {degree: CountSimplex(degree, num_sl).size for degree in range(1, top + 1)}
     small = [degree for degree in sizes if sizes[degree] <= FIRST]
-    first = min(int(top), max(LOWEST_FIRST, min(HIGHEST_FIRST, max(small, default=1))))
+    first = min(top, max(LOWEST_FIRST, min(HIGHEST_FIRST, max(small, default=1))))
     degrees = [first]
     while True:
         step = 2 if sizes.get(degrees[-1] + 2, LAST) <= 4 * sizes[degrees[-1]] else 1

@@ -29,7 +29,8 @@ from torch import Tensor
 from altmarl_torch.learners.lifted.fitting import LiftedFit
 from altmarl_torch.learners.lifted.policies import LiftedPolicy, by_state
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
-from altmarl_torch.policies.base import cumulative, draw, one_hot
+from altmarl_torch.policies.base import cumulative, draw
+from altmarl_torch.policies.tabular import one_hot
 from altmarl_torch.support.sampling import split, split_shares
 
 __all__ = ["Played", "Rule", "play", "visit"]
@@ -157,7 +158,7 @@ def _add_moments(
 ) -> None:
     """Add one step's part to the moments, in place; rows come in the order of s_g."""
     sizes = torch.bincount(s_g, minlength=len(moments)).tolist()
-    for sg, (own, part) in enumerate(zip(law.split(sizes), features.split(sizes), strict=True)):
+    for sg, (own, part) in enumerate(zip(torch.split(law, sizes), torch.split(features, sizes), strict=True)):
         moments[sg].addmm_((own @ surrogate.game.P_g[sg]).T, part, alpha=weight)
 
 

@@ -2,13 +2,13 @@ r"""Projected value iteration: the fixed point of the Bellman operator and the l
 
 With Pi the least squares on the points (`points`) and Q = lift(A) exact (`surrogate`), one sweep at the points is
 
-    V  <-  max_a lift(A)(h),     A = r + gamma E_J P_g Pi V            (G-LEARN; sum_a pi_g(a | s_g, h) for a pair's value).
+    V  <-  max_a lift(A)(h),     A = r + gamma E_J P_g Pi V        (G-LEARN; sum_a pi_g(a | s_g, h) for a pair's value)
 
 It is least-squares value iteration with features that the expectation maps to features, so that the regression has no
-noise: of all of LSVI's errors, only that of fitting the maximum remains. Constants are fitted exactly, and the driver of
-the tables applies (`operators.fixed_point`): Anderson's mixing, and the span of the change at the points as its measure.
-As Pi may enlarge a maximum, that span is no bound, but a measure of convergence; it is a bound where J = k, and what
-holds for the pair is measured by `episodes`, or proved by one exact sweep (`proven_error`).
+noise: of all of LSVI's errors, only that of fitting the maximum remains. Constants are fitted exactly, and the driver
+of the tables applies (`operators.fixed_point`): Anderson's mixing, and the span of the change at the points as its
+measure. As Pi may enlarge a maximum, that span is no bound, but a measure of convergence; it is a bound where J = k,
+and what holds for the pair is measured by `episodes`, or proved by one exact sweep (`proven_error`).
 """
 
 from collections.abc import Callable
@@ -21,8 +21,9 @@ from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.learners.lifted.points import Points
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
-from altmarl_torch.operators.bellman import Surrogate, max_backup
+from altmarl_torch.operators.bellman import max_backup
 from altmarl_torch.operators.fixed_point import Progress, solve_fixed_point
+from altmarl_torch.operators.surrogate import Surrogate
 
 __all__ = ["LiftedFit", "fit_best_response", "fit_value", "proven_error"]
 
@@ -90,10 +91,10 @@ def _fit(
 
 
 def proven_error(surrogate: LiftedSurrogate, pi_l: Tensor, fit: LiftedFit) -> float | None:
-    """A bound on the error of V = max_a lift(A), A of `fit`, at every state: one exact sweep over all counts (MacQueen).
+    """A bound on the error of V = max_a lift(A), A of `fit`, at every state: one exact sweep over all counts.
 
-    None where the counts of k agents are no short list. V is, but for a constant, within this of the optimal values
-    against pi_l.
+    It is MacQueen's; None where the counts of k agents are no short list. V is, but for a constant, within this of the
+    optimal values against pi_l.
     """
     game, k = surrogate.game, surrogate.k
     simplex = CountSimplex(int(k), game.num_sl, game.device) if k <= CHEAP else None

@@ -16,8 +16,9 @@ from altmarl_torch.learners.lifted.episodes import EPISODES, Played, Rule, play
 from altmarl_torch.learners.lifted.fitting import LiftedFit
 from altmarl_torch.learners.lifted.points import Points
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
-from altmarl_torch.operators.bellman import Surrogate
-from altmarl_torch.operators.joint_value import JointValue, occupancy
+from altmarl_torch.operators.joint_value import JointValue
+from altmarl_torch.operators.occupancy import occupancy
+from altmarl_torch.operators.surrogate import Surrogate
 
 __all__ = ["Judged", "judge", "laws_at"]
 

@@ -1,8 +1,8 @@
 r"""L-LEARN on lifted functions: the derivative of the value in pi_l, in closed form.
 
-Single one agent out, in state z among counts h of k, with companions h - e_z (`learners.tabular.l_learn` tells what for).
-Where it lands in y, J of the k agents hold it with probability J/k, and then J - 1 companions with it. So for V = lift(c)
-the part of E V that depends on y is
+Single one agent out, in state z among counts h of k, with companions h - e_z (`learners.tabular.l_learn` tells what
+for). Where it lands in y, J of the k agents hold it with probability J/k, and then J - 1 companions with it. So for
+V = lift(c) the part of E V that depends on y is
 
     J/k  E_{k-1} lift(c(. + e_y))(h - e_z) = J/k lift_{k-1}( E_{J-1} c(. + e_y) )(h - e_z),
 
@@ -18,9 +18,10 @@ So the derivative, summed over the occupancy d of (s_g, h), needs nothing of h b
 which the episodes give (`episodes.play`), and then it is a finite sum in which k does not occur:
 
     D[z, s_g, a] = share[z, s_g] r_l(z, s_g, a)
-                   + gamma sum_y P_l(y | z, s_g, a) sum_{s_g', g} M[s_g, s_g', g] g_z (E_{J-1} c_{s_g'}(. + e_y))(g - e_z).
+                + gamma sum_y P_l(y | z, s_g, a) sum_{s_g', g} M[s_g, s_g', g] g_z (E_{J-1} c_{s_g'}(. + e_y))(g - e_z).
 
-It is exact where M is. With the posterior correction the agents that move are a fresh sample: M is pushed through R_J.
+It is exact where M is. With the posterior correction the agents that move are a fresh sample: M is pushed through
+R_J.
 """
 
 import torch

@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import Tensor
 
 from altmarl_torch.counts.kernels import dense_kernel
-from altmarl_torch.counts.simplex import counts_to_tuples, rank_tuples
+from altmarl_torch.counts.tuples import counts_to_tuples, rank_tuples
 from altmarl_torch.learners.lifted.basis import Basis
 
 __all__ = ["Moves"]

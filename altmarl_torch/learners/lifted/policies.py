@@ -1,8 +1,9 @@
 """The greedy policy of lifted action values: read at any counts, without a table.
 
-Q is lifted as a whole (`surrogate`), so its coefficients A [sg, ag, N_J] are the policy. At counts of k agents it is the
-polynomial in h / k that was learned for k; it may be read at fractional counts as well (a belief's mean), and a policy
-for k = inf reads the proportions of whatever counts it is shown. Ties go to the smallest action, as everywhere.
+Q is lifted as a whole (`surrogate`), so its coefficients A [sg, ag, N_J] are the policy. At counts of k agents it is
+the polynomial in h / k that was learned for k; it may be read at fractional counts as well (a belief's mean), and a
+policy for k = inf reads the proportions of whatever counts it is shown. Ties go to the smallest action, as
+everywhere.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.learners.lifted.basis import Basis
-from altmarl_torch.policies.base import greedy_actions, one_hot
+from altmarl_torch.policies.tabular import greedy_actions, one_hot
 
 __all__ = ["LiftedPolicy"]
 
@@ -90,4 +91,4 @@ def by_state(s_g: Tensor, features: Tensor, coefficients: Tensor) -> Tensor:
         values = by_state(s_g[order], features[order], coefficients)
         return torch.empty_like(values).index_copy_(0, order, values)
     sizes = torch.bincount(s_g, minlength=len(coefficients)).tolist()
-    return torch.cat([part @ table.T for part, table in zip(features.split(sizes), coefficients, strict=True)])
+    return torch.cat([part @ table.T for part, table in zip(torch.split(features, sizes), coefficients, strict=True)])

@@ -13,8 +13,8 @@ agents is, but for its speed, the same move of J agents on c: with M_k the chain
 
     k (k + |alpha| - 1) (1 - M_k) lift(c) = lift( J (J + |alpha| - 1) (1 - M_J) c ),
 
-so R lift(c) = lift(R_J c) for the R_J that is the polynomial in M_J with R's eigenvalues lambda_0, ..., lambda_J for k of
-n agents. It costs the same at every k.
+so R lift(c) = lift(R_J c) for the R_J that is the polynomial in M_J with R's eigenvalues lambda_0, ..., lambda_J for k
+of n agents. It costs the same at every k.
 """
 
 import math
@@ -24,7 +24,8 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor
 
-from altmarl_torch.counts.resampling import Prior, ResamplingKernel
+from altmarl_torch.counts.prior import Prior
+from altmarl_torch.counts.resampling import ResamplingKernel
 from altmarl_torch.games.game import Game
 from altmarl_torch.learners.lifted.basis import Basis, as_frequencies
 from altmarl_torch.learners.lifted.moves import Moves
@@ -59,9 +60,7 @@ class LiftedSurrogate:
     prior: Prior | None = None
 
     @classmethod
-    def build(
-        cls, game: Game, pi_l: Tensor, k: float, basis: Basis, prior: Prior | None = None
-    ) -> "LiftedSurrogate":
+    def build(cls, game: Game, pi_l: Tensor, k: float, basis: Basis, prior: Prior | None = None) -> "LiftedSurrogate":
         """Form the surrogate under `pi_l [sl, sg, al]`; with a prior, the corrected one."""
         P_l_pi, r_l_pi = game.induced(pi_l)
         local = einsum(basis.frequencies, r_l_pi, "j l, l g -> g j")

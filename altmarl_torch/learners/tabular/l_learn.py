@@ -14,8 +14,8 @@ h'' being where the companions go. Weighing by how often an agent is in z, and s
 the policy gradient, exactly (Sutton et al., NeurIPS 1999). In each round pi_l turns to its best actions wherever that
 promises a gain; the value is evaluated exactly, and where turning everywhere does not raise it, the half of the turns
 that promise most is tried, and so on. The value rises in every round, so the rounds end; they end where no turn has a
-positive derivative. Then single changes of pi_l are evaluated exactly (`turns.single_changes`), and the search goes on from
-any that raises the value. What remains is a policy that no single change improves by more than the tolerance.
+positive derivative. Then single changes of pi_l are evaluated exactly (`turns.single_changes`), and the search goes
+on from any that raises the value. What remains is a policy that no single change improves by more than the tolerance.
 
 With many agents the search starts from its own result for fewer, to whom pi_g is shown on scaled counts: what is
 proposed there is cheap, and still only accepted if the exact value rises.

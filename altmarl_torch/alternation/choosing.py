@@ -1,0 +1,73 @@
+"""`solver="auto"`: tables where they take a second or two, lifted functions beyond, networks where those fail.
+
+Some options leave no choice: a network of one's own and `l_learner="neural"` ask for networks, "ucfh" and draws (m,
+xi) for tables where these can be listed, and a degree or k = inf for lifted functions. One line in the log says which
+solver it is, and why.
+"""
+
+import dataclasses
+import logging
+import math
+from pathlib import Path
+
+from altmarl_torch.alternation.memory import LARGEST_WORK
+from altmarl_torch.alternation.options import Options
+from altmarl_torch.alternation.solution import Solution, Solver
+from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.games.game import Game
+
+__all__ = ["KINKS", "choose", "is_too_coarse"]
+
+KINKS = 1e-2
+"""Held-out residual, relative to V_max, from which lifted functions are said not to suffice."""
+
+RESIDUAL = "g_learn/held_out_residual"
+"""Where a proposal keeps it."""
+
+logger = logging.getLogger(__name__)
+
+
+def choose(game: Game, options: Options) -> Options:
+    """The options with a solver in place of "auto"; others are returned as they are."""
+    if options.learning.solver != "auto":
+        return options
+    solver, why = _choice(game, options)
+    logger.info("solver='auto': %s, since %s", solver, why)
+    return using(options, solver)
+
+
+def using(options: Options, solver: Solver) -> Options:
+    """The same options with another solver."""
+    degree, keeping = options.learning.degree if solver == "lifted" else None, options.keeping
+    if options.learning.solver == "lifted" and keeping.checkpoints is not None:  # whose checkpoints lie there
+        keeping = dataclasses.replace(keeping, checkpoints=Path(keeping.checkpoints) / solver)
+    learning = dataclasses.replace(options.learning, solver=solver, degree=degree)
+    return dataclasses.replace(options, learning=learning, keeping=keeping)
+
+
+def is_too_coarse(game: Game, options: Options, solution: Solution) -> bool:
+    """Whether networks are to learn what lifted functions have: their residual is large; the log says so."""
+    fits = [update.details for update in solution.history if RESIDUAL in update.details]
+    residual = float(fits[-1][RESIDUAL]) if fits else 0.0
+    coarse = residual > KINKS * game.v_max and not math.isinf(options.problem.k) and options.learning.degree is None
+    if coarse:
+        told = "solver='auto': networks, since lifted functions leave a residual of %.3g, more than %g of V_max"
+        logger.info(told, residual, KINKS)
+    return coarse
+
+
+def _choice(game: Game, options: Options) -> tuple[Solver, str]:
+    """A solver and the reason."""
+    learning, k = options.learning, options.problem.k
+    simplex = None if math.isinf(k) else CountSimplex(int(k), game.num_sl)
+    if learning.network is not None or learning.l_learner == "neural":
+        return "neural", "a network is given"
+    if learning.l_learner == "ucfh":
+        return "tabular", "UCFH needs tables"
+    if learning.degree is not None or simplex is None:
+        return "lifted", "a degree is given" if simplex is not None else "k is infinite"
+    drawn = learning.m is not None or learning.xi is not None
+    if simplex.can_be_listed and (drawn or simplex.size * game.num_sg * game.num_sl <= LARGEST_WORK):
+        return "tabular", f"{simplex.size:,} counts of k = {simplex.k} agents are a small table"
+    size = f"k = {simplex.k} agents over {game.num_sl} states are no small table"
+    return ("neural", f"{size}, and draws are asked for") if drawn else ("lifted", size)

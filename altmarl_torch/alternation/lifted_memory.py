@@ -1,0 +1,149 @@
+"""What the lifted learners remember from one turn to the next: a degree, points, and the values that were fitted last.
+
+Points and episodes are drawn from the same seeds in every turn, so that a memory that was laid down and taken up goes
+on to the same bits, and so that values are compared in pairs.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from altmarl_torch.alternation.loop import PhaseProgress
+from altmarl_torch.counts.prior import Prior
+from altmarl_torch.games.game import Game
+from altmarl_torch.learners.lifted.basis import Basis
+from altmarl_torch.learners.lifted.episodes import Rule, visit
+from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_value
+from altmarl_torch.learners.lifted.judging import Judged, judge, laws_at
+from altmarl_torch.learners.lifted.points import Points
+from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
+from altmarl_torch.policies.base import Pair
+from altmarl_torch.support.snapshots import Arrays, tensor_of
+
+__all__ = ["LiftedMemory", "of_coefficients"]
+
+VISITS = 2_000
+"""Counts that points are chosen from."""
+
+
+@dataclass
+class LiftedMemory:
+    """What was fitted last, and for which pair.
+
+    Attributes:
+        game: with the rewards that are judged.
+        k: number of agents, or infinity.
+        degrees: the ladder.
+        seed: of points and episodes, which are the same in every turn.
+        by_state: whether UPDATE compares state by state.
+        prior: of the posterior correction.
+        place: on the ladder.
+        settled: whether the ladder's end, for this run, has been found.
+        points: where the last fit was made.
+        coefficients: `[sg, N_J]`, of its values.
+        pair: whose values they are.
+    """
+
+    game: Game
+    k: float
+    degrees: list[int]
+    seed: int
+    by_state: bool = False
+    prior: Prior | None = None
+    progress: PhaseProgress | None = None
+    place: int = 0
+    settled: bool = False
+    points: Points | None = None
+    coefficients: Tensor | None = None
+    pair: Pair[Rule] | None = None
+    _bases: dict[int, Basis] = field(default_factory=dict)
+    _judged: tuple[Tensor, Judged] | None = None  # of which coefficients
+
+    def __post_init__(self) -> None:
+        self.seeds: list[int] = np.random.SeedSequence(self.seed).generate_state(3).tolist()
+
+    def basis(self, place: int) -> Basis:
+        """The functions of a place on the ladder."""
+        if place not in self._bases:
+            self._bases[place] = Basis(self.degrees[place], self.game.num_sl, self.game.device)
+        return self._bases[place]
+
+    def surrogate(self, pi_l: Tensor) -> LiftedSurrogate:
+        """The k-agent MDP under `pi_l`, in the present degree."""
+        return LiftedSurrogate.build(self.game, pi_l, self.k, self.basis(self.place), self.prior)
+
+    def climb(self) -> None:
+        """Go to the next degree, with everything that is known."""
+        if self.coefficients is not None:
+            lower, higher = self.basis(self.place), self.basis(self.place + 1)
+            self.coefficients = lower.elevate(self.coefficients, higher)
+        self.place, self.points = self.place + 1, None
+
+    def choose_points(self, surrogate: LiftedSurrogate, policy: Rule | None) -> Points:
+        """Points for the next fit, some of them where a pair goes."""
+        generator = torch.Generator(self.game.device).manual_seed(self.seeds[0])
+        exact = surrogate.basis.degree == self.k
+        visited = None if policy is None or exact else visit(surrogate, policy, self.seeds[1], VISITS)
+        self.points = Points.draw(surrogate.basis, self.k, generator, visited)
+        return self.points
+
+    def fitted(self, pair: Pair[Rule], phase: str) -> tuple[LiftedSurrogate, LiftedFit]:
+        """A fit to the values of a pair: the one at hand, or a new one."""
+        surrogate = self.surrogate(pair.pi_l)
+        if not self._knows(pair) or self.coefficients is None or self.points is None:
+            points = self.choose_points(surrogate, pair.pi_g)
+            laws = laws_at(pair.pi_g, points, self.game.num_sg)
+            found = fit_value(surrogate, points, laws, self.coefficients, self.watch(phase))
+            self.coefficients, self.pair = found.coefficients, pair
+            return surrogate, found
+        return surrogate, of_coefficients(surrogate, self.coefficients)
+
+    def known(self, pair: Pair[Rule], surrogate: LiftedSurrogate, fit: LiftedFit) -> Judged:
+        """The value of the pair that was fitted, and its moments; played once."""
+        if self._judged is None or self._judged[0] is not fit.coefficients:
+            self._judged = fit.coefficients, self.judged(surrogate, pair.pi_g, fit)
+        return self._judged[1]
+
+    def judged(self, surrogate: LiftedSurrogate, policy: Rule, fit: LiftedFit, *, moments: bool = True) -> Judged:
+        """The value of a pair near that of the fit."""
+        assert self.points is not None
+        return judge(surrogate, self.points, policy, fit, self.seeds[2], by_state=self.by_state, moments=moments)
+
+    def watch(self, phase: str) -> Callable[[int, float], None] | None:
+        """Told sweeps and errors."""
+        told = self.progress
+        return None if told is None else lambda sweeps, error: told(phase, sweeps, error)
+
+    def _knows(self, pair: Pair[Rule]) -> bool:
+        return self.pair is not None and self.pair.pi_g is pair.pi_g and torch.equal(self.pair.pi_l, pair.pi_l)
+
+    def state(self, pair: Pair[Rule]) -> dict[str, NDArray[np.generic]]:
+        """Everything that the next turn follows from."""
+        arrays = {"place": np.asarray(self.place), "settled": np.asarray(self.settled)}
+        if self.points is not None:
+            arrays["points"] = self.points.counts.cpu().numpy()
+        if self.coefficients is not None:
+            arrays["coefficients"] = self.coefficients.cpu().numpy()
+        if self.pair is not None and self.pair.pi_g is pair.pi_g:
+            arrays["pi_l"] = self.pair.pi_l.cpu().numpy()
+        return arrays
+
+    def restore(self, state: Arrays, pair: Pair[Rule]) -> None:
+        """Go on from what `state` returned."""
+        device = self.game.device
+        self.place, self.settled = int(state["place"]), bool(state["settled"])
+        self.points = None
+        if "points" in state:
+            self.points = Points(self.basis(self.place), self.k, tensor_of(state["points"], device))
+        self.coefficients = tensor_of(state["coefficients"], device) if "coefficients" in state else None
+        self.pair = Pair(pair.pi_g, tensor_of(state["pi_l"], device)) if "pi_l" in state else None
+
+
+def of_coefficients(surrogate: LiftedSurrogate, coefficients: Tensor) -> LiftedFit:
+    """Values that were fitted before, with the Q that follows from them under the surrogate's pi_l."""
+    return LiftedFit(coefficients, surrogate.action_coefficients(coefficients), math.nan, 0)
