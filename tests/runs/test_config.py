@@ -95,7 +95,7 @@ def test_a_configuration_survives_the_round_trip_through_its_record():
         ("eta", "loose", "eta must be a number in .* one of auto, paper, not 'loose'"),
         ("eta", -0.1, "eta must be a number"),
         ("eta", float("inf"), "eta must be a number"),
-        ("solver", "magic", "solver must be one of auto, tabular, neural; not 'magic'"),
+        ("solver", "magic", "solver must be one of auto, tabular, neural, lifted; not 'magic'"),
         ("accept", "any", "accept must be one of mean, all-states; not 'any'"),
         ("l_learner", "magic", "l_learner must be one of auto, dp, ucfh, neural; not 'magic'"),
         ("learning_rate", 0, r"learning_rate must be a number in \(0, inf\), not 0"),
