@@ -14,11 +14,11 @@ from altmarl_torch.games import random_game, steer, warehouse
 from altmarl_torch.policies.tabular import uniform_local
 
 LEARNED_ROWS = [[0, 2, 1, 1, 1], [1, 0, 2, 1, 1], [1, 1, 0, 2, 1], [1, 1, 1, 0, 2], [2, 1, 1, 1, 0]]
-"""The notes' pi_l on the warehouse, reached for every k >= 2: rows s_g, columns z."""
+"""pi_l of `docs/oracle-values.md` on the warehouse, reached for every k >= 2: rows s_g, columns z."""
 
 
 @pytest.mark.parametrize("k", [2, 5])
-def test_the_warehouse_is_solved_to_the_notes_pair(k):
+def test_the_warehouse_is_solved_to_the_known_pair(k):
     solution = am.solve(warehouse(), k)
     assert solution.converged
     assert solution.pi_l.argmax(-1).T.tolist() == LEARNED_ROWS

@@ -69,7 +69,7 @@ def tagged_value(game, pair, deviation, payoff):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("game", "k"), NOTES, ids=[f"{game.name}-k{k}" for game, k in NOTES])
-def test_exact_gaps_equal_brute_force_on_the_notes_games(game, k, seed):
+def test_exact_gaps_equal_brute_force_on_the_known_games(game, k, seed):
     pair = random_pair(game, k, seed)
     found, (global_gap, local_gap) = am.certify(game, pair), brute_force_gaps(game, pair)
     assert found.global_gap == pytest.approx(global_gap, abs=1e-8)

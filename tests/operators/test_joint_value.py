@@ -39,7 +39,7 @@ def test_direct_iterated_and_brute_force_values_agree(seed):
     assert direct.sweeps == 0 < iterated.sweeps
 
 
-def test_the_notes_uniform_local_policy_on_steer():
+def test_the_known_uniform_local_policy_on_steer():
     """J = 4.281469 = 1.739130 (r_g part) + 2.542339 (own part) at k = 2, gamma .8, dispatcher by mode."""
     game, plan = steer(), PairPlan(am.CountSimplex(2, 2))
     pi_g = table(game, RULES["mode"](game), plan.simplex)

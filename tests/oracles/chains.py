@@ -21,7 +21,7 @@ NOTHING = None  # the paper's bottom symbol
 
 
 def by_mode(game, k):
-    """The notes' pi_g: to the mode of the sample."""
+    """The dispatcher of `docs/oracle-values.md`: to the mode of the sample."""
     return table(game, RULES["mode"](game), am.CountSimplex(k, game.num_sl))
 
 

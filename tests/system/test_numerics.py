@@ -366,7 +366,7 @@ class TestCaps:
         assert found.error < 1e-4
 
     def test_the_occupancy(self, monkeypatch, told):
-        monkeypatch.setattr(evaluation, "OCCUPANCY_SWEEPS", 1)
+        monkeypatch.setattr(sys.modules[occupancy.__module__], "OCCUPANCY_SWEEPS", 1)
         surrogate = Surrogate.build(SMALL, random_local(SMALL), PairPlan(am.CountSimplex(5, 3)))
         occupancy(surrogate, am.policies.uniform_global(SMALL, surrogate.simplex))
         assert "the occupancy is known within" in told.text
@@ -393,7 +393,7 @@ class TestCaps:
         assert "coordinate ascent still gains after 1 passes" in told.text
 
     def test_the_fit_of_a_prior(self, monkeypatch, told):
-        monkeypatch.setattr(posterior, "FIT_STEPS", 1)
+        monkeypatch.setattr(sys.modules[fit_alpha.__module__], "FIT_STEPS", 1)
         alpha = fit_alpha(torch.tensor([[3.0, 7.0], [9.0, 1.0]]).double(), torch.ones(2).double())
         assert bool((alpha > 0).all())
         assert "alpha still changes by" in told.text

@@ -35,7 +35,7 @@ def refuse_warnings():
 
 
 class TestHandWorked:
-    def test_the_notes_vacuous_eta(self, game):
+    def test_the_known_vacuous_eta(self, game):
         """2 * 14.5 / .05^2 * (sqrt(ln(50 sqrt 50) / 100) + 5 / sqrt 50) = 11,012."""
         by_hand = 2 * 14.5 / 0.05**2 * (sqrt(ln(50 * sqrt(50)) / 100) + 5 / sqrt(50))
         assert by_hand == pytest.approx(11012, abs=1)
@@ -180,7 +180,7 @@ class TestHandWorked:
         assert theory.error_theorem_e4(game, 2, alpha=0.1, steps=50, mixing_steps=10) == pytest.approx(expected)
 
     def test_sizes(self, game):
-        """The notes' 24 states of steer at k = 2, and the warehouse at k = 3."""
+        """24 states of steer at k = 2 (`docs/oracle-values.md`), and the warehouse at k = 3."""
         assert theory.states_algorithm_8_reachable(steer(), 2) == 24
         expected = {
             "count_vectors": 35,

@@ -33,7 +33,7 @@ from altmarl_torch.policies.tabular import deterministic_local, uniform_local
 from altmarl_torch.tabular import NOTHING_PENDING, chained_mdp
 
 OBJECTIVES = ("own", "team")
-# The notes' section 4: game, k, H, states of Algorithm 8 and of the reduced 9, optima of 8 and 9, own and team
+# docs/oracle-values.md: game, k, H, states of Algorithm 8 and of the reduced 9, optima of 8 and 9, own and team
 KNOWN = [
     (steer(), 1, 9, (4, 20), (3.625640, 3.625640), (5.967659, 5.967659)),
     (steer(), 2, 10, (24, 48), (3.614527, 3.614527), (5.652890, 5.652890)),
@@ -47,7 +47,7 @@ INSTANCES = pytest.mark.parametrize(
 
 
 @INSTANCES
-def test_the_notes_sizes_and_optima(game, k, horizon, sizes, own, team):
+def test_the_known_sizes_and_optima(game, k, horizon, sizes, own, team):
     for form, size, *optima in zip(("tuple", "mean-field"), sizes, own, team, strict=True):
         for objective, best in zip(OBJECTIVES, optima, strict=True):
             mdp = chained_mdp(game, by_mode(game, k), k, form, objective, horizon)
@@ -202,7 +202,7 @@ def test_a_fixed_local_policy_earns_its_joint_value_up_to_the_truncation(k, stre
                 assert abs(mdp.value(mdp.spread(pi_l)) - joint) <= game.gamma**horizon * game.v_max + 1e-9
 
 
-def test_the_uniform_policy_of_steer_earns_what_the_notes_say():
+def test_the_uniform_policy_of_steer_earns_what_the_known_say():
     game, k = steer(), 2
     for objective, known in (("team", 4.281469), ("own", 2.542339)):
         mdp = chained_mdp(game, by_mode(game, k), k, "tuple", objective, 100)

@@ -17,7 +17,7 @@ GRID = np.linspace(0, 1, STEPS + 1)
 
 
 def possible(candidate, p, n, log_term, slack=0.0):
-    """The notes' ConfidenceSet(p, n): which candidates p' are in it."""
+    """ConfidenceSet(p, n) of `docs/oracle-values.md`: which candidates p' are in it."""
     if n <= 1:
         return np.full(np.shape(candidate), True)
     spread = abs(np.sqrt(candidate * (1 - candidate)) - math.sqrt(p * (1 - p)))

@@ -20,7 +20,7 @@ QUICK = ChainSettings(epsilon=0.2, confidence=0.1)
 
 @INSTANCES
 @pytest.mark.parametrize("form", ["tuple", "mean-field"])
-def test_the_team_objective_reaches_the_notes_optimum(game, k, team, rows, own, form):
+def test_the_team_objective_reaches_the_known_optimum(game, k, team, rows, own, form):
     found = chain_l_learn(game, by_mode(game, k), k, settings=ChainSettings(form=form))
     assert found.value == pytest.approx(team, abs=5e-7)
     assert found.joint.mean == found.value
@@ -30,7 +30,7 @@ def test_the_team_objective_reaches_the_notes_optimum(game, k, team, rows, own, 
 
 
 @INSTANCES
-def test_the_own_objective_reaches_the_notes_optimum_and_says_what_it_gives_up(game, k, team, rows, own):
+def test_the_own_objective_reaches_the_known_optimum_and_says_what_it_gives_up(game, k, team, rows, own):
     found = chain_l_learn(game, by_mode(game, k), k, objective="own")
     assert found.value == pytest.approx(own, abs=5e-7)
     assert found.given_up == pytest.approx(team - found.joint.mean, abs=1e-6)

@@ -39,7 +39,7 @@ def test_the_beacon_earns_what_its_page_derives(form, k):
 
 @pytest.mark.parametrize(("objective", "known"), [("team", 4.281469), ("own", 2.542339)])
 @pytest.mark.parametrize("form", FORMS)
-def test_the_uniform_policy_of_steer_earns_what_the_notes_say(form, objective, known):
+def test_the_uniform_policy_of_steer_earns_what_the_known_say(form, objective, known):
     game, k = steer(), 2
     simulator = ChainSimulator(game, by_mode(game, k), k, form, objective, 60, episodes=EPISODES, seed=1)
     check_mean(simulator.returns(uniform_local(game)), known)

@@ -97,7 +97,7 @@ def test_the_truth_lies_between_the_bounds_in_every_run(objective, dispatcher, k
 
 
 def test_with_its_own_m_the_smallest_game_finishes_and_meets_its_epsilon():
-    """More than 10^7 episodes, for a chain of 4 states. The optimum is the notes' 3.625640."""
+    """More than 10^7 episodes, for a chain of 4 states. The optimum is 3.625640 (`docs/oracle-values.md`)."""
     mdp = small()
     result = ucfh(mdp, 0.05, 0.1, faithful=True, max_episodes=10**12)
     assert (result.guaranteed, result.certified, result.converged) == (True, True, True)

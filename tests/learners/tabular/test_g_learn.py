@@ -19,7 +19,7 @@ from altmarl_torch.tabular import approx_value, g_learn, l_learn
 from altmarl_torch.theory import sweeps_algorithm_3
 
 LEARNED_ROWS = [[0, 2, 1, 1, 1], [1, 0, 2, 1, 1], [1, 1, 0, 2, 1], [1, 1, 1, 0, 2], [2, 1, 1, 1, 0]]
-"""The notes' pi_l on the warehouse: rows s_g, columns z."""
+"""pi_l of `docs/oracle-values.md` on the warehouse: rows s_g, columns z."""
 
 
 def surrogate_of(game, k, pi_l=None):
@@ -86,7 +86,7 @@ def test_the_coarse_start_changes_the_way_and_not_the_answer():
 
 
 @pytest.mark.parametrize(("k", "value"), [(2, 193.036), (5, 177.945), (10, 173.005), (20, 170.832)])
-def test_the_notes_surrogate_values_on_the_warehouse(k, value):
+def test_the_known_surrogate_values_on_the_warehouse(k, value):
     """Averaged over all (s_g, h) with equal weight, prototype accuracy +-0.003."""
     pi_l = deterministic_local(torch.tensor(LEARNED_ROWS).T, 3)
     surrogate = surrogate_of(warehouse(), k, pi_l)

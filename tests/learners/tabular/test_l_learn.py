@@ -20,7 +20,7 @@ from altmarl_torch.policies.rules import RULES, table
 from altmarl_torch.policies.tabular import deterministic_local, uniform_local
 from altmarl_torch.tabular import agent_values, g_learn, l_learn
 
-# The notes' section 4: game, k, J* and its pi_l (rows z, columns s), T*; the dispatcher goes to the sample's mode
+# docs/oracle-values.md: game, k, J* and its pi_l (rows z, columns s), T*; the dispatcher goes to the sample's mode
 
 
 def by_mode(game, k):
@@ -34,7 +34,7 @@ def every_policy(game):
 
 
 @INSTANCES
-def test_the_notes_optima_are_reached_from_the_uniform_policy(game, k, team, rows, own):
+def test_the_known_optima_are_reached_from_the_uniform_policy(game, k, team, rows, own):
     plan, pi_g = by_mode(game, k)
     found = l_learn(game, pi_g, uniform_local(game), plan)
     assert found.value == pytest.approx(team, abs=5e-7)
@@ -43,7 +43,7 @@ def test_the_notes_optima_are_reached_from_the_uniform_policy(game, k, team, row
 
 
 @INSTANCES
-def test_the_notes_optima_are_those_of_enumeration(game, k, team, rows, own):
+def test_the_known_optima_are_those_of_enumeration(game, k, team, rows, own):
     """By the package's evaluator over every deterministic policy, and by brute force at the best one."""
     plan, pi_g = by_mode(game, k)
     best = max(every_policy(game), key=lambda pi_l: joint_value(Surrogate.build(game, pi_l, plan), pi_g).mean)
