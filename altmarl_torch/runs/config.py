@@ -21,38 +21,28 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from altmarl_torch import games
 from altmarl_torch.alternation.options import Eta, Keeping, Learning, LLearner, Nested, Options, Problem, Stopping
 from altmarl_torch.alternation.solution import Observation, Select, Solver
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation.rollouts import require_memory
-from altmarl_torch.games.from_file import call_function, is_function
 from altmarl_torch.games.game import LARGEST_N, Game
 from altmarl_torch.learners.chains.l_learn import ChainSettings
 from altmarl_torch.learners.neural.fitting import Settings
-from altmarl_torch.offline.learning import game_of_data
-from altmarl_torch.offline.trajectories import Trajectories
 from altmarl_torch.operators.joint_value import Acceptance, Objective
 from altmarl_torch.runs.flags import add_flags, check_word, flag, or_word
+from altmarl_torch.runs.named_game import COUNTED, Preset, named_game
 from altmarl_torch.support.tables import as_integer, as_number
 
 __all__ = ["TrainConfig", "add_arguments", "from_arguments"]
 
 Certify = Literal["auto", "always", "never"]
-Preset = Literal["paper", "code"]
 HORIZONS: dict[Preset, int] = {"paper": 100, "code": 50}
 """Steps per episode of either experiment."""
 
 INTEGERS = (("n", 1, LARGEST_N), ("passes", 1, 10**6), ("episodes", 1, math.inf), ("horizon", 1, math.inf))
 """Fields with whole numbers that are the run's own, and the range of each."""
-
-GAME_FILE = ".npz"
-
-COUNTED = "counted"
-"""The word for the game that is counted from the data that are learned from."""
 
 OF_DATA = ("step_size", "passes")
 """Options that learning from data has alone."""
@@ -296,33 +286,9 @@ class TrainConfig:
             SizeError: the counts of k agents are too many to list, or episodes and horizon too many to keep.
             AltMarlError: the game refuses n or gamma, or the file holds no game.
         """
-        game = self._options.fit(self._named_game())
+        game = self._options.fit(named_game(self.game, self.n, self.gamma, self.preset, self.from_data))
         require_memory(game, self.k, self.episodes, self.horizon)
         return game
-
-    def _named_game(self) -> Game:
-        """The game on the CPU, before anything is asked of it."""
-        changes = {"n": self.n, "gamma": self.gamma}
-        chosen: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
-        if self.game == COUNTED and self.from_data is not None:
-            return game_of_data(Trajectories.load(self.from_data)).replace(**chosen)
-        if is_function(self.game):
-            self._refuse_preset([])
-            return call_function(self.game).replace(**chosen)
-        if self.game.endswith(GAME_FILE):
-            if not Path(self.game).is_file():
-                raise ArgumentError(f"game {self.game!r}: there is no such file")
-            self._refuse_preset([])
-            return Game.load(self.game).replace(**chosen)
-        if self.preset != "paper":
-            self._refuse_preset(games.arguments(self.game))
-            chosen["preset"] = self.preset
-        return games.make(self.game, **chosen)
-
-    def _refuse_preset(self, arguments: Sequence[str]) -> None:
-        """Raise an ArgumentError where a preset is asked of a game that has none."""
-        if self.preset != "paper" and "preset" not in arguments:
-            raise ArgumentError(f"preset must be paper for game {self.game!r}; {self.preset!r} is of the warehouse")
 
     def as_dict(self) -> dict[str, str | int | float | bool | None]:
         """Fields by name, in order: the content of config.json."""

@@ -36,10 +36,11 @@ from altmarl_torch.games.game import Game
 from altmarl_torch.offline.learning import check_same_sizes, learn_from_data
 from altmarl_torch.offline.trajectories import Trajectories
 from altmarl_torch.runs.advice import comparison_text
-from altmarl_torch.runs.config import COUNTED, TrainConfig
+from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.folder import RunFolder, create_run, reopen
 from altmarl_torch.runs.interrupts import Interrupts
 from altmarl_torch.runs.measuring import Measurement, affordable_parts, measure
+from altmarl_torch.runs.named_game import COUNTED
 from altmarl_torch.runs.plots import occupation_figure, save_png, value_history_figure
 from altmarl_torch.runs.policy_slice import policy_slice_figure
 from altmarl_torch.runs.report import (

@@ -1,0 +1,52 @@
+"""The game that a configuration names: a named one, a file, a function of one's own, or the one counted from its data."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from altmarl_torch import games
+from altmarl_torch.errors import ArgumentError
+from altmarl_torch.games.from_file import call_function, is_function
+from altmarl_torch.games.game import Game
+from altmarl_torch.offline.learning import game_of_data
+from altmarl_torch.offline.trajectories import Trajectories
+
+__all__ = ["COUNTED", "Preset", "named_game"]
+
+Preset = Literal["paper", "code"]
+
+GAME_FILE = ".npz"
+
+COUNTED = "counted"
+"""The word for the game that is counted from the data that are learned from."""
+
+
+def named_game(word: str, n: int | None, gamma: float | None, preset: Preset, from_data: str | None) -> Game:
+    """The game of a configuration's fields, on the CPU, before anything is asked of it.
+
+    Raises:
+        ArgumentError: no such game or file (the message lists what there is), or a preset that it has not.
+        AltMarlError: the game refuses n or gamma, or the file holds no game.
+    """
+    given = {"n": n, "gamma": gamma}
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if word == COUNTED and from_data is not None:
+        return game_of_data(Trajectories.load(from_data)).replace(**chosen)
+    if is_function(word):
+        _refuse_preset(word, preset, [])
+        return call_function(word).replace(**chosen)
+    if word.endswith(GAME_FILE):
+        if not Path(word).is_file():
+            raise ArgumentError(f"game {word!r}: there is no such file")
+        _refuse_preset(word, preset, [])
+        return Game.load(word).replace(**chosen)
+    if preset != "paper":
+        _refuse_preset(word, preset, games.arguments(word))
+        chosen["preset"] = preset
+    return games.make(word, **chosen)
+
+
+def _refuse_preset(word: str, preset: Preset, arguments: Sequence[str]) -> None:
+    """Raise an ArgumentError where a preset is asked of a game that has none."""
+    if preset != "paper" and "preset" not in arguments:
+        raise ArgumentError(f"preset must be paper for game {word!r}; {preset!r} is of the warehouse")
