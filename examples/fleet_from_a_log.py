@@ -32,9 +32,7 @@ def main() -> None:
     print(fitted.report())
     solution = am.solve(fitted.game, k=4)
     allowed = fitted.returns(solution, draws=10, seed=0)
-    print(
-        f"promised {solution.value:.3f}; in ten games that the log allows as well {allowed.min():.2f} to {allowed.max():.2f}"
-    )
+    print(f"promised {solution.value:.3f}; in ten games that it allows {allowed.min():.2f} to {allowed.max():.2f}")
     truth = am.rollout(am.games.steer(), solution, episodes=400, seed=1)
     print(f"earned in truth: {truth.mean:.3f} +- {truth.sem:.3f}")
 

@@ -1,6 +1,6 @@
 """Runs one `AlternationRun`: from its players to the pair they settle on, with its checkpoints.
 
-The solver's players are made (`tabular_players`, `neural_players`, `lifted_players`), the one loop runs
+The solver's players are made (`players.tabular`, `players.neural`, `players.lifted`), the one loop runs
 (`loop.alternate`), and what comes out is packed as a `Solution`. A run whose solution lies in the checkpoint folder is
 read, one that was broken off goes on from its newest checkpoint.
 """
@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from altmarl_torch.alternation.checkpoints import CurvePoints, RunCheckpoint, pack, unpack
-from altmarl_torch.alternation.lifted_players import lifted_players
 from altmarl_torch.alternation.loop import Alternation, Players, Update, alternate
-from altmarl_torch.alternation.neural_players import neural_players
+from altmarl_torch.alternation.players.lifted import lifted_players
+from altmarl_torch.alternation.players.neural import neural_players
+from altmarl_torch.alternation.players.tabular import tabular_players
 from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.alternation.solution import LARGEST_TABLE, Solution, tabulate_within
-from altmarl_torch.alternation.tabular_players import tabular_players
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import FileFormatError
 

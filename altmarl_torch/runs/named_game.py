@@ -1,4 +1,4 @@
-"""The game that a configuration names: a named one, a file, a function of one's own, or the one counted from its data."""
+"""The game that a configuration names: a named one, a file, a function of one's own, or the one counted from data."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -16,7 +16,7 @@ from oracles.neural import cut_short
 from altmarl_torch import games
 from altmarl_torch.alternation import checkpoints
 from altmarl_torch.alternation.checkpoints import CheckpointFolder, RunCheckpoint
-from altmarl_torch.alternation.neural_players import Memory
+from altmarl_torch.alternation.players.neural import Memory
 from altmarl_torch.alternation.solving import solve
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.learners.neural.fitting import Settings

@@ -107,7 +107,7 @@ class TestResume:
                 train(tmp_path, *SOLVERS["tabular"])
         folder = the_only_run(tmp_path)
         before = results(folder)
-        monkeypatch.setattr("altmarl_torch.alternation.tabular_players.g_learn", die)
+        monkeypatch.setattr("altmarl_torch.alternation.players.tabular.g_learn", die)
         assert resume(folder) == 0
         assert results(folder) == before
         assert open_run(folder).summary["return_mean"] is not None

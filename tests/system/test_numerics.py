@@ -420,8 +420,8 @@ class TestCaps:
         assert "UCFH stopped after 20 episodes" in told.text
 
     def test_improvements_of_pi_l_by_networks(self, monkeypatch, told):
-        monkeypatch.setattr("altmarl_torch.alternation.neural_players.MAX_ROUNDS", 1)
-        monkeypatch.setattr("altmarl_torch.alternation.neural_players.SMALL_GAIN", 0.0)
+        monkeypatch.setattr("altmarl_torch.alternation.players.neural.MAX_ROUNDS", 1)
+        monkeypatch.setattr("altmarl_torch.alternation.players.neural.SMALL_GAIN", 0.0)
         with cut_short():
             solution = am.solve(steer(), 3, solver="neural", steps=1)
         assert solution.history[1].details["l_learn/rounds"] == 1

@@ -9,7 +9,7 @@ from oracles.surrogate import joint_value as brute_force_value
 from oracles.surrogate import uniform_mean
 
 import altmarl_torch as am
-from altmarl_torch.alternation.tabular_players import ChainLocalLearner
+from altmarl_torch.alternation.players.tabular import ChainLocalLearner
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.games import steer
 from altmarl_torch.learners.chains.projection import ascend, projections

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from altmarl_torch.alternation.lifted_memory import LiftedMemory, of_coefficients
 from altmarl_torch.alternation.loop import AUTO_ETA, Player, Players, Proposal
+from altmarl_torch.alternation.players.lifted_memory import LiftedMemory, of_coefficients
 from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.learners.lifted.degrees import ladder
 from altmarl_torch.learners.lifted.episodes import Rule

@@ -1,0 +1,1 @@
+"""The players of each solver: learners, evaluator and start, as the loop takes them."""
