@@ -5,8 +5,8 @@ local policies (`starts.start_policies`) on the largest sample with at most `FEW
 a moment; the pair with the best joint value gives its pi_l, and from there the same loop runs at k: the global agent
 responds first, every proposal is judged by UPDATE on the exact values of k agents, and it ends where neither player
 gains. Nothing of the coarse level enters values or bounds at k. The history begins with the proposals of the winning
-start, each with the k that it was made for
-(`nested/k` among its details).
+start, each with the k that it was made
+for (`nested/k` among its details).
 
 `nested="off"` begins at k from uniform policies, as Algorithm 3 is printed.
 """
@@ -42,9 +42,7 @@ def nests(run: AlternationRun) -> bool:
 
 
 def learn_nested(run: AlternationRun) -> Solution:
-    """Run the alternation for few agents, then for k; just for k where the run does not nest."""
-    if not nests(run):
-        return learn(run)
+    """Run the alternation of a run that `nests` for few agents, then for k."""
     name, coarse = _coarse_solution(run)
     logger.info(
         "at k = %d the start %r won with the value %.6g; k = %d begins there", coarse.k, name, coarse.value, run.k

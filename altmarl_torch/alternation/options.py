@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from altmarl_torch.alternation.loop import Curve, PhaseProgress, Update
 from altmarl_torch.alternation.memory import memory_size
 from altmarl_torch.alternation.solution import Observation, Select
+from altmarl_torch.alternation.words import LEARNERS, Eta, LLearner, Nested, SolverChoice
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
@@ -48,34 +49,14 @@ __all__ = [
     "is_infinite",
 ]
 
-LLearner = Literal["auto", "dp", "ucfh", "neural"]
-"""How the local agents' best response is found; "auto" is "dp"."""
-
-Nested = Literal["on", "off"]
-"""Whether large tables begin from what is found for few agents."""
-
-Eta = float | Literal["auto", "paper"]
-"""UPDATE's tolerance: a number in units of value, or where it comes from."""
-
 MOST_STARTS = 1_000
 MOST_STEPS = MOST_DRAWS = 10**6
 
 OF_MACHINE = ("device", "compile")
 """Options that change where and how fast something is computed, and of its result no more than rounding."""
 
-SolverChoice = Literal["tabular", "neural", "lifted", "auto"]
-"""A solver, or whichever is best for the game (`choosing`)."""
-
 FEW_AGENTS = 20
 """With fewer agents than this, what one of them does to the others is no small thing."""
-
-LEARNERS: dict[SolverChoice, tuple[LLearner, ...]] = {
-    "tabular": ("auto", "dp", "ucfh"),
-    "neural": ("auto", "dp", "neural"),
-    "lifted": ("auto", "dp"),
-    "auto": ("auto", "dp", "ucfh", "neural"),
-}
-"""Local learners that each solver has."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from altmarl_torch.alternation.choosing import choose, is_too_coarse, using
 from altmarl_torch.alternation.loop import Curve, PhaseProgress, Update
 from altmarl_torch.alternation.memory import memory_size, remember
-from altmarl_torch.alternation.nested import learn_nested
+from altmarl_torch.alternation.nested import learn_nested, nests
 from altmarl_torch.alternation.options import (
     Eta,
     Keeping,
@@ -30,6 +30,7 @@ from altmarl_torch.alternation.options import (
 )
 from altmarl_torch.alternation.prior_search import learn_posterior, make_prior
 from altmarl_torch.alternation.run import AlternationRun, warn_if_vacuous
+from altmarl_torch.alternation.runner import learn
 from altmarl_torch.alternation.selection import select_by_rollout, select_by_value
 from altmarl_torch.alternation.solution import Observation, Select, Solution
 from altmarl_torch.games.game import Game, check_game
@@ -178,5 +179,8 @@ def _solve(game: Game, options: Options) -> Solution:
         return learn_posterior(run)
     if problem.observation == "filter":
         run = run.at(memory_size(game, learning.solver))
-    found = learn_nested(run) if learning.starts == 1 else select_by_value(run)
+    if learning.starts > 1:
+        found = select_by_value(run)
+    else:
+        found = learn_nested(run) if nests(run) else learn(run)
     return remember(found, game, int(problem.k)) if problem.observation == "filter" else found
