@@ -179,8 +179,6 @@ def _solve(game: Game, options: Options) -> Solution:
         return learn_posterior(run)
     if problem.observation == "filter":
         run = run.at(memory_size(game, learning.solver))
-    if learning.starts > 1:
-        found = select_by_value(run)
-    else:
-        found = learn_nested(run) if nests(run) else learn(run)
+    search = select_by_value if learning.starts > 1 else learn_nested if nests(run) else learn
+    found = search(run)
     return remember(found, game, int(problem.k)) if problem.observation == "filter" else found

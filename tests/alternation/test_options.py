@@ -98,7 +98,7 @@ def test_the_paper_s_vacuity_is_said_once(caplog):
         (lambda: Problem(0), "k must be an integer at least 1, not 0"),
         (
             lambda: Learning(solver="neural", l_learner="ucfh"),
-            "needs solver='tabular' or .*; with solver='neural' use 'dp'",
+            "needs solver='tabular' or .*; with solver='neural' use",
         ),
         (lambda: Keeping(checkpoints=3), "checkpoints must be the path of a folder, not int"),
         (lambda: Keeping(callback=3), "callback must be a function or None"),
