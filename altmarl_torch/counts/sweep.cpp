@@ -235,11 +235,12 @@ void apply(int k, int states, const int32_t* binomials, int moves, const int32_t
 }
 
 // The laws of h_p' for d = 0..k agents in the pair, one after the other. Entry (x, y) is the chance that Binomial(x, 1-a)
-// + Binomial(d - x, b) is y; what is far below the rounding of T is zero.
+// + Binomial(d - x, b) is y; in float32 what is far below the rounding is zero. (In float64
+// all entries stay, so that no entry of a law comes out below 0 where the factors have chances outside [0, 1].)
 template <class T>
 void make_laws(int k, double a, double b, int adjoint, T* laws, int32_t* bands) {
   std::vector<double> last(static_cast<size_t>(k + 1) * (k + 1)), law(last.size());
-  const double tiny = 1e-3 * std::numeric_limits<T>::epsilon() / (k + 1);
+  const double tiny = sizeof(T) < sizeof(double) ? 1e-3 * std::numeric_limits<T>::epsilon() / (k + 1) : 0.0;
   law[0] = 1.0;
   for (int d = 0; d <= k; ++d) {
     const int size = d + 1;

@@ -17,6 +17,7 @@ from altmarl_torch.alternation import runner
 from altmarl_torch.games import beacon, hash_game, random_game, steer
 from altmarl_torch.learners.neural.networks import CountNetwork
 from altmarl_torch.learners.neural.policies import NetworkPolicy, UniformPolicy
+from altmarl_torch.operators.joint_value import value_span
 from altmarl_torch.policies.tabular import uniform_local
 
 LAZY = random_game(num_sg=2, num_sl=3, num_ag=3, num_al=2, gamma=0.9, laziness=0.7, seed=5)
@@ -95,7 +96,7 @@ def test_the_record_is_that_of_the_run(solved, name):
     for update in solution.history:
         assert update.standard_error > 0 or update.value_proposed == update.value_before
         assert update.error <= 2e-5 * game.v_max
-        assert update.eta >= 1e-3 * game.v_max
+        assert update.eta >= 1e-3 * value_span(game)
         assert update.sweeps >= update.details[f"{'g' if update.player == 'global' else 'l'}_learn/steps"]
         assert all(math.isfinite(number) for number in update.details.values())
     adopted = [update.value_before for update in solution.history] + [solution.value]

@@ -254,7 +254,8 @@ def test_the_commands_collect_and_train_from_data(tmp_path, capsys, monkeypatch)
     (folder,) = (tmp_path / "runs").iterdir()
     summary, config = (json.loads((folder / name).read_text()) for name in ("summary.json", "config.json"))
     assert (summary["k"], summary["updates"], summary["solver"], config["k"]) == (2, 0, "tabular", 2)
-    assert (config["game"], config["from_data"], summary["game"]) == ("counted", "data.npz", "steer, counted")
+    assert (config["game"], summary["game"]) == ("counted", "steer, counted")
+    assert config["from_data"] == str(tmp_path / "data.npz")
     assert summary["return_mean"] > 0
     assert am.Solution.load(folder / "policy.npz").k == 2
     assert main(["evaluate", str(folder), "--episodes", "5"]) == 0
