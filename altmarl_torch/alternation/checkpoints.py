@@ -1,8 +1,8 @@
 r"""Checkpoints: a training that was killed goes on, to the result that it would have had, bit for bit.
 
 Training is deterministic (on the CPU), so that a checkpoint only has to hold what a turn leaves for later ones. It is
-taken before the first proposal and after every UPDATE: the pair, its joint value, the history, the learners' memories,
-and every random generator. What was being computed when the run was killed is taken up where it was last laid down
+taken before the first proposal and after every UPDATE: the pair, its joint value, the history, and the players' memory
+with every random generator. What was being computed when the run was killed is taken up where it was last laid down
 (trainings of networks, UCFH), or computed again (tables).
 
 One `solve` may run the alternation many times (several starts, sizes, priors). Runs are numbered in the
@@ -34,12 +34,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from altmarl_torch.alternation.loop import Alternation, Learner, Update
+from altmarl_torch.alternation.loop import Alternation, Players, Update
 from altmarl_torch.alternation.policy_files import pack_policy, unpack_policy
 from altmarl_torch.alternation.solution import LARGEST_FILE, Solution, read_update
 from altmarl_torch.errors import AltMarlError, ArgumentError
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.policies.base import Pair
+from altmarl_torch.support import snapshots
 from altmarl_torch.support.digests import digest
 from altmarl_torch.support.files import read_json, to_json, write_json
 from altmarl_torch.support.npz import read_npz, write_npz
@@ -47,7 +48,7 @@ from altmarl_torch.support.snapshots import Arrays, like, reading, tensor_of, un
 
 __all__ = ["CheckpointFolder", "CurvePoints", "RunCheckpoint", "pack", "unpack"]
 
-FILE_FORMAT, FILE_VERSION = "altmarl-checkpoint", 2
+FILE_FORMAT, FILE_VERSION = "altmarl-checkpoint", 3
 ASKED = "asked.json"
 
 MOST_NAMED = 4
@@ -224,7 +225,7 @@ class RunCheckpoint:
         return self.path.with_name(f"{self.path.name}.{ending}")
 
 
-def pack(state: Alternation[Any], learners: tuple[Learner[Any], ...]) -> dict[str, Any]:
+def pack(state: Alternation[Any, Any]) -> dict[str, Any]:
     """Where an alternation stands, as entries of a file."""
     value, pi_g = state.value, state.pair.pi_g
     history = [dataclasses.asdict(update) | {"decision": update.decision.value} for update in state.history]
@@ -238,19 +239,16 @@ def pack(state: Alternation[Any], learners: tuple[Learner[Any], ...]) -> dict[st
     entries = {"record": json.dumps(record), "pi_l": _array(state.pair.pi_l), "values": _array(value.values)}
     entries |= {} if value.returns is None else {"returns": _array(value.returns)}
     entries |= {"pi_g": _smallest(pi_g)} if isinstance(pi_g, Tensor) else pack_policy(pi_g)
-    for index, learner in enumerate(learners):
-        entries |= {f"learner{index}/{name}": array for name, array in learner.state(state.pair).items()}
-    return entries
+    return entries | {f"memory/{name}": array for name, array in snapshots.pack(state.memory).items()}
 
 
-def unpack(
-    arrays: Arrays, learners: tuple[Learner[Any], ...], start: Pair[Any], k: int, network: nn.Module | None
-) -> Alternation[Any]:
-    """Where `pack` found an alternation that began at `start`; the learners are put there as well.
+def unpack(arrays: Arrays, players: Players[Any, Any], k: int, network: nn.Module | None) -> Alternation[Any, Any]:
+    """Where `pack` found an alternation of these players; the networks and generators of their memory are filled.
 
     Raises:
-        FileFormatError: an entry is missing or malformed; the learners are then of no more use.
+        FileFormatError: an entry is missing or malformed; the players are then of no more use.
     """
+    start = players.start
     with reading():
         record, device = json.loads(str(arrays["record"])), start.pi_l.device
         pi_l = like(start.pi_l, arrays["pi_l"])
@@ -262,10 +260,9 @@ def unpack(
         returns = tensor_of(arrays["returns"], device) if "returns" in arrays else None
         value = JointValue(tensor_of(arrays["values"], device), returns=returns, **record["value"])
         history: list[Update] = [read_update(line) for line in record["history"]]
-        for index, learner in enumerate(learners):
-            learner.restore(under(f"learner{index}/", arrays), pair)
+        memory = snapshots.unpack(players.memory, under("memory/", arrays), device)
         facts = {name: record[name] for name in ("seconds", "content", "converged")}
-        return Alternation(pair, value, history, **facts)
+        return Alternation(pair, value, memory, history, **facts)
 
 
 def _points(arrays: Arrays) -> CurvePoints:

@@ -34,7 +34,8 @@ as nothing to gain, but if its value is higher by more than the numerical error,
 enter here: to stay and to go are as likely to be wrong, so the higher measured value is the better guess.)
 
 The loop knows learners and evaluator only by the protocols below, and is the only one in the package. What pi_g *is*
-(a table over counts, a network) is theirs to know: the loop carries it from one to the other.
+(a table over counts, a network) is theirs to know: the loop carries it from one to the other. So it does with their
+*memory*, whatever the turns of a solver leave for later ones: learners take it and return it, and keep nothing.
 """
 
 import itertools
@@ -48,7 +49,6 @@ from torch import Tensor
 
 from altmarl_torch.operators.joint_value import Acceptance, JointValue, gain_error
 from altmarl_torch.policies.base import Pair
-from altmarl_torch.support.snapshots import Arrays
 
 __all__ = [
     "Acceptance",
@@ -71,6 +71,7 @@ __all__ = [
 Player = Literal["global", "local"]
 GlobalPolicy = TypeVar("GlobalPolicy")
 PolicyToJudge = TypeVar("PolicyToJudge")
+Memory = TypeVar("Memory")
 
 PhaseProgress = Callable[[str, int, float], None]
 """Told (phase, sweeps, error) in the long parts."""
@@ -102,20 +103,25 @@ class Proposal(Generic[GlobalPolicy]):
     current: JointValue | None = None  # the value of the pair it answers, where `value` was found by finer means
 
 
-class Learner(Protocol[GlobalPolicy]):
+class Learner(Protocol[GlobalPolicy, Memory]):
     """One player's way to a best response."""
 
-    player: Player
-    phase: str  # its name in the table of times
+    @property
+    def player(self) -> Player:
+        """Whose turn it is."""
 
-    def propose(self, pair: Pair[GlobalPolicy], value: JointValue) -> Proposal[GlobalPolicy]:
-        """Respond to the other player's policy in `pair`, whose joint value is given."""
+    @property
+    def phase(self) -> str:
+        """The turn's name in the table of times."""
 
-    def state(self, pair: Pair[GlobalPolicy]) -> Arrays:
-        """Everything that a turn leaves for later ones, beside the current pair."""
+    def propose(
+        self, pair: Pair[GlobalPolicy], value: JointValue, memory: Memory
+    ) -> tuple[Proposal[GlobalPolicy], Memory]:
+        """Respond to the other player's policy in `pair`, whose joint value is given.
 
-    def restore(self, state: Arrays, pair: Pair[GlobalPolicy]) -> None:
-        """Go on from what `state` returned."""
+        `memory` is what the turns before have left, both players'; it stays as it is, and what this turn leaves is
+        returned.
+        """
 
 
 class Evaluator(Protocol[PolicyToJudge]):
@@ -126,12 +132,13 @@ class Evaluator(Protocol[PolicyToJudge]):
 
 
 @dataclass(frozen=True)
-class Players(Generic[GlobalPolicy]):
+class Players(Generic[GlobalPolicy, Memory]):
     """Who takes turns, who judges, and where they begin."""
 
-    learners: tuple[Learner[GlobalPolicy], ...]  # in the order of their turns
+    learners: tuple[Learner[GlobalPolicy, Memory], ...]  # in the order of their turns
     evaluator: Evaluator[GlobalPolicy]
     start: Pair[GlobalPolicy]
+    memory: Memory  # before the first turn; a value that `support.snapshots.pack` can take apart
 
 
 @dataclass(frozen=True)
@@ -169,11 +176,12 @@ class Rules:
 
 
 @dataclass
-class Alternation(Generic[GlobalPolicy]):
-    """Where the loop stands: the current pair, its value, and how it came about."""
+class Alternation(Generic[GlobalPolicy, Memory]):
+    """Where the loop stands: the current pair, its value, what the players remember, and how it came about."""
 
     pair: Pair[GlobalPolicy]
     value: JointValue
+    memory: Memory
     history: list[Update] = field(default_factory=list)
     converged: bool = False
     interrupted: bool = False
@@ -197,14 +205,14 @@ def automatic_eta(span: float, proposed: JointValue, current: JointValue, accept
 
 
 def alternate(
-    players: Players[GlobalPolicy],
+    players: Players[GlobalPolicy, Memory],
     rules: Rules,
     *,
     steps: int,
     callback: Callable[[Update], None] | None = None,
-    reached: Alternation[GlobalPolicy] | None = None,
-    save: Callable[[Alternation[GlobalPolicy]], None] | None = None,
-) -> Alternation[GlobalPolicy]:
+    reached: Alternation[GlobalPolicy, Memory] | None = None,
+    save: Callable[[Alternation[GlobalPolicy, Memory]], None] | None = None,
+) -> Alternation[GlobalPolicy, Memory]:
     """Run Algorithm 3: at most `steps` proposals of each player, in the order of their turns.
 
     `callback` is told every update. A KeyboardInterrupt ends the loop: the pair is then the last adopted one, and
@@ -212,7 +220,7 @@ def alternate(
     this one is, before the first and after every update.
     """
     evaluator = players.evaluator
-    state = reached or Alternation(players.start, evaluator.evaluate(players.start, None))
+    state = reached or Alternation(players.start, evaluator.evaluate(players.start, None), players.memory)
     turns = itertools.product(range(1, steps + 1), players.learners)
     try:
         if save and not reached:
@@ -234,15 +242,15 @@ def alternate(
 
 
 def _take_turn(
-    state: Alternation[GlobalPolicy],
+    state: Alternation[GlobalPolicy, Memory],
     step: int,
-    learner: Learner[GlobalPolicy],
+    learner: Learner[GlobalPolicy, Memory],
     evaluator: Evaluator[GlobalPolicy],
     rules: Rules,
 ) -> Update:
     """Propose, evaluate, UPDATE: one line of the history."""
     begun = time.perf_counter()
-    proposal = learner.propose(state.pair, state.value)
+    proposal, state.memory = learner.propose(state.pair, state.value, state.memory)
     learned = time.perf_counter()
     value = proposal.value or evaluator.evaluate(proposal.pair, proposal.start)
     done = time.perf_counter()

@@ -23,7 +23,7 @@ from altmarl_torch.errors import FileFormatError
 
 __all__ = ["learn"]
 
-PLAYERS: Mapping[str, Callable[[AlternationRun], Players[Any]]] = {
+PLAYERS: Mapping[str, Callable[[AlternationRun], Players[Any, Any]]] = {
     "tabular": tabular_players,
     "neural": neural_players,
     "lifted": lifted_players,
@@ -50,13 +50,13 @@ def learn(run: AlternationRun) -> Solution:
     return solution
 
 
-def _go_on(run: AlternationRun, checkpoint: RunCheckpoint) -> Alternation[Any]:
+def _go_on(run: AlternationRun, checkpoint: RunCheckpoint) -> Alternation[Any, Any]:
     """The alternation from the newest checkpoint that can be used, or from its start."""
     watched = dataclasses.replace(run, curve=checkpoint.watch(run.curve), work=checkpoint)
     players, reached = _players(watched), None
     for arrays in checkpoint.newest():
         try:
-            reached = unpack(arrays, players.learners, players.start, run.k, copy.deepcopy(run.network))
+            reached = unpack(arrays, players, run.k, copy.deepcopy(run.network))
             break
         except FileFormatError as cause:
             logger.warning("a checkpoint is passed over: %s", cause)
@@ -69,11 +69,11 @@ def _go_on(run: AlternationRun, checkpoint: RunCheckpoint) -> Alternation[Any]:
         steps=run.steps,
         callback=run.callback,
         reached=reached,
-        save=lambda state: checkpoint.save(pack(state, players.learners), len(state.history)),
+        save=lambda state: checkpoint.save(pack(state), len(state.history)),
     )
 
 
-def _players(run: AlternationRun) -> Players[Any]:
+def _players(run: AlternationRun) -> Players[Any, Any]:
     """The players whose turns are taken."""
     players = PLAYERS[run.options.learning.solver](run)
     return dataclasses.replace(players, learners=players.learners[:1]) if run.only_global else players
@@ -86,7 +86,7 @@ def _tell_again(run: AlternationRun, history: Sequence[Update], points: CurvePoi
     run.tell(history)
 
 
-def _solution(run: AlternationRun, result: Alternation[Any]) -> Solution:
+def _solution(run: AlternationRun, result: Alternation[Any, Any]) -> Solution:
     """What an alternation has found."""
     learning, pi_g, policy = run.options.learning, result.pair.pi_g, None
     if learning.solver != "tabular":

@@ -16,15 +16,14 @@ from oracles.neural import cut_short
 from altmarl_torch import games
 from altmarl_torch.alternation import checkpoints
 from altmarl_torch.alternation.checkpoints import CheckpointFolder, RunCheckpoint
-from altmarl_torch.alternation.players.neural import Memory
+from altmarl_torch.alternation.players.neural import FittedValues, Trainer
 from altmarl_torch.alternation.solving import solve
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.learners.neural.fitting import Settings
 from altmarl_torch.learners.neural.networks import CountNetwork
-from altmarl_torch.learners.neural.policies import UniformPolicy
-from altmarl_torch.policies.base import Pair
 from altmarl_torch.policies.tabular import uniform_local
 from altmarl_torch.support.npz import read_npz, write_npz
+from altmarl_torch.support.snapshots import pack, unpack
 
 TABULAR = {"solver": "tabular", "k": 3}
 NEURAL = {"solver": "neural", "k": 3, "steps": 2}
@@ -212,8 +211,9 @@ SPOILERS = {
     "a record that is a list": lambda entries: entries.update(record=np.asarray("[]")),
     "a record of nothing": lambda entries: entries.update(record=np.asarray("{}")),
     "points that are none": lambda entries: entries.update(points=np.asarray("[[1, 2]]")),
-    "a generator's state too short": lambda entries: entries.update({"learner0/generator": np.zeros(3, np.uint8)}),
-    "no generator": lambda entries: entries.pop("learner0/generator"),
+    "a generator's state too short": lambda entries: entries.update({"memory/for_g": np.zeros(3, np.uint8)}),
+    "facts of the memory that are no JSON": lambda entries: entries.update({"memory/facts": np.asarray("{")}),
+    "no generator": lambda entries: entries.pop("memory/for_g"),
 }
 
 
@@ -221,9 +221,9 @@ SPOILERS = {
 def test_a_checkpoint_of_wrong_content_is_passed_over(tmp_path, monkeypatch, caplog, spoil):
     killed_after(tmp_path, monkeypatch, 1)
     file = tmp_path / "0001.part.npz"
-    entries = dict(read_npz(file, "altmarl-checkpoint", 2, (), ("",)))
+    entries = dict(read_npz(file, "altmarl-checkpoint", 3, (), ("",)))
     spoil(entries)
-    write_npz(file, "altmarl-checkpoint", 2, {n: a for n, a in entries.items() if n not in ("format", "version")})
+    write_npz(file, "altmarl-checkpoint", 3, {n: a for n, a in entries.items() if n not in ("format", "version")})
     with caplog.at_level(logging.WARNING):
         same(learn(tmp_path, TABULAR), learn(None, TABULAR))
     assert "passed over" in caplog.text
@@ -237,9 +237,9 @@ def test_half_done_work_of_wrong_content_is_an_error_that_says_so(tmp_path, monk
         with pytest.raises(Killed):
             learn(tmp_path, CASES[name])
     file = tmp_path / "0001.work.npz"
-    entries = dict(read_npz(file, "altmarl-checkpoint", 2, (), ("",)))
-    entries["work/record"] = np.asarray("{}")
-    write_npz(file, "altmarl-checkpoint", 2, {n: a for n, a in entries.items() if n not in ("format", "version")})
+    entries = dict(read_npz(file, "altmarl-checkpoint", 3, (), ("",)))
+    entries["work/facts"] = np.asarray("{}")
+    write_npz(file, "altmarl-checkpoint", 3, {n: a for n, a in entries.items() if n not in ("format", "version")})
     with pytest.raises(FileFormatError, match="does not fit this run: KeyError"):
         learn(tmp_path, CASES[name])
 
@@ -247,7 +247,7 @@ def test_half_done_work_of_wrong_content_is_an_error_that_says_so(tmp_path, monk
 def test_the_newest_and_the_one_before_are_kept(tmp_path, monkeypatch):
     killed_after(tmp_path, monkeypatch, 3)
     newest, before = (
-        json.loads(str(read_npz(tmp_path / f"0001.{name}.npz", "altmarl-checkpoint", 2, ("record",))["record"]))
+        json.loads(str(read_npz(tmp_path / f"0001.{name}.npz", "altmarl-checkpoint", 3, ("record",))["record"]))
         for name in ("part", "last")
     )
     assert (len(newest["history"]), len(before["history"])) == (2, 1)
@@ -271,14 +271,16 @@ def mine():
 
 
 def test_what_is_restored_answers_as_what_was_fitted():
-    before, after = (Memory(games.steer(), 3, mine(), Settings(batch=64, max_steps=60)) for _ in range(2))
-    pi_l = uniform_local(games.steer())
+    trainer, start = Trainer(games.steer(), 3, Settings(batch=64, max_steps=60)), FittedValues(mine())
     with cut_short():
-        before.fit(before.surrogate(pi_l), None, torch.Generator().manual_seed(1), "g_learn")
-    pair = Pair(UniformPolicy(2, 2), pi_l)
-    after.restore(before.state(pair), pair)
+        surrogate = trainer.surrogate(uniform_local(games.steer()))
+        found = trainer.fit(start, surrogate, None, torch.Generator().manual_seed(1), "g_learn")
+    before = FittedValues(found.network, found.baseline, "of a pair", found.steps)
+    after = unpack(FittedValues(mine().eval()), pack(before))
     frequencies = torch.tensor([[0.25, 0.75], [1.0, 0.0]])
     assert torch.equal(after.network(frequencies), before.network(frequencies))
+    assert torch.equal(after.baseline, before.baseline)
+    assert (after.fitted_to, after.steps) == ("of a pair", found.steps)
 
 
 def test_a_network_of_ones_own_goes_on_too(tmp_path, monkeypatch):

@@ -53,12 +53,12 @@ class Scripted:
     proposals: list[float]
     phase: str = "scripted"
 
-    def propose(self, pair, value):
+    def propose(self, pair, value, memory):
         worth = self.proposals.pop(0)
         if worth is None:
             raise KeyboardInterrupt
         proposed = Pair(worth * ONE, pair.pi_l) if self.player == "global" else Pair(pair.pi_g, worth * ONE)
-        return Proposal(proposed, None, None, 1, {"scripted": worth})
+        return Proposal(proposed, None, None, 1, {"scripted": worth}), (*memory, self.player)
 
 
 class Judge:
@@ -71,7 +71,7 @@ class Judge:
 def run(globally, locally, *, accept="mean", adopt_better=False, steps=10):
     rules = Rules(accept, lambda proposed, current: 0.5, 99.0, adopt_better)
     players = Scripted("global", list(globally)), Scripted("local", list(locally))
-    return alternate(Players(players, Judge(), Pair(0 * ONE, 0 * ONE)), rules, steps=steps)
+    return alternate(Players(players, Judge(), Pair(0 * ONE, 0 * ONE), ()), rules, steps=steps)
 
 
 def test_mean_ends_when_both_players_in_succession_have_nothing_to_gain():
@@ -104,6 +104,10 @@ def test_all_states_goes_on_after_rejections_until_the_steps_are_done():
     state = run([-5.0] * 3, [-5.0] * 3, accept="all-states", steps=3)
     assert len(state.history) == 6
     assert not state.converged
+
+
+def test_the_memory_goes_from_turn_to_turn_whatever_becomes_of_the_proposals():
+    assert run([5.0, 8.0], [-3.0, 1.0], steps=2).memory == ("global", "local", "global", "local")
 
 
 def test_steps_are_a_cap():

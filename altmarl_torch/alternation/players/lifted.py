@@ -1,7 +1,8 @@
 """The lifted learners, as the alternation loop knows them.
 
 Thin adapters: the mathematics is in `learners.lifted`. What passes from one turn to the next is a `LiftedMemory`: the
-degree, the points, and the coefficients of the values that were fitted last, from which the next fit starts.
+degree, the points, and the coefficients of the values that were fitted last, from which the next fit starts. A turn
+works on it in a `LiftedWorkspace`.
 
 **The degree** climbs a ladder. G-LEARN responds in the present one. Once that gains less than `SMALL_GAIN` of V_max
 over the current pair, nothing more is to be had there, and it responds in the next, until a greedy pair is no better
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.alternation.loop import AUTO_ETA, Player, Players, Proposal
-from altmarl_torch.alternation.players.lifted_memory import LiftedMemory, of_coefficients
+from altmarl_torch.alternation.players.lifted_memory import LiftedMemories, LiftedWorkspace, of_coefficients
 from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.learners.lifted.degrees import ladder
 from altmarl_torch.learners.lifted.episodes import Rule
@@ -28,7 +29,7 @@ from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
 from altmarl_torch.learners.turns import single_changes, turns
 from altmarl_torch.operators.joint_value import DIRECT, JointValue, gain_error
 from altmarl_torch.policies.base import Pair
-from altmarl_torch.support.snapshots import Arrays
+from altmarl_torch.support.digests import digest
 
 __all__ = ["LiftedEvaluator", "LiftedGlobalLearner", "LiftedLocalLearner", "lifted_players"]
 
@@ -41,14 +42,14 @@ MAX_ROUNDS = 50
 
 @dataclass
 class LiftedEvaluator:
-    """Scores pairs by their lifted value, corrected by episodes; exactly where J = k."""
+    """Scores the first pair by its lifted value, corrected by episodes, exactly where J = k; learners score theirs."""
 
-    memory: LiftedMemory
+    workspace: LiftedWorkspace
 
     def evaluate(self, pair: Pair[Rule], start: Tensor | None) -> JointValue:
         """The joint value of the pair."""
-        surrogate, found = self.memory.fitted(pair, "evaluation")
-        return self.memory.known(pair, surrogate, found).value
+        surrogate, found = self.workspace.fitted(pair, "evaluation")
+        return self.workspace.known(pair, surrogate, found).value
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,50 +72,54 @@ def _difference(proposed: _Response, lower: Judged) -> tuple[float, float]:
 class LiftedGlobalLearner:
     """Proposes the greedy policy of a lifted Q (G-LEARN, Algorithm 1)."""
 
-    memory: LiftedMemory
+    workspace: LiftedWorkspace
     player: Player = "global"
     phase: str = "g_learn"
 
-    def propose(self, pair: Pair[Rule], value: JointValue) -> Proposal[Rule]:
+    def propose(
+        self, pair: Pair[Rule], value: JointValue, memory: LiftedMemories
+    ) -> tuple[Proposal[Rule], LiftedMemories]:
         """The best response to `pair.pi_l`."""
-        memory, scale = self.memory, self.memory.game.v_max
+        work, scale = self.workspace, self.workspace.game.v_max
+        work.take_up(memory.team)
         best, sweeps = self._respond(pair, pair.pi_g), 0
         while True:
             sweeps += best.fit.sweeps
             current = self._again(best, pair, value)
             gain = best.judged.value.mean - current.mean
-            last = memory.settled or memory.place + 1 == len(memory.degrees)
+            last = work.settled or work.place + 1 == len(work.degrees)
             if last or gain >= SMALL_GAIN * scale:
                 break
-            memory.climb()
+            work.climb()
             higher = self._respond(best.pair, best.pair.pi_g, closely=True)
-            gained, error = _difference(higher, memory.judged(higher.surrogate, best.pair.pi_g, higher.fit))
-            memory.settled = gained < max(STILL * scale, error)
+            gained, error = _difference(higher, work.judged(higher.surrogate, best.pair.pi_g, higher.fit))
+            work.settled = gained < max(STILL * scale, error)
             best = higher
-        return Proposal(best.pair, None, best.judged.value, sweeps, self._details(best), current)
+        proposal = Proposal(best.pair, None, best.judged.value, sweeps, self._details(best), current)
+        return proposal, replace(memory, team=work.leave())
 
     def _again(self, best: _Response, pair: Pair[Rule], value: JointValue) -> JointValue:
         """The value of the pair that is answered, held against the fit of the answer: what they differ by is exact."""
-        points = self.memory.points
+        points = self.workspace.points
         if not isinstance(pair.pi_g, LiftedPolicy) or points is None or points.is_exact:
             return value
-        return self.memory.judged(best.surrogate, pair.pi_g, best.fit, moments=False).value
+        return self.workspace.judged(best.surrogate, pair.pi_g, best.fit, moments=False).value
 
     def _respond(self, pair: Pair[Rule], policy: Rule, closely: bool = False) -> _Response:
         """The greedy pair in the present degree; the points follow the policy it replaces, then itself."""
-        memory = self.memory
-        surrogate = memory.surrogate(pair.pi_l)
+        work = self.workspace
+        surrogate = work.surrogate(pair.pi_l)
         again = closely or not isinstance(policy, LiftedPolicy)
-        rounds = 2 if surrogate.basis.degree < memory.k and again else 1
+        rounds = 2 if surrogate.basis.degree < work.k and again else 1
         for _ in range(rounds):
-            points = memory.choose_points(surrogate, policy)
-            found = fit_best_response(surrogate, points, memory.coefficients, memory.watch(self.phase))
-            memory.coefficients = found.coefficients
-            degree, num_sl = surrogate.basis.degree, memory.game.num_sl
-            policy = LiftedPolicy(found.action_coefficients, degree, num_sl, memory.k)
+            points = work.choose_points(surrogate, policy)
+            found = fit_best_response(surrogate, points, work.coefficients, work.watch(self.phase))
+            work.coefficients = found.coefficients
+            degree, num_sl = surrogate.basis.degree, work.game.num_sl
+            policy = LiftedPolicy(found.action_coefficients, degree, num_sl, work.k)
         proposed = Pair(policy, pair.pi_l)
-        memory.pair = proposed
-        return _Response(proposed, surrogate, found, memory.known(proposed, surrogate, found))
+        work.fitted_to = digest(proposed)
+        return _Response(proposed, surrogate, found, work.known(proposed, surrogate, found))
 
     def _details(self, best: _Response) -> dict[str, float | int | str]:
         details: dict[str, float | int | str] = {
@@ -123,17 +128,9 @@ class LiftedGlobalLearner:
             "g_learn/sweeps": best.fit.sweeps,
             "g_learn/held_out_residual": best.judged.residual,
         }
-        at_end = self.memory.settled or self.memory.place + 1 == len(self.memory.degrees)
+        at_end = self.workspace.settled or self.workspace.place + 1 == len(self.workspace.degrees)
         bound = proven_error(best.surrogate, best.pair.pi_l, best.fit) if at_end else None
         return details if bound is None else details | {"g_learn/proven_error": bound}
-
-    def state(self, pair: Pair[Rule]) -> Arrays:
-        """The memory."""
-        return self.memory.state(pair)
-
-    def restore(self, state: Arrays, pair: Pair[Rule]) -> None:
-        """Go on from what `state` returned."""
-        self.memory.restore(state, pair)
 
 
 @dataclass
@@ -141,25 +138,24 @@ class LiftedLocalLearner:
     """Proposes by the derivative of the value in pi_l (L-LEARN, model-based).
 
     Attributes:
-        memory: of the objective's values; the global learner's own for the team's.
-        is_team: whether the objective is the joint value.
-        source: the global learner's memory, whose degree is followed.
+        workspace: of the objective's values; the global learner's own for the team's.
+        team: the global learner's workspace.
     """
 
-    memory: LiftedMemory
-    is_team: bool
-    source: LiftedMemory
+    workspace: LiftedWorkspace
+    team: LiftedWorkspace
     player: Player = "local"
     phase: str = "l_learn"
 
-    def propose(self, pair: Pair[Rule], value: JointValue) -> Proposal[Rule]:
+    def propose(
+        self, pair: Pair[Rule], value: JointValue, memory: LiftedMemories
+    ) -> tuple[Proposal[Rule], LiftedMemories]:
         """The best response to `pair.pi_g`, from `pair.pi_l`."""
-        while self.memory.place < self.source.place:
-            self.memory.climb()
+        self.team.take_up(memory.team)
+        work = self._at_work(memory)
         best, rounds, tried = pair, 0, 0
-        surrogate, found = self.memory.fitted(best, self.phase)
-        judged = self.memory.known(best, surrogate, found)
-        first = judged
+        surrogate, found = work.fitted(best, self.phase)
+        judged = first = work.known(best, surrogate, found)
         while rounds < MAX_ROUNDS:
             gains = local_gains(surrogate, best.pi_l, found.coefficients, judged.moments)
             improved, count = self._improved(best, found, judged, gains)
@@ -167,22 +163,40 @@ class LiftedLocalLearner:
             if improved is None:
                 break
             best, rounds = improved, rounds + 1
-            surrogate, found = self.memory.fitted(best, self.phase)
-            judged = self.memory.known(best, surrogate, found)
+            surrogate, found = work.fitted(best, self.phase)
+            judged = work.known(best, surrogate, found)
         details: dict[str, float | int | str] = {
             "l_learn/rounds": rounds,
             "l_learn/changes_tried": tried,
             "l_learn/objective_value": judged.value.mean,
         }
-        joint = None if not self.is_team else (value if judged is first else judged.value)
-        return Proposal(best, None, joint, 0, details)
+        joint = value if judged is first else self._joint_value(best, judged)
+        own = memory.own if self.is_team else work.leave()
+        return Proposal(best, None, joint, 0, details), LiftedMemories(self.team.leave(), own)
+
+    @property
+    def is_team(self) -> bool:
+        """Whether the objective is the joint value."""
+        return self.workspace is self.team
+
+    def _at_work(self, memory: LiftedMemories) -> LiftedWorkspace:
+        """The workspace of the objective, in the degree that the global learner has reached."""
+        if not self.is_team:
+            self.workspace.take_up(memory.own)
+            while self.workspace.place < self.team.place:
+                self.workspace.climb()
+        return self.workspace
+
+    def _joint_value(self, pair: Pair[Rule], judged: Judged) -> JointValue:
+        """The joint value of a pair, which has been judged by the objective."""
+        return judged.value if self.is_team else self.team.known(pair, *self.team.fitted(pair, self.phase)).value
 
     def _improved(
         self, best: Pair[Rule], found: LiftedFit, judged: Judged, gains: Tensor
     ) -> tuple[Pair[Rule] | None, int]:
         """The first change that raises the value for sure, and how many were tried."""
-        small = self.memory.basis(self.memory.place).size * self.memory.game.num_sg <= DIRECT
-        every = small and self.memory.degrees[self.memory.place] == self.memory.k
+        small = self.workspace.basis(self.workspace.place).size * self.workspace.game.num_sg <= DIRECT
+        every = small and self.workspace.degrees[self.workspace.place] == self.workspace.k
         tried = 0
         for pi_l in (*turns(best.pi_l, gains), *single_changes(best.pi_l, gains, every=every)):
             if torch.equal(pi_l, best.pi_l):
@@ -194,28 +208,19 @@ class LiftedLocalLearner:
 
     def _gains(self, candidate: Pair[Rule], found: LiftedFit, judged: Judged) -> bool:
         """Whether a pair is better than the present one, held against the present fit on the same episodes."""
-        memory = self.memory
-        surrogate = memory.surrogate(candidate.pi_l)
-        if memory.points is not None and memory.points.is_exact:
-            laws = laws_at(candidate.pi_g, memory.points, memory.game.num_sg)
-            own = fit_value(surrogate, memory.points, laws, found.coefficients)
+        work = self.workspace
+        surrogate = work.surrogate(candidate.pi_l)
+        if work.points is not None and work.points.is_exact:
+            laws = laws_at(candidate.pi_g, work.points, work.game.num_sg)
+            own = fit_value(surrogate, work.points, laws, found.coefficients)
             mean = surrogate.initial_mean(own.coefficients)
-            return mean - judged.value.mean > 1e-9 * max(memory.game.v_max, 1e-300)
+            return mean - judged.value.mean > 1e-9 * max(work.game.v_max, 1e-300)
         same = of_coefficients(surrogate, found.coefficients)
-        value = memory.judged(surrogate, candidate.pi_g, same, moments=False).value
+        value = work.judged(surrogate, candidate.pi_g, same, moments=False).value
         return value.mean - judged.value.mean > 2 * gain_error(value, judged.value, of_mean=True)
 
-    def state(self, pair: Pair[Rule]) -> Arrays:
-        """The memory, where it is not the global learner's."""
-        return {} if self.is_team else self.memory.state(pair)
 
-    def restore(self, state: Arrays, pair: Pair[Rule]) -> None:
-        """Go on from what `state` returned."""
-        if not self.is_team:
-            self.memory.restore(state, pair)
-
-
-def lifted_players(run: AlternationRun) -> Players[Rule]:
+def lifted_players(run: AlternationRun) -> Players[Rule, LiftedMemories]:
     """Learners and evaluator on lifted functions, for k agents, or for infinitely many where everybody is seen.
 
     Under the own objective the local learner has a memory of its own: its values are of other rewards.
@@ -225,9 +230,9 @@ def lifted_players(run: AlternationRun) -> Players[Rule]:
     degree = options.learning.degree
     degrees = ladder(game.num_sl, k) if degree is None else [degree]
     by_state, seed = options.stopping.accept == "all-states", options.learning.seed
-    memory = LiftedMemory(game, k, degrees, seed, by_state, run.prior, options.keeping.progress)
-    is_team, local = options.problem.objective == "team", memory
-    if not is_team:
-        local = replace(memory, game=game.replace(r_g=torch.zeros_like(game.r_g)))
-    learners = LiftedGlobalLearner(memory), LiftedLocalLearner(local, is_team, memory)
-    return Players(learners, LiftedEvaluator(memory), run.first_pair)
+    team = LiftedWorkspace(game, k, degrees, seed, by_state, run.prior, options.keeping.progress)
+    local = team
+    if options.problem.objective == "own":
+        local = replace(team, game=game.replace(r_g=torch.zeros_like(game.r_g)))
+    learners = LiftedGlobalLearner(team), LiftedLocalLearner(local, team)
+    return Players(learners, LiftedEvaluator(team), run.first_pair, LiftedMemories())

@@ -1,5 +1,7 @@
 """What the lifted learners remember from one turn to the next: a degree, points, and the values that were fitted last.
 
+The memory is a value, `LiftedMemory`; a `LiftedWorkspace` is where a turn takes it up,
+works on it, and leaves the next.
 Points and episodes are drawn from the same seeds in every turn, so that a memory that was laid down and taken up goes
 on to the same bits, and so that values are compared in pairs.
 """
@@ -10,7 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from altmarl_torch.alternation.loop import PhaseProgress
@@ -23,17 +24,44 @@ from altmarl_torch.learners.lifted.judging import Judged, judge, laws_at
 from altmarl_torch.learners.lifted.points import Points
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
 from altmarl_torch.policies.base import Pair
-from altmarl_torch.support.snapshots import Arrays, tensor_of
+from altmarl_torch.support.digests import digest
 
-__all__ = ["LiftedMemory", "of_coefficients"]
+__all__ = ["LiftedMemories", "LiftedMemory", "LiftedWorkspace", "of_coefficients"]
 
 VISITS = 2_000
 """Counts that points are chosen from."""
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class LiftedMemory:
     """What was fitted last, and for which pair.
+
+    Attributes:
+        place: on the ladder of degrees.
+        settled: whether the ladder's end, for this run, has been found.
+        counts: where the last fit was made, `[points, sl]`.
+        coefficients: `[sg, N_J]`, of its values.
+        fitted_to: digest of the pair whose values they are.
+    """
+
+    place: int = 0
+    settled: bool = False
+    counts: Tensor | None = None
+    coefficients: Tensor | None = None
+    fitted_to: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LiftedMemories:
+    """Those of the joint values, and of the local agents' own, where these are their objective."""
+
+    team: LiftedMemory = LiftedMemory()
+    own: LiftedMemory = LiftedMemory()
+
+
+@dataclass
+class LiftedWorkspace:
+    """Where turns work on a memory: the surrogates, bases and points that it speaks of.
 
     Attributes:
         game: with the rewards that are judged.
@@ -42,11 +70,8 @@ class LiftedMemory:
         seed: of points and episodes, which are the same in every turn.
         by_state: whether UPDATE compares state by state.
         prior: of the posterior correction.
-        place: on the ladder.
-        settled: whether the ladder's end, for this run, has been found.
+        place, settled, coefficients, fitted_to: as in `LiftedMemory`.
         points: where the last fit was made.
-        coefficients: `[sg, N_J]`, of its values.
-        pair: whose values they are.
     """
 
     game: Game
@@ -60,12 +85,26 @@ class LiftedMemory:
     settled: bool = False
     points: Points | None = None
     coefficients: Tensor | None = None
-    pair: Pair[Rule] | None = None
+    fitted_to: str | None = None
     _bases: dict[int, Basis] = field(default_factory=dict)
     _judged: tuple[Tensor, Judged] | None = None  # of which coefficients
 
     def __post_init__(self) -> None:
         self.seeds: list[int] = np.random.SeedSequence(self.seed).generate_state(3).tolist()
+
+    def take_up(self, memory: LiftedMemory) -> None:
+        """Go on from what an earlier turn has left."""
+        self.place, self.settled, self.fitted_to = memory.place, memory.settled, memory.fitted_to
+        self.coefficients = memory.coefficients
+        if memory.counts is None:
+            self.points = None
+        elif self.points is None or self.points.counts is not memory.counts:
+            self.points = Points(self.basis(self.place), self.k, memory.counts)
+
+    def leave(self) -> LiftedMemory:
+        """What later turns go on from."""
+        counts = None if self.points is None else self.points.counts
+        return LiftedMemory(self.place, self.settled, counts, self.coefficients, self.fitted_to)
 
     def basis(self, place: int) -> Basis:
         """The functions of a place on the ladder."""
@@ -99,7 +138,7 @@ class LiftedMemory:
             points = self.choose_points(surrogate, pair.pi_g)
             laws = laws_at(pair.pi_g, points, self.game.num_sg)
             found = fit_value(surrogate, points, laws, self.coefficients, self.watch(phase))
-            self.coefficients, self.pair = found.coefficients, pair
+            self.coefficients, self.fitted_to = found.coefficients, digest(pair)
             return surrogate, found
         return surrogate, of_coefficients(surrogate, self.coefficients)
 
@@ -120,28 +159,7 @@ class LiftedMemory:
         return None if told is None else lambda sweeps, error: told(phase, sweeps, error)
 
     def _knows(self, pair: Pair[Rule]) -> bool:
-        return self.pair is not None and self.pair.pi_g is pair.pi_g and torch.equal(self.pair.pi_l, pair.pi_l)
-
-    def state(self, pair: Pair[Rule]) -> dict[str, NDArray[np.generic]]:
-        """Everything that the next turn follows from."""
-        arrays = {"place": np.asarray(self.place), "settled": np.asarray(self.settled)}
-        if self.points is not None:
-            arrays["points"] = self.points.counts.cpu().numpy()
-        if self.coefficients is not None:
-            arrays["coefficients"] = self.coefficients.cpu().numpy()
-        if self.pair is not None and self.pair.pi_g is pair.pi_g:
-            arrays["pi_l"] = self.pair.pi_l.cpu().numpy()
-        return arrays
-
-    def restore(self, state: Arrays, pair: Pair[Rule]) -> None:
-        """Go on from what `state` returned."""
-        device = self.game.device
-        self.place, self.settled = int(state["place"]), bool(state["settled"])
-        self.points = None
-        if "points" in state:
-            self.points = Points(self.basis(self.place), self.k, tensor_of(state["points"], device))
-        self.coefficients = tensor_of(state["coefficients"], device) if "coefficients" in state else None
-        self.pair = Pair(pair.pi_g, tensor_of(state["pi_l"], device)) if "pi_l" in state else None
+        return self.fitted_to is not None and self.fitted_to == digest(pair)
 
 
 def of_coefficients(surrogate: LiftedSurrogate, coefficients: Tensor) -> LiftedFit:

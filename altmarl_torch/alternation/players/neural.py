@@ -1,19 +1,19 @@
 """The neural learners, as the alternation loop knows them.
 
 Thin adapters: the mathematics is in `surrogate`, `fitting` and `l_learn`. What passes from one turn to the next is a
-`Memory`: the network of the last fit, from which the next one starts, and for which pair it holds the values (after
-G-LEARN, for the proposal itself: a greedy policy's values are the maximum it was read from, so the local agents'
+`NeuralMemory`: the network of the last fit, from which the next one starts, and for which pair it holds the values
+(after G-LEARN, for the proposal itself: a greedy policy's values are the maximum it was read from, so the local agents'
 turn needs no fit of its own). Each player draws from a generator of its own.
 """
 
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from altmarl_torch.alternation.loop import Curve, Evaluator, PhaseProgress, Player, Players, Proposal
@@ -21,7 +21,7 @@ from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.games.game import Game
 from altmarl_torch.learners.neural.fitting import Fit, Monitor, Settings, fit
-from altmarl_torch.learners.neural.l_learn import Gains, NetworkTurns, Turns, local_gains, network_values, table_turns
+from altmarl_torch.learners.neural.l_learn import Gains, NetworkTurns, local_gains, network_values, table_turns
 from altmarl_torch.learners.neural.networks import CountNetwork, LocalNetwork, check_network
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy
 from altmarl_torch.learners.neural.rollout_evaluator import RolloutEvaluator
@@ -29,18 +29,10 @@ from altmarl_torch.learners.neural.storage import pack_network
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, centred
 from altmarl_torch.operators.joint_value import JointValue, gain_error
 from altmarl_torch.policies.base import Pair
-from altmarl_torch.support.snapshots import (
-    Arrays,
-    WorkInProgress,
-    load_module,
-    module_arrays,
-    random_state,
-    set_random_state,
-    tensor_of,
-    under,
-)
+from altmarl_torch.support.digests import digest
+from altmarl_torch.support.snapshots import WorkInProgress
 
-__all__ = ["Memory", "NeuralGlobalLearner", "NeuralLocalLearner", "neural_players"]
+__all__ = ["FittedValues", "NeuralGlobalLearner", "NeuralLocalLearner", "NeuralMemory", "Trainer", "neural_players"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,30 +43,65 @@ SMALL_GAIN = 1e-3
 """A round that gains less, relative to V_max, is the last of its turn: UPDATE would call it nothing to gain."""
 
 
-@dataclass
-class Memory:
-    """The network that was fitted last, and for what.
+@dataclass(frozen=True, eq=False)
+class FittedValues:
+    """The continuation values that were fitted last, and for what.
+
+    Attributes:
+        network: from which the next fit starts.
+        baseline: `[sg, ag]`, added to its answers; None before the first fit.
+        fitted_to: digest of the pair whose values they are; None for none.
+        steps: gradient steps since the start.
+    """
+
+    network: nn.Module
+    baseline: Tensor | None = None
+    fitted_to: str | None = None
+    steps: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class NeuralMemory:
+    """What the turns on networks leave for later ones.
+
+    Attributes:
+        team: the joint values.
+        own: those of the local agents' own reward, where that is their objective.
+        for_g, for_l: generators of either player's draws.
+        turns: the local network, where pi_l is one.
+    """
+
+    team: FittedValues
+    own: FittedValues
+    for_g: torch.Generator
+    for_l: torch.Generator
+    turns: NetworkTurns | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Trainer:
+    """How values of one game are fitted.
 
     Raises:
-        ArgumentError: the network could not be stored, or values do not fit into float32.
+        ArgumentError: values do not fit into float32.
     """
 
     game: Game  # with the rewards that are judged
     k: int
-    network: nn.Module
     settings: Settings
     prior: Prior | None = None  # of the posterior correction
-    baseline: Tensor | None = None  # [sg, ag] added to the network's answers
-    pair: Pair[BatchPolicy] | None = None  # whose values it holds
-    steps: int = 0  # gradient steps since the start
     curve: Curve | None = None
     progress: PhaseProgress | None = None
     work: WorkInProgress | None = None
     xi: int | None = None  # draws of the rewards in each target; None for their means
 
     def __post_init__(self) -> None:
-        self.centred, _ = centred(self.game)
-        pack_network(self.network)  # what cannot be stored is refused before it is trained
+        _ = self.centred  # what does not fit is refused before anything is trained
+
+    @cached_property
+    def centred(self) -> Game:
+        """The game with its rewards around zero."""
+        return centred(self.game)[0]
 
     def surrogate(self, pi_l: Tensor) -> BatchSurrogate:
         """The k-agent MDP under `pi_l [sl, sg, al]`."""
@@ -83,45 +110,29 @@ class Memory:
             return surrogate
         return replace(surrogate, rewards=self.game.reward_sampler(pi_l), xi=self.xi)
 
-    def fit(self, surrogate: BatchSurrogate, policy: BatchPolicy | None, generator: torch.Generator, phase: str) -> Fit:
-        """Fit on from the last network."""
-        before = self.steps
-        found = fit(
+    def fit(
+        self,
+        values: FittedValues,
+        surrogate: BatchSurrogate,
+        policy: BatchPolicy | None,
+        generator: torch.Generator,
+        phase: str,
+    ) -> Fit:
+        """Fit on from the last network; those of `policy`, or of the best response where it is None."""
+        return fit(
             surrogate,
-            self.network,
+            values.network,
             policy,
             self.settings,
             generator,
-            baseline=self.baseline,
+            baseline=values.baseline,
             phase=phase,
-            gentle=before > 0,
-            monitor=self._monitor(phase),
+            gentle=values.steps > 0,
+            monitor=self._monitor(phase, values.steps),
             work=self.work,
         )
-        self.network, self.baseline, self.steps = found.network, found.baseline, before + found.steps
-        return found
 
-    def state(self, pair: Pair[BatchPolicy]) -> dict[str, NDArray[np.generic]]:
-        """The network, its baseline, and whether it holds the values of `pair`'s pi_g, and under which pi_l."""
-        arrays = {"memory/steps": np.asarray(self.steps), **module_arrays("memory/network/", self.network)}
-        if self.baseline is not None:
-            arrays["memory/baseline"] = self.baseline.cpu().numpy()
-        if self.pair is not None and self.pair.pi_g is pair.pi_g:
-            arrays["memory/pi_l"] = self.pair.pi_l.cpu().numpy()
-        return arrays
-
-    def restore(self, state: Arrays, pair: Pair[BatchPolicy]) -> None:
-        """Go on from what `state` returned. Values of another pi_g than the current one will never be asked for."""
-        device, stored = self.game.device, under("memory/", state)
-        self.network = copy.deepcopy(self.network).eval()  # as a fit leaves it
-        load_module("network/", self.network, stored)
-        self.steps = int(stored["steps"])
-        self.baseline = tensor_of(stored["baseline"], device) if "baseline" in stored else None
-        self.pair = Pair(pair.pi_g, tensor_of(stored["pi_l"], device)) if "pi_l" in stored else None
-
-    def _monitor(self, phase: str) -> Monitor:
-        before = self.steps
-
+    def _monitor(self, phase: str, before: int) -> Monitor:
         def monitor(steps: int, residual: float, numbers: Mapping[str, float]) -> None:
             if self.progress:
                 self.progress(phase, steps, residual)
@@ -131,91 +142,92 @@ class Memory:
         return monitor
 
 
-@dataclass
+def _fitted(values: FittedValues, found: Fit, pair: Pair[BatchPolicy]) -> FittedValues:
+    """What a fit leaves: the values of `pair`."""
+    return FittedValues(found.network, found.baseline, digest(pair), values.steps + found.steps)
+
+
+@dataclass(frozen=True, eq=False)
 class NeuralGlobalLearner:
     """Proposes the greedy policy of fitted continuation values (G-LEARN, Algorithm 1)."""
 
-    memory: Memory
-    generator: torch.Generator
+    trainer: Trainer
     player: Player = "global"
     phase: str = "g_learn"
 
-    def propose(self, pair: Pair[BatchPolicy], value: JointValue) -> Proposal[BatchPolicy]:
+    def propose(
+        self, pair: Pair[BatchPolicy], value: JointValue, memory: NeuralMemory
+    ) -> tuple[Proposal[BatchPolicy], NeuralMemory]:
         """The best response to `pair.pi_l`."""
-        surrogate = self.memory.surrogate(pair.pi_l)
-        found = self.memory.fit(surrogate, None, self.generator, self.phase)
-        game, scale = self.memory.game, surrogate.reward_scale
-        r_g = surrogate.r_g + game.gamma * found.baseline
-        pi_g = NetworkPolicy(found.network, r_g, game.gamma, scale, self.memory.k)
+        trainer, generator = self.trainer, memory.for_g.clone_state()
+        surrogate = trainer.surrogate(pair.pi_l)
+        found = trainer.fit(memory.team, surrogate, None, generator, self.phase)
+        r_g = surrogate.r_g + trainer.game.gamma * found.baseline
+        pi_g = NetworkPolicy(found.network, r_g, trainer.game.gamma, surrogate.reward_scale, trainer.k)
         proposed: Pair[BatchPolicy] = Pair(pi_g, pair.pi_l)
-        self.memory.pair = proposed
         details: dict[str, float | int | str] = {
             "g_learn/steps": found.steps,
             "g_learn/residual": found.residual,
             "g_learn/noise": found.noise,
             "g_learn/greedy_changes": found.greedy_changes,
         }
-        return Proposal(proposed, None, None, found.steps, details)
-
-    def state(self, pair: Pair[BatchPolicy]) -> Arrays:
-        """The memory, and the random state."""
-        return {"generator": random_state(self.generator), **self.memory.state(pair)}
-
-    def restore(self, state: Arrays, pair: Pair[BatchPolicy]) -> None:
-        """Go on from what `state` returned."""
-        set_random_state(self.generator, state["generator"])
-        self.memory.restore(state, pair)
+        left = replace(memory, team=_fitted(memory.team, found, proposed), for_g=generator)
+        return Proposal(proposed, None, None, found.steps, details), left
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class NeuralLocalLearner:
     """Proposes by the sampled derivative of the value (L-LEARN, model-based).
 
     Attributes:
-        memory: networks of the objective's values; the global learner's own for the team's.
+        trainer: of the objective's values.
         evaluator: of the objective.
-        turns: what to try in place of pi_l.
-        generator: of its draws.
         is_team: whether the objective is the joint value.
     """
 
-    memory: Memory
+    trainer: Trainer
     evaluator: Evaluator[BatchPolicy]
-    turns: Turns
-    generator: torch.Generator
     is_team: bool
     player: Player = "local"
     phase: str = "l_learn"
 
-    def propose(self, pair: Pair[BatchPolicy], value: JointValue) -> Proposal[BatchPolicy]:
+    def propose(
+        self, pair: Pair[BatchPolicy], value: JointValue, memory: NeuralMemory
+    ) -> tuple[Proposal[BatchPolicy], NeuralMemory]:
         """The best response to `pair.pi_g`, from `pair.pi_l`."""
         best, best_value = pair, value if self.is_team else self.evaluator.evaluate(pair, None)
-        before, rounds, tried, is_over = self.memory.steps, 0, 0, False
+        before, rounds, tried, is_over = self._values(memory).steps, 0, 0, False
+        left = replace(memory, for_l=memory.for_l.clone_state(), turns=copy.deepcopy(memory.turns))
         while not is_over and rounds < MAX_ROUNDS:
-            better, tries = self._first_better(best, best_value)
+            left, gains = self._gains(best, left)
+            better, tries = self._first_better(best, best_value, (left.turns or table_turns)(best.pi_l, gains))
             tried += tries
             if better is None:
                 is_over = True
             else:
-                is_over = better[1].mean - best_value.mean < SMALL_GAIN * self.memory.centred.v_max
+                is_over = better[1].mean - best_value.mean < SMALL_GAIN * self.trainer.centred.v_max
                 (best, best_value), rounds = better, rounds + 1
         if not is_over:
             logger.warning("L-LEARN still gains after %d improvements of pi_l; it is left there", rounds)
+        steps = self._values(left).steps - before
         details: dict[str, float | int | str] = {
             "l_learn/rounds": rounds,
             "l_learn/changes_tried": tried,
             "l_learn/objective_value": best_value.mean,
-            "l_learn/steps": self.memory.steps - before,
+            "l_learn/steps": steps,
         }
-        joint = best_value if self.is_team else None
-        return Proposal(best, None, joint, self.memory.steps - before, details)
+        return Proposal(best, None, best_value if self.is_team else None, steps, details), left
+
+    def _values(self, memory: NeuralMemory) -> FittedValues:
+        """Those of the objective."""
+        return memory.team if self.is_team else memory.own
 
     def _first_better(
-        self, pair: Pair[BatchPolicy], value: JointValue
+        self, pair: Pair[BatchPolicy], value: JointValue, turns: Iterator[Tensor]
     ) -> tuple[tuple[Pair[BatchPolicy], JointValue] | None, int]:
         """The first pair whose turn of pi_l gains for sure, with its value, or None; and how many were tried."""
         tried = 0
-        for pi_l in self.turns(pair.pi_l, self._gains(self.memory.surrogate(pair.pi_l), pair)):
+        for pi_l in turns:
             tried += 1
             candidate: Pair[BatchPolicy] = Pair(pair.pi_g, pi_l)
             proposed = self.evaluator.evaluate(candidate, None)
@@ -223,60 +235,42 @@ class NeuralLocalLearner:
                 return (candidate, proposed), tried
         return None, tried
 
-    def state(self, pair: Pair[BatchPolicy]) -> Arrays:
-        """The random state, the local network, and the memory, where it is not the global learner's."""
-        own = {} if self.is_team else self.memory.state(pair)
-        taught = self.turns.state() if isinstance(self.turns, NetworkTurns) else {}
-        return {"generator": random_state(self.generator), **own, **taught}
-
-    def restore(self, state: Arrays, pair: Pair[BatchPolicy]) -> None:
-        """Go on from what `state` returned."""
-        set_random_state(self.generator, state["generator"])
-        if not self.is_team:
-            self.memory.restore(state, pair)
-        if isinstance(self.turns, NetworkTurns):
-            self.turns.restore(state)
-
-    def _gains(self, surrogate: BatchSurrogate, pair: Pair[BatchPolicy]) -> Gains:
+    def _gains(self, pair: Pair[BatchPolicy], memory: NeuralMemory) -> tuple[NeuralMemory, Gains]:
         """The derivative at the pair, its values fitted first where they are not at hand."""
-        memory = self.memory
-        if memory.pair is None or memory.pair.pi_g is not pair.pi_g or not torch.equal(memory.pair.pi_l, pair.pi_l):
-            memory.fit(surrogate, pair.pi_g, self.generator, self.phase)
-            memory.pair = pair
-        assert memory.baseline is not None  # it was fitted
-        values = network_values(surrogate, memory.network, memory.baseline, pair.pi_g)
-        return local_gains(surrogate, pair.pi_l, pair.pi_g, values, self.generator)
+        values, surrogate = self._values(memory), self.trainer.surrogate(pair.pi_l)
+        if values.fitted_to != digest(pair):
+            found = self.trainer.fit(values, surrogate, pair.pi_g, memory.for_l, self.phase)
+            values = _fitted(values, found, pair)
+            memory = replace(memory, team=values) if self.is_team else replace(memory, own=values)
+        assert values.baseline is not None  # it was fitted
+        continuation = network_values(surrogate, values.network, values.baseline, pair.pi_g)
+        return memory, local_gains(surrogate, pair.pi_l, pair.pi_g, continuation, memory.for_l)
 
 
-def neural_players(run: AlternationRun) -> Players[BatchPolicy]:
+def neural_players(run: AlternationRun) -> Players[BatchPolicy, NeuralMemory]:
     """Learners, evaluator and start on networks.
 
-    Under the own objective the local learner has a memory of its own: its values are of other rewards.
+    Raises:
+        ArgumentError: the network could not be stored, or does not fit the game.
     """
-    game, k, options = run.game, run.k, run.options
-    sizes, accept, team = (game.num_sl, game.num_sg, game.num_ag), options.stopping.accept, True
+    game, k, options, keeping = run.game, run.k, run.options, run.options.keeping
+    sizes = game.num_sl, game.num_sg, game.num_ag
     *seeds, episodes = np.random.SeedSequence(options.learning.seed).generate_state(5).tolist()
     weights, local_weights, for_g, for_l = (torch.Generator(game.device).manual_seed(number) for number in seeds)
-    network = CountNetwork(*sizes, generator=weights) if run.network is None else run.network
+    network = CountNetwork(*sizes, generator=weights) if run.network is None else copy.deepcopy(run.network)
     check_network(network, *sizes, game.device)
-    memory = Memory(
-        game,
-        k,
-        network,
-        run.training,
-        run.prior,
-        curve=run.curve,
-        progress=options.keeping.progress,
-        work=run.work,
-        xi=run.reward_draws,
-    )
-    evaluator = RolloutEvaluator(game, k, accept, episodes, run.prior)
-    turns: Turns = table_turns
+    pack_network(network)  # what cannot be stored is refused before it is trained
+    turns = None
     if options.learning.l_learner == "neural":
-        turns = NetworkTurns(LocalNetwork(game.num_sl, game.num_sg, game.num_al, generator=local_weights))
-    judged, values = evaluator, memory
+        turns = NetworkTurns.of(LocalNetwork(game.num_sl, game.num_sg, game.num_al, generator=local_weights))
+    memory = NeuralMemory(FittedValues(network.eval()), FittedValues(copy.deepcopy(network)), for_g, for_l, turns)
+    trainer = Trainer(
+        game, k, run.training, run.prior, run.curve, progress=keeping.progress, work=run.work, xi=run.reward_draws
+    )
+    evaluator = RolloutEvaluator(game, k, options.stopping.accept, episodes, run.prior)
+    locally = trainer, evaluator
     if options.problem.objective == "own":
-        own, team = game.replace(r_g=torch.zeros_like(game.r_g)), False
-        judged, values = RolloutEvaluator(own, k, "mean", episodes, run.prior), replace(memory, game=own)
-    learners = NeuralGlobalLearner(memory, for_g), NeuralLocalLearner(values, judged, turns, for_l, team)
-    return Players(learners, evaluator, run.first_pair)
+        own = game.replace(r_g=torch.zeros_like(game.r_g))
+        locally = replace(trainer, game=own), RolloutEvaluator(own, k, "mean", episodes, run.prior)
+    learners = NeuralGlobalLearner(trainer), NeuralLocalLearner(*locally, options.problem.objective == "team")
+    return Players(learners, evaluator, run.first_pair, memory)

@@ -1,11 +1,12 @@
 """The tabular learners and their evaluator, as the alternation loop knows them.
 
 Thin adapters: the mathematics is in `g_learn`, `l_learn` and `evaluation`; here a pair comes in, a proposal goes out,
-and the values of one turn warm the next.
+and what one turn has found warms the next (`TabularMemory`).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,74 +23,84 @@ from altmarl_torch.learners.tabular.l_learn import l_learn
 from altmarl_torch.operators.joint_value import JointValue, Objective, joint_value
 from altmarl_torch.operators.surrogate import Surrogate, SurrogateCache
 from altmarl_torch.policies.base import Pair
-from altmarl_torch.support.snapshots import Arrays, WorkInProgress, random_state, set_random_state, tensor_of
+from altmarl_torch.support.digests import digest
+from altmarl_torch.support.snapshots import WorkInProgress
 
-__all__ = ["ChainLocalLearner", "TabularEvaluator", "TabularGlobalLearner", "TabularLocalLearner", "tabular_players"]
+__all__ = [
+    "ChainLocalLearner",
+    "TabularEvaluator",
+    "TabularGlobalLearner",
+    "TabularLocalLearner",
+    "TabularMemory",
+    "tabular_players",
+]
 
 
 def _watch(progress: PhaseProgress | None, phase: str) -> Callable[[int, float], None] | None:
     return None if progress is None else lambda sweeps, error: progress(phase, sweeps, error)
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
+class TabularMemory:
+    """What the turns on tables leave for later ones.
+
+    Attributes:
+        for_g, for_l: generators of G-LEARN's draws, and of UCFH's episodes.
+        is_first: whether the global agent has had no turn yet.
+        answer: digest of its last exact response, pi_l and all; None for none.
+        law: the discounted law of (s_g, h) that L-LEARN found last.
+        episodes: of UCFH, in all turns so far.
+    """
+
+    for_g: torch.Generator
+    for_l: torch.Generator
+    is_first: bool = True
+    answer: str | None = None
+    law: Tensor | None = None
+    episodes: int = 0
+
+
+@dataclass(frozen=True, eq=False)
 class TabularGlobalLearner:
     """Proposes by G-LEARN (Algorithm 1)."""
 
     surrogates: SurrogateCache
     m: int | None  # draws of T-hat_{k,m}; None for the exact operator
-    generator: torch.Generator
     progress: PhaseProgress | None = None
     xi: int | None = None  # draws of the rewards (Algorithm 10); None for their means
     player: Player = "global"
     phase: str = "g_learn"
 
-    def __post_init__(self) -> None:
-        self._is_first = True
-        self._answer: Pair[Tensor] | None = None  # the last exact response, to the pi_l beside it
-
-    def propose(self, pair: Pair[Tensor], value: JointValue) -> Proposal[Tensor]:
+    def propose(
+        self, pair: Pair[Tensor], value: JointValue, memory: TabularMemory
+    ) -> tuple[Proposal[Tensor], TabularMemory]:
         """The best response to `pair.pi_l`; after the first turn, found from the value of the pair.
 
         Where `pair` is this player's own last response to the same pi_l, there is nothing to be found again.
         """
-        if self._has_answered(pair):
-            return Proposal(pair, value.values, value, 0, {"g_learn/sweeps": 0, "g_learn/error": value.error})
+        if memory.answer is not None and memory.answer == digest(pair):
+            return Proposal(pair, value.values, value, 0, {"g_learn/sweeps": 0, "g_learn/error": value.error}), memory
+        generator = memory.for_g.clone_state()
         found = g_learn(
             self.surrogates(pair.pi_l),
             m=self.m,
-            generator=self.generator,
+            generator=generator,
             xi=self.xi,
-            start=None if self._is_first else value.values,
+            start=None if memory.is_first else value.values,
             progress=_watch(self.progress, self.phase),
         )
-        self._is_first = False
-        if self.m is None and self.xi is None:
-            self._answer = Pair(found.pi_g, pair.pi_l)
+        proposed, is_exact = Pair(found.pi_g, pair.pi_l), self.m is None and self.xi is None
         details: dict[str, float | int | str] = {
             "g_learn/sweeps": found.sweeps,
             "g_learn/error": found.error,
             "g_learn/parameterization": found.parameterization,
         }
-        return Proposal(Pair(found.pi_g, pair.pi_l), found.values, None, found.sweeps, details)
-
-    def state(self, pair: Pair[Tensor]) -> Arrays:
-        """Whether the first turn is over, whether the pair is this player's answer, and the random state."""
-        answered, generator = np.asarray(self._has_answered(pair)), random_state(self.generator)
-        return {"is_first": np.asarray(self._is_first), "answered": answered, "generator": generator}
-
-    def restore(self, state: Arrays, pair: Pair[Tensor]) -> None:
-        """Go on from what `state` returned."""
-        self._is_first = bool(state["is_first"])
-        self._answer = pair if bool(state["answered"]) else None
-        set_random_state(self.generator, state["generator"])
-
-    def _has_answered(self, pair: Pair[Tensor]) -> bool:
-        """Whether the pair is what this player has proposed, pi_l and all."""
-        last = self._answer
-        return last is not None and torch.equal(last.pi_l, pair.pi_l) and torch.equal(last.pi_g, pair.pi_g)
+        answer = digest(proposed) if is_exact else None
+        left = replace(memory, for_g=generator, is_first=False, answer=answer)
+        return Proposal(proposed, found.values, None, found.sweeps, details), left
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class TabularLocalLearner:
     """Proposes by the model-based L-LEARN."""
 
@@ -99,10 +110,9 @@ class TabularLocalLearner:
     player: Player = "local"
     phase: str = "l_learn"
 
-    def __post_init__(self) -> None:
-        self._law: Tensor | None = None
-
-    def propose(self, pair: Pair[Tensor], value: JointValue) -> Proposal[Tensor]:
+    def propose(
+        self, pair: Pair[Tensor], value: JointValue, memory: TabularMemory
+    ) -> tuple[Proposal[Tensor], TabularMemory]:
         """The best response to `pair.pi_g`, from `pair.pi_l`."""
         team = self.objective == "team"
         found = l_learn(
@@ -112,48 +122,39 @@ class TabularLocalLearner:
             self.surrogates.plan,
             objective=self.objective,
             value=value if team else None,
-            start_law=self._law,
+            start_law=memory.law,
             surrogates=self.surrogates if team else None,
             prior=self.surrogates.prior,
             progress=_watch(self.progress, self.phase),
         )
-        self._law = found.law
         details: dict[str, float | int | str] = {
             "l_learn/rounds": found.rounds,
             "l_learn/changes_tried": found.changes_tried,
             "l_learn/objective_value": found.value,
         }
         joint = found.joint if team else None  # under its own reward, the value says nothing of the team's
-        return Proposal(Pair(pair.pi_g, found.pi_l), value.values, joint, found.sweeps, details)
-
-    def state(self, pair: Pair[Tensor]) -> Arrays:
-        """The law from which the next turn's is found."""
-        return {} if self._law is None else {"law": self._law.cpu().numpy()}
-
-    def restore(self, state: Arrays, pair: Pair[Tensor]) -> None:
-        """Go on from what `state` returned."""
-        self._law = tensor_of(state["law"], pair.pi_l.device) if "law" in state else None
+        proposal = Proposal(Pair(pair.pi_g, found.pi_l), value.values, joint, found.sweeps, details)
+        return proposal, replace(memory, law=found.law)
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class ChainLocalLearner:
     """Proposes by L-LEARN as specified (Algorithm 2): UCFH on a chained MDP."""
 
     surrogates: SurrogateCache
     objective: Objective
     settings: ChainSettings
-    generator: torch.Generator
     progress: PhaseProgress | None = None
     curve: Curve | None = None
     work: WorkInProgress | None = None
     player: Player = "local"
     phase: str = "l_learn"
 
-    def __post_init__(self) -> None:
-        self._episodes = 0  # of all turns before this one
-
-    def propose(self, pair: Pair[Tensor], value: JointValue) -> Proposal[Tensor]:
+    def propose(
+        self, pair: Pair[Tensor], value: JointValue, memory: TabularMemory
+    ) -> tuple[Proposal[Tensor], TabularMemory]:
         """The best response to `pair.pi_g`, from nothing but episodes and the exact values of candidates."""
+        generator = memory.for_l.clone_state()
         found = chain_l_learn(
             self.surrogates.game,
             pair.pi_g,
@@ -161,12 +162,11 @@ class ChainLocalLearner:
             objective=self.objective,
             settings=self.settings,
             pi_l=pair.pi_l,
-            seed=self.generator,
+            seed=generator,
             surrogates=self.surrogates,
-            progress=self._watch,
+            progress=partial(self._watch, memory.episodes),
             work=self.work,
         )
-        self._episodes += found.learned.episodes
         details: dict[str, float | int | str] = {
             "l_learn/episodes": found.learned.episodes,
             "l_learn/plans": found.learned.plans,
@@ -178,27 +178,19 @@ class ChainLocalLearner:
             "l_learn/objective_value": found.value,
             "l_learn/given_up": found.given_up,
         }
-        return Proposal(Pair(pair.pi_g, found.pi_l), None, found.joint, found.learned.plans, details)
+        proposal = Proposal(Pair(pair.pi_g, found.pi_l), None, found.joint, found.learned.plans, details)
+        return proposal, replace(memory, for_l=generator, episodes=memory.episodes + found.learned.episodes)
 
-    def state(self, pair: Pair[Tensor]) -> Arrays:
-        """Episodes so far, and the random state."""
-        return {"episodes": np.asarray(self._episodes), "generator": random_state(self.generator)}
-
-    def restore(self, state: Arrays, pair: Pair[Tensor]) -> None:
-        """Go on from what `state` returned."""
-        self._episodes = int(state["episodes"])
-        set_random_state(self.generator, state["generator"])
-
-    def _watch(self, bounds: Bounds) -> None:
+    def _watch(self, before: int, bounds: Bounds) -> None:
         """Tell the reader how far the bounds are apart, and TensorBoard where they are."""
         if self.progress:
             self.progress(self.phase, bounds.episodes, bounds.upper - bounds.lower)
         if self.curve and bounds.episodes:
             points = {"l_learn/value_lower": bounds.lower, "l_learn/value_upper": bounds.upper}
-            self.curve(self._episodes + bounds.episodes, points)
+            self.curve(before + bounds.episodes, points)
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class TabularEvaluator:
     """Scores pairs by their exact joint value on the surrogate."""
 
@@ -219,7 +211,7 @@ class TabularEvaluator:
         return lift(joint_value(surrogate, pair.pi_g[:, scale_up(single, simplex)]).values, single, simplex)
 
 
-def tabular_players(run: AlternationRun) -> Players[Tensor]:
+def tabular_players(run: AlternationRun) -> Players[Tensor, TabularMemory]:
     """Learners, evaluator and start on tables over the counts of k agents.
 
     Raises:
@@ -228,12 +220,11 @@ def tabular_players(run: AlternationRun) -> Players[Tensor]:
     game, learning, objective = run.game, run.options.learning, run.options.problem.objective
     plan, progress = PairPlan(CountSimplex(run.k, game.num_sl, game.device)), run.options.keeping.progress
     plan.simplex.require_listed()
-    generator = torch.Generator(game.device).manual_seed(learning.seed)
+    (number,) = np.random.SeedSequence(learning.seed).generate_state(1).tolist()
+    for_g, for_l = (torch.Generator(game.device).manual_seed(seed) for seed in (learning.seed, number))
     surrogates = SurrogateCache(game, plan, run.prior)
-    local: Learner[Tensor] = TabularLocalLearner(surrogates, objective, progress)
+    local: Learner[Tensor, TabularMemory] = TabularLocalLearner(surrogates, objective, progress)
     if learning.chain is not None:
-        (number,) = np.random.SeedSequence(learning.seed).generate_state(1).tolist()
-        episodes = torch.Generator(game.device).manual_seed(number)
-        local = ChainLocalLearner(surrogates, objective, learning.chain, episodes, progress, run.curve, run.work)
-    learners = TabularGlobalLearner(surrogates, learning.m, generator, progress, run.reward_draws), local
-    return Players(learners, TabularEvaluator(surrogates, progress), run.first_pair)
+        local = ChainLocalLearner(surrogates, objective, learning.chain, progress, run.curve, run.work)
+    learners = TabularGlobalLearner(surrogates, learning.m, progress, run.reward_draws), local
+    return Players(learners, TabularEvaluator(surrogates, progress), run.first_pair, TabularMemory(for_g, for_l))

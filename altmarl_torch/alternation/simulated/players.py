@@ -1,13 +1,13 @@
 """The learners and the evaluator of a simulator, as the alternation loop knows them.
 
-Thin adapters: the mathematics is in `learners.simulated`. Each player keeps the network of its last turn, from which
-the next one starts, and draws from a generator of its own.
+Thin adapters: the mathematics is in `learners.simulated`. Each player remembers the network of its last turn, from
+which the next one starts, and draws from a generator of its own (`SimulatedMemory`).
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -25,16 +25,20 @@ from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.play import blocks, play
-from altmarl_torch.support.snapshots import (
-    Arrays,
-    load_module,
-    module_arrays,
-    random_state,
-    set_random_state,
-)
 from altmarl_torch.support.threads import run
 
-__all__ = ["SimulatedEvaluator", "SimulatedGlobalLearner", "SimulatedLocalLearner", "Study", "as_pair", "played"]
+__all__ = [
+    "SimulatedEvaluator",
+    "SimulatedGlobalLearner",
+    "SimulatedLocalLearner",
+    "SimulatedMemory",
+    "Study",
+    "Taught",
+    "as_pair",
+    "played",
+]
+
+Network = TypeVar("Network", bound=nn.Module)
 
 GLOBAL_STEPS, GLOBAL_REFRESH = (800, 1250), 200
 LOCAL_STEPS, LOCAL_REFRESH = 2000, 500
@@ -92,21 +96,38 @@ class Study:
         return told
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
+class Taught(Generic[Network]):
+    """A network that a player has fitted, the generator of its draws, and its gradient steps so far."""
+
+    network: Network
+    generator: torch.Generator
+    steps: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedMemory:
+    """What the turns of a simulator leave for later ones."""
+
+    leader: Taught[nn.Module]
+    local: Taught[LocalValues]
+
+
+@dataclass(frozen=True, eq=False)
 class SimulatedGlobalLearner:
     """Proposes the greedy policy of fitted continuation values (G-LEARN on samples)."""
 
     study: Study
-    network: nn.Module
-    generator: torch.Generator
-    steps: int = 0
     player: Player = "global"
     phase: str = "g_learn"
 
-    def propose(self, pair: Pair[Any], value: JointValue) -> Proposal[Any]:
+    def propose(
+        self, pair: Pair[Any], value: JointValue, memory: SimulatedMemory
+    ) -> tuple[Proposal[Any], SimulatedMemory]:
         """The best response to `pair.pi_l`."""
-        study, pi_l = self.study, cast(Any, pair.pi_l)
-        batches = GlobalBatches(study.game, study.k, pi_l, study.scale, self.generator)
+        study, pi_l, before = self.study, cast(Any, pair.pi_l), memory.leader
+        generator = before.generator.clone_state()
+        batches = GlobalBatches(study.game, study.k, pi_l, study.scale, generator)
         met: list[Experience] = []
         taken = 0
 
@@ -114,66 +135,49 @@ class SimulatedGlobalLearner:
             nonlocal taken
             if taken % GLOBAL_REFRESH == 0:
                 now = PlayedPair(study.k, GreedyGlobal(study.game, average, study.scale), pi_l)
-                met[:] = [collect(study.game, now, study.leader, self.generator, exploring=True)]
+                met[:] = [collect(study.game, now, study.leader, generator, exploring=True)]
             taken += 1
             return batches.draw(online, average, met[0])
 
-        monitor = study.monitor(self.phase, self.steps)
+        monitor = study.monitor(self.phase, before.steps)
         fewest, most = GLOBAL_STEPS
         steps = min(most, max(fewest, LOOKED_AT // study.k))
-        self.network = regress(self.network, draw, steps, study.learning_rate, monitor, self.phase)
-        self.steps += steps
-        proposed = as_pair(GreedyGlobal(study.game, self.network, study.scale), pi_l)
-        return Proposal(proposed, None, None, steps, {"g_learn/steps": steps})
-
-    def state(self, pair: Pair[Any]) -> Arrays:
-        """The network and the random state."""
-        return _state(self.network, self.generator, self.steps)
-
-    def restore(self, state: Arrays, pair: Pair[Any]) -> None:
-        """Go on from what `state` returned."""
-        self.steps = _restore(self.network, self.generator, state)
+        network = regress(before.network, draw, steps, study.learning_rate, monitor, self.phase)
+        proposed = as_pair(GreedyGlobal(study.game, network, study.scale), pi_l)
+        left = replace(memory, leader=Taught(network, generator, before.steps + steps))
+        return Proposal(proposed, None, None, steps, {"g_learn/steps": steps}), left
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class SimulatedLocalLearner:
     """Proposes the greedy policy of one agent's fitted continuation values (L-LEARN, its own objective)."""
 
     study: Study
-    network: LocalValues
-    generator: torch.Generator
-    steps: int = 0
     player: Player = "local"
     phase: str = "l_learn"
 
-    def propose(self, pair: Pair[Any], value: JointValue) -> Proposal[Any]:
+    def propose(
+        self, pair: Pair[Any], value: JointValue, memory: SimulatedMemory
+    ) -> tuple[Proposal[Any], SimulatedMemory]:
         """The best response of one agent to `pair`."""
-        study = self.study
-        batches = LocalBatches(study.game, study.local, study.scale, self.generator)
+        study, before = self.study, memory.local
+        generator = before.generator.clone_state()
+        batches = LocalBatches(study.game, study.local, study.scale, generator)
         met: list[Experience] = []
         taken = 0
 
         def draw(online: LocalValues, average: LocalValues) -> tuple[Tensor, Tensor]:
             nonlocal taken
             if taken % LOCAL_REFRESH == 0:
-                now = played(study.k, pair)
-                met[:] = [collect(study.game, now, study.leader, self.generator, exploring=False)]
+                met[:] = [collect(study.game, played(study.k, pair), study.leader, generator, exploring=False)]
             taken += 1
             return batches.draw(online, average, met[0])
 
-        monitor = study.monitor(self.phase, self.steps)
-        self.network = regress(self.network, draw, LOCAL_STEPS, study.learning_rate, monitor, self.phase)
-        self.steps += LOCAL_STEPS
-        pi_l = GreedyLocal(study.game, self.network, study.scale, study.leader, study.local)
-        return Proposal(as_pair(pair.pi_g, pi_l), None, None, LOCAL_STEPS, {"l_learn/steps": LOCAL_STEPS})
-
-    def state(self, pair: Pair[Any]) -> Arrays:
-        """The network and the random state."""
-        return _state(self.network, self.generator, self.steps)
-
-    def restore(self, state: Arrays, pair: Pair[Any]) -> None:
-        """Go on from what `state` returned."""
-        self.steps = _restore(self.network, self.generator, state)
+        monitor = study.monitor(self.phase, before.steps)
+        network = regress(before.network, draw, LOCAL_STEPS, study.learning_rate, monitor, self.phase)
+        pi_l = GreedyLocal(study.game, network, study.scale, study.leader, study.local)
+        proposal = Proposal(as_pair(pair.pi_g, pi_l), None, None, LOCAL_STEPS, {"l_learn/steps": LOCAL_STEPS})
+        return proposal, replace(memory, local=Taught(network, generator, before.steps + LOCAL_STEPS))
 
 
 @dataclass(frozen=True)
@@ -208,14 +212,3 @@ class SimulatedEvaluator:
         standard_error = float(values.std()) / len(values) ** 0.5
         error = float((tail * (last - before)).abs())
         return JointValue(values, float(values.mean()), error, 0, standard_error, values.unsqueeze(-1))
-
-
-def _state(network: nn.Module, generator: torch.Generator, steps: int) -> dict[str, Any]:
-    return {"generator": random_state(generator), "steps": np.asarray(steps), **module_arrays("network/", network)}
-
-
-def _restore(network: nn.Module, generator: torch.Generator, state: Arrays) -> int:
-    """Fill the network and the generator; gradient steps so far."""
-    set_random_state(generator, state["generator"])
-    load_module("network/", network, state)
-    return int(state["steps"])

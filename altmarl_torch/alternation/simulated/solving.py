@@ -35,7 +35,9 @@ from altmarl_torch.alternation.simulated.players import (
     SimulatedEvaluator,
     SimulatedGlobalLearner,
     SimulatedLocalLearner,
+    SimulatedMemory,
     Study,
+    Taught,
     as_pair,
 )
 from altmarl_torch.alternation.simulated.solution import (
@@ -54,7 +56,7 @@ from altmarl_torch.learners.simulated.policies import PlayedPair, UniformGlobal,
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.simulators.game import SimulatedGame, check_simulated
 from altmarl_torch.simulators.pairs import number_of_actions
-from altmarl_torch.support.snapshots import Arrays, reading, tensor_of, under
+from altmarl_torch.support.snapshots import Arrays, pack, reading, tensor_of, under, unpack
 from altmarl_torch.support.tables import as_device, as_integer, as_number, as_seed, check_callable
 from altmarl_torch.support.threads import one_thread
 
@@ -153,7 +155,7 @@ def solve_simulator(
         reached = _reached(checkpoint, players, game, network, place)
     for update in reached.history if reached and callback else ():
         callback(update)  # type: ignore[misc]  # asked in the same line
-    save = None if checkpoint is None else partial(_save, checkpoint, players)
+    save = None if checkpoint is None else partial(_save, checkpoint)
     result = alternate(players, rules, steps=steps, callback=callback, reached=reached, save=save)
     return SimulatedSolution(
         k=k,
@@ -194,7 +196,7 @@ def _players(
     device: torch.device,
     rate: float,
     **listeners: Any,
-) -> tuple[Players[Any], Study]:
+) -> tuple[Players[Any, SimulatedMemory], Study]:
     """Learners, evaluator and start; each draws from a generator of its own."""
     num_ag, num_al = number_of_actions(game)
     *seeds, episodes = np.random.SeedSequence(seed).generate_state(5).tolist()
@@ -208,8 +210,9 @@ def _players(
         check_set_network(values, leader.draw((2,), weights), local.draw((2, k), weights), num_ag)
     own = LocalValues(leader, local, num_al, torch.Generator().manual_seed(seeds[1])).to(device)
     study = Study(game, k, leader, local, scale, rate, **listeners)
-    learners = SimulatedGlobalLearner(study, values, for_g), SimulatedLocalLearner(study, own, for_l)
-    return Players(learners, SimulatedEvaluator(study, episodes, device), start), study
+    memory = SimulatedMemory(Taught(values.eval(), for_g), Taught(own.eval(), for_l))
+    learners = SimulatedGlobalLearner(study), SimulatedLocalLearner(study)
+    return Players(learners, SimulatedEvaluator(study, episodes, device), start, memory), study
 
 
 def _rules(study: Study, eta: float | Literal["auto"]) -> Rules:
@@ -219,7 +222,7 @@ def _rules(study: Study, eta: float | Literal["auto"]) -> Rules:
     return Rules("mean", lambda proposed, current: float(eta), 0.0)
 
 
-def _save(checkpoint: RunCheckpoint, players: Players[Any], state: Alternation[Any]) -> None:
+def _save(checkpoint: RunCheckpoint, state: Alternation[Any, SimulatedMemory]) -> None:
     """Keep where the alternation stands."""
     value = state.value
     record = {
@@ -231,18 +234,17 @@ def _save(checkpoint: RunCheckpoint, players: Players[Any], state: Alternation[A
     }
     entries: dict[str, Any] = {"record": json.dumps(record), "values": value.values.cpu().numpy()}
     entries |= {f"pair/{name}": array for name, array in pack_pair(state.pair.pi_g, state.pair.pi_l).items()}
-    for index, learner in enumerate(players.learners):
-        entries |= {f"learner{index}/{name}": array for name, array in learner.state(state.pair).items()}
+    entries |= {f"memory/{name}": array for name, array in pack(state.memory).items()}
     checkpoint.save(entries, len(state.history))
 
 
 def _reached(
     checkpoint: RunCheckpoint,
-    players: Players[Any],
+    players: Players[Any, SimulatedMemory],
     game: SimulatedGame,
     network: nn.Module | None,
     device: torch.device,
-) -> Alternation[Any] | None:
+) -> Alternation[Any, SimulatedMemory] | None:
     """Where an earlier call had come: the newest checkpoint that can be used."""
     for arrays in checkpoint.newest():
         try:
@@ -253,14 +255,17 @@ def _reached(
 
 
 def _unpacked(
-    arrays: Arrays, players: Players[Any], game: SimulatedGame, network: nn.Module | None, device: torch.device
-) -> Alternation[Any]:
+    arrays: Arrays,
+    players: Players[Any, SimulatedMemory],
+    game: SimulatedGame,
+    network: nn.Module | None,
+    device: torch.device,
+) -> Alternation[Any, SimulatedMemory]:
     with reading():
         record = json.loads(str(arrays["record"]))
         pair = as_pair(*unpack_pair(under("pair/", arrays), game, network, device))
         values: Tensor = tensor_of(arrays["values"], device)
         value = JointValue(values, returns=values.unsqueeze(-1), **record["value"])
-        for index, learner in enumerate(players.learners):
-            learner.restore(under(f"learner{index}/", arrays), pair)
+        memory = unpack(players.memory, under("memory/", arrays), device)
         facts = {name: record[name] for name in ("seconds", "content", "converged")}
-        return Alternation(pair, value, [read_update(line) for line in record["history"]], **facts)
+        return Alternation(pair, value, memory, [read_update(line) for line in record["history"]], **facts)

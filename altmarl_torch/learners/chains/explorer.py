@@ -6,16 +6,12 @@ shares, the sets around them, the optimistic plan, and the certainty-equivalent 
 in the scaled units of `units`, counted from the lowest rewards.
 """
 
-import dataclasses
-import json
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
@@ -23,19 +19,20 @@ from altmarl_torch.learners.chains.confidence import ConfidenceSets, confidence_
 from altmarl_torch.learners.chains.episodic import EpisodicMDP, under
 from altmarl_torch.learners.chains.units import units_of
 from altmarl_torch.learners.chains.visits import MOST_EPISODES, occupancy
-from altmarl_torch.support.snapshots import Arrays, like, tensor_of
 from altmarl_torch.support.tables import as_float64, as_integer, as_number, as_whole
 from altmarl_torch.theory import Algorithm5, algorithm_5
 from altmarl_torch.theory.arguments import as_share
 
-__all__ = ["Bounds", "Explorer", "Sampler"]
+__all__ = ["KEPT", "Bounds", "Explorer", "Sampler"]
 
 Sampler = Callable[[Tensor, int], Tensor]
 """From a policy, actions `[rounds, states]`, and a number of episodes to visits of transitions, `[transitions]`."""
 
-NUMBERS = ("episodes", "plans", "updates", "exhausted", "lower", "upper")
-TABLES = ("policy", "policy_shares")
-"""What an explorer stands at, and is put back to, beside its two counts."""
+KEPT = (
+    *("episodes", "plans", "updates", "exhausted", "lower", "upper", "bounds"),
+    *("known", "seen", "policy", "policy_shares", "generator"),
+)
+"""The attributes of an explorer that its next plan follows from."""
 
 SMALLEST_BATCH, GROWTH = 16, 0.1
 """Episodes are sampled in batches of a tenth of all so far, and of at least 16."""
@@ -61,13 +58,16 @@ class Explorer:
     confidence: float
     first_update: int | None
     faithful: bool
+    generator: torch.Generator  # of the episodes
     episodes: int = 0
     plans: int = 0
     updates: int = 0
     exhausted: bool = False  # whether no row that the policy can meet may be updated any more
     lower: float = -math.inf
     upper: float = math.inf
-    history: list[Bounds] = field(default_factory=list)
+    bounds: list[tuple[int, float, float]] = field(default_factory=list)  # after which episodes, and which
+    policy: Tensor | None = None  # [rounds, states] the certainty-equivalent one of the best lower bound
+    policy_shares: Tensor | None = None  # [transitions] that it was made of
 
     def __post_init__(self) -> None:
         for name in ("epsilon", "delta", "confidence"):
@@ -107,42 +107,28 @@ class Explorer:
         lower = self.mdp.value(policy, self.sets.worst)
         if lower > self.lower:
             self.lower, self.policy, self.policy_shares = lower, policy, self.shares
-        self.history.append(Bounds(self.episodes, *map(self.units.value, (self.lower, self.upper))))
+        self.bounds.append((self.episodes, self.units.value(self.lower), self.units.value(self.upper)))
         return self.history[-1]
+
+    @property
+    def history(self) -> tuple[Bounds, ...]:
+        """The bounds so far, in the units of the MDP."""
+        return tuple(Bounds(*entry) for entry in self.bounds)
 
     @property
     def is_due(self) -> bool:
         """Whether bounds are computed now: at every plan, or in the printed loop after a tenth more episodes."""
-        return not self.faithful or not self.history or self.episodes >= (1 + GROWTH) * self.history[-1].episodes
+        return not self.faithful or not self.bounds or self.episodes >= (1 + GROWTH) * self.bounds[-1][0]
 
     @property
     def is_certified(self) -> bool:
         """Whether the bounds are those of the last plan."""
-        return bool(self.history) and self.history[-1].episodes == self.episodes
+        return bool(self.bounds) and self.bounds[-1][0] == self.episodes
 
     @property
     def converged(self) -> bool:
         """Whether the bounds are within epsilon."""
         return self.upper - self.lower <= self.epsilon * self.lower
-
-    def state(self) -> dict[str, NDArray[np.generic]]:
-        """Everything that the next plan follows from."""
-        numbers = {name: getattr(self, name) for name in NUMBERS}
-        record = json.dumps(numbers | {"history": [dataclasses.astuple(bounds) for bounds in self.history]})
-        tables = {"known": self.known, "seen": self.seen}
-        if self.history:
-            tables |= {"policy": self.policy, "policy_shares": self.policy_shares}
-        return {"record": np.asarray(record), **{name: np.array(table.cpu().numpy()) for name, table in tables.items()}}
-
-    def restore(self, state: Arrays) -> None:
-        """Go on from what `state` returned."""
-        record = json.loads(str(state["record"]))
-        self.history = [Bounds(int(episodes), lower, upper) for episodes, lower, upper in record.pop("history")]
-        for name in NUMBERS:
-            setattr(self, name, type(getattr(self, name))(record[name]))
-        self.known, self.seen = (like(self.known, state[name]) for name in ("known", "seen"))
-        if self.history:
-            self.policy, self.policy_shares = (tensor_of(state[n], self.known.device) for n in TABLES)
 
     def explore(self, draw: Sampler, budget: int, deadline: float) -> None:
         """Sample until some row may be updated, or until budget or time are spent; then update."""

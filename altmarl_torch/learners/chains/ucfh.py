@@ -40,9 +40,9 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.chains.episodic import EpisodicMDP
-from altmarl_torch.learners.chains.explorer import Bounds, Explorer, Sampler
+from altmarl_torch.learners.chains.explorer import KEPT, Bounds, Explorer, Sampler
 from altmarl_torch.learners.chains.visits import MOST_EPISODES, sample_visits
-from altmarl_torch.support.snapshots import WorkInProgress, random_state, reading, set_random_state
+from altmarl_torch.support.snapshots import WorkInProgress, pack_attributes, reading, set_attributes
 from altmarl_torch.support.tables import as_integer, as_number, as_seed, check_callable, check_kind
 from altmarl_torch.support.threads import one_thread
 from altmarl_torch.theory import Algorithm5
@@ -111,34 +111,48 @@ def ucfh(
     check_kind("mdp", mdp, EpisodicMDP)
     for name, function in (("sample", sample), ("progress", progress)):
         check_callable(name, function)
-    learner = Explorer(mdp, epsilon, delta, m_scale, confidence, first_update, faithful)
+    generator = _generator(seed, mdp.rewards.device)
+    learner = Explorer(mdp, epsilon, delta, m_scale, confidence, first_update, faithful, generator)
     budget = as_integer("max_episodes", max_episodes, 1, MOST_EPISODES, ArgumentError)
     patience = as_number("max_seconds", max_seconds, "(0, inf]", lambda x: x > 0, ArgumentError)
-    generator = _generator(seed, mdp.rewards.device)
-    draw = sample or (lambda policy, episodes: sample_visits(learner.mdp, policy, episodes, generator))
     started = time.perf_counter()
-    deadline = started + patience
-    if work and (kept := work.resume()):
-        with reading():
-            learner.restore(kept)
-            set_random_state(generator, kept["generator"])
     with one_thread():
-        while True:
-            if work:
-                work.keep(lambda: {**learner.state(), "generator": random_state(generator)})
-            learner.plan()
-            if learner.is_due:
-                bounds = learner.certify()
-                if progress:
-                    progress(bounds)
-            if learner.converged or learner.exhausted or learner.episodes >= budget or time.perf_counter() > deadline:
-                break
-            learner.explore(draw, budget, deadline)
+        _explore(learner, sample or _episodes_of(learner), budget, started + patience, progress, work)
     if not learner.converged:
         if not learner.is_certified:
             learner.certify()
         logger.warning("UCFH stopped after %s episodes: %s", f"{learner.episodes:,}", learner.verdict)
     return _result(learner, time.perf_counter() - started)
+
+
+def _explore(
+    learner: Explorer,
+    draw: Sampler,
+    budget: int,
+    deadline: float,
+    progress: Callable[[Bounds], None] | None,
+    work: WorkInProgress | None,
+) -> None:
+    """Plan, sample and update until the bounds are close, nothing is left to learn, or budget or time are spent."""
+    if work and (kept := work.resume()):
+        with reading():
+            set_attributes(learner, KEPT, kept, learner.known.device)
+    while True:
+        if work:
+            work.keep(lambda: pack_attributes(learner, KEPT))
+        learner.plan()
+        if learner.is_due:
+            bounds = learner.certify()
+            if progress:
+                progress(bounds)
+        if learner.converged or learner.exhausted or learner.episodes >= budget or time.perf_counter() > deadline:
+            return
+        learner.explore(draw, budget, deadline)
+
+
+def _episodes_of(learner: Explorer) -> Sampler:
+    """Episodes of the MDP itself."""
+    return lambda policy, episodes: sample_visits(learner.mdp, policy, episodes, learner.generator)
 
 
 def _generator(seed: int | torch.Generator, device: torch.device) -> torch.Generator:
@@ -147,6 +161,8 @@ def _generator(seed: int | torch.Generator, device: torch.device) -> torch.Gener
 
 def _result(learner: Explorer, seconds: float) -> UCFHResult:
     """What was learned."""
+    assert learner.policy is not None  # some bounds were computed
+    assert learner.policy_shares is not None
     certified = learner.confidence == 1 and learner.updates <= learner.constants.updates
     printed = learner.faithful and learner.m_scale == 1 and learner.first_update is None
     return UCFHResult(
@@ -163,5 +179,5 @@ def _result(learner: Explorer, seconds: float) -> UCFHResult:
         updates=learner.updates,
         seconds=seconds,
         constants=learner.constants,
-        history=tuple(learner.history),
+        history=learner.history,
     )

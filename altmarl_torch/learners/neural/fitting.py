@@ -38,8 +38,8 @@ from torch import Tensor, nn
 
 from altmarl_torch.learners.neural.policies import BatchPolicy
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate
-from altmarl_torch.learners.neural.training import Fit, Monitor, Settings, Training
-from altmarl_torch.support.snapshots import WorkInProgress, reading
+from altmarl_torch.learners.neural.training import KEPT, Fit, Monitor, Settings, Training
+from altmarl_torch.support.snapshots import WorkInProgress, pack_attributes, reading, set_attributes
 
 __all__ = ["Fit", "Monitor", "Settings", "fit"]
 
@@ -83,11 +83,11 @@ def fit(
         training = Training(surrogate, network, baseline, policy, settings, generator, phase, monitor)
         if work and (kept := work.resume()):
             with reading():
-                training.restore(kept)
+                set_attributes(training, KEPT, kept, surrogate.game.device)
         rate, limit = settings.learning_rate / (2 if gentle else 1), 2 * settings.max_steps // 3
         while training.before is None and not training.settled:
             if work:
-                work.keep(training.state)
+                work.keep(lambda: pack_attributes(training, KEPT))
             if not training.advance(limit, lambda step: rate * _warm(step)):
                 break
             training.lows.append(min([training.residual, *training.lows[-1:]]))
@@ -99,7 +99,7 @@ def fit(
         end = min(settings.max_steps, begun + max(LEAST_ANNEAL, begun // 2))
         while training.advance(end, lambda step: rate * _annealed((step - begun) / (end - begun))):
             if work:
-                work.keep(training.state)
+                work.keep(lambda: pack_attributes(training, KEPT))
         return training.finish()
 
 

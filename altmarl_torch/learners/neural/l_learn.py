@@ -18,13 +18,11 @@ repeat until nothing is gained. With a `LocalNetwork` the turns are what it is t
 that no draw has met, by what it does in similar ones.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from einops import einsum, rearrange
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from altmarl_torch.learners.neural.networks import LocalNetwork
@@ -33,9 +31,8 @@ from altmarl_torch.learners.neural.surrogate import BatchSurrogate, Values
 from altmarl_torch.policies.base import cumulative, draw
 from altmarl_torch.policies.tabular import one_hot
 from altmarl_torch.support.sampling import CountMover
-from altmarl_torch.support.snapshots import Arrays, load_module, load_optimizer, module_arrays, optimizer_arrays
 
-__all__ = ["Gains", "NetworkTurns", "Turns", "local_gains", "network_values", "sure_turns", "table_turns"]
+__all__ = ["Gains", "NetworkTurns", "local_gains", "network_values", "sure_turns", "table_turns"]
 
 VISITS, EPISODES, CHUNK = 2**13, 1024, 2**13
 """Pairs (s_g, h) drawn from the occupancy; episodes that they come from; landings that are worked on at once."""
@@ -51,9 +48,6 @@ MOST_TRIES = 4
 
 TEACHING_STEPS, TEACHING_RATE = 300, 1e-2
 """Gradient steps, and their size, by which a local network learns one set of turns."""
-
-Turns = Callable[[Tensor, "Gains"], Iterable[Tensor]]
-"""Local policies to try in place of `pi_l [sl, sg, al]`, given what turning promises."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,32 +200,28 @@ def sure_turns(pi_l: Tensor, gains: Gains) -> Iterator[Tensor]:
         count //= 2
 
 
+@dataclass(frozen=True, eq=False)
 class NetworkTurns:
     """Teach a local network the turns of the table, by cross-entropy, and try its most probable actions.
 
     Each (z, s_g) counts alike: weights by occupancy would leave the rare ones to chance.
     """
 
-    def __init__(self, network: LocalNetwork) -> None:
-        self._network = network
-        self._optimizer = torch.optim.Adam(network.parameters(), lr=TEACHING_RATE)
+    network: LocalNetwork
+    optimizer: torch.optim.Optimizer
+
+    @classmethod
+    def of(cls, network: LocalNetwork) -> "NetworkTurns":
+        """Teach `network`."""
+        return cls(network, torch.optim.Adam(network.parameters(), lr=TEACHING_RATE))
 
     def __call__(self, pi_l: Tensor, gains: Gains) -> Iterator[Tensor]:
         """Policies to try in place of pi_l `[sl, sg, al]`."""
         for turned in sure_turns(pi_l, gains):
-            _teach(self._network, self._optimizer, turned.float())
+            _teach(self.network, self.optimizer, turned.float())
             with torch.no_grad():
-                taught = one_hot(self._network().argmax(-1), pi_l.shape[-1])
+                taught = one_hot(self.network().argmax(-1), pi_l.shape[-1])
             yield taught
-
-    def state(self) -> dict[str, NDArray[np.generic]]:
-        """The network and what its optimiser remembers of each parameter."""
-        return module_arrays("turns/", self._network) | optimizer_arrays("adam/", self._optimizer)
-
-    def restore(self, arrays: Arrays) -> None:
-        """Go on from what `state` returned."""
-        load_module("turns/", self._network, arrays)
-        load_optimizer("adam/", self._optimizer, arrays)
 
 
 @torch.enable_grad()

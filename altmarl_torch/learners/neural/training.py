@@ -5,35 +5,21 @@ and taken up again to the last bit.
 """
 
 import copy
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from einops import einsum, rearrange
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from altmarl_torch.errors import LearningError
 from altmarl_torch.learners.neural.policies import BatchPolicy
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate
 from altmarl_torch.policies.base import cumulative, draw
-from altmarl_torch.support.snapshots import (
-    Arrays,
-    like,
-    load_module,
-    load_optimizer,
-    module_arrays,
-    optimizer_arrays,
-    random_state,
-    set_random_state,
-    tensor_of,
-)
 
-__all__ = ["Fit", "Monitor", "Settings", "Training"]
+__all__ = ["KEPT", "Fit", "Monitor", "Settings", "Training"]
 
 Monitor = Callable[[int, float, Mapping[str, float]], None]
 """Told (gradient steps so far, residual, numbers by name) at every check."""
@@ -41,9 +27,11 @@ Monitor = Callable[[int, float, Mapping[str, float]], None]
 CHECK_EVERY, PATIENCE, IMPROVEMENT = 50, 3, 0.95
 """Gradient steps between checks; how many end the first phase; what part of the lowest residual is no fall."""
 
-NUMBERS = ("steps", "offset", "residual", "noise", "idle", "lows", "begun")
-TABLES = ("baseline", "before")
-"""What a training stands at, beside its networks, its pairs and its random numbers."""
+KEPT = (
+    *("steps", "offset", "residual", "noise", "idle", "lows", "begun", "baseline", "before", "pairs", "held_out"),
+    *("online", "average", "optimizer", "generator", "torch_generator"),
+)
+"""The attributes of a training that the next gradient step follows from."""
 
 REFRESH_EVERY = 200
 """Gradient steps between new sets of pairs."""
@@ -103,6 +91,7 @@ class Training:
     ) -> None:
         self.surrogate, self.policy, self.settings = surrogate, policy, settings
         self.generator, self.phase, self.monitor = generator, phase, monitor
+        self.torch_generator = torch.default_generator  # which layers like dropout draw from
         self.scale = surrogate.reward_scale
         self.online, self.average = copy.deepcopy(network).train(), copy.deepcopy(network).eval()
         if settings.compile:
@@ -124,37 +113,6 @@ class Training:
         """Whether the residual vanishes, or its lowest value has not fallen over the last third of the checks."""
         lows, window = self.lows, max(PATIENCE, len(self.lows) // 3)
         return self.idle >= PATIENCE or (len(lows) > window and lows[-1] >= IMPROVEMENT * lows[-1 - window])
-
-    def state(self) -> dict[str, NDArray[np.generic]]:
-        """Everything that the next gradient step follows from."""
-        tables = {name: getattr(self, name) for name in TABLES if getattr(self, name) is not None}
-        tables |= dict(zip(("pairs_sg", "pairs_counts"), self.pairs, strict=True))
-        tables |= dict(zip(("held_sg", "held_counts"), self.held_out, strict=True))
-        return {
-            "record": np.asarray(json.dumps({name: getattr(self, name) for name in NUMBERS})),
-            "generator": random_state(self.generator),
-            "torch": random_state(torch.default_generator),
-            **{name: np.array(table.cpu().numpy()) for name, table in tables.items()},
-            **module_arrays("online/", self.online),
-            **module_arrays("average/", self.average),
-            **optimizer_arrays("adam/", self.optimizer),
-        }
-
-    def restore(self, state: Arrays) -> None:
-        """Go on from what `state` returned."""
-        device = self.surrogate.game.device
-        record = json.loads(str(state["record"]))
-        for name in NUMBERS:
-            setattr(self, name, type(getattr(self, name))(record[name]))
-        self.baseline = like(self.baseline, state["baseline"])
-        self.before = tensor_of(state["before"], device) if "before" in state else None
-        self.pairs = like(self.pairs[0], state["pairs_sg"]), like(self.pairs[1], state["pairs_counts"])
-        self.held_out = like(self.held_out[0], state["held_sg"]), like(self.held_out[1], state["held_counts"])
-        set_random_state(self.generator, state["generator"])
-        set_random_state(torch.default_generator, state["torch"])
-        load_module("online/", self.online, state)
-        load_module("average/", self.average, state)
-        load_optimizer("adam/", self.optimizer, state)
 
     def advance(self, end: int, rate: Callable[[int], float]) -> bool:
         """Take up to `CHECK_EVERY` gradient steps, then check; False where `end` of them have been taken already."""

@@ -9,7 +9,7 @@ from oracles.surrogate import joint_value as brute_force_value
 from oracles.surrogate import uniform_mean
 
 import altmarl_torch as am
-from altmarl_torch.alternation.players.tabular import ChainLocalLearner
+from altmarl_torch.alternation.players.tabular import ChainLocalLearner, TabularMemory
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.games import steer
 from altmarl_torch.learners.chains.projection import ascend, projections
@@ -111,7 +111,8 @@ def test_where_nobody_comes_the_given_policy_is_played_and_the_learner_gives_the
     assert found.pi_l.argmax(-1).tolist() == [[2, 1], [2, 1]]
     assert chain_l_learn(game, pi_g, 2).pi_l.argmax(-1).tolist() == [[2, 0], [0, 0]]
     surrogates = SurrogateCache(game, PairPlan(am.CountSimplex(2, 2)))
-    learner = ChainLocalLearner(surrogates, "team", ChainSettings(), torch.Generator())
-    proposal = learner.propose(am.policies.Pair(pi_g, given), found.joint)
+    learner = ChainLocalLearner(surrogates, "team", ChainSettings())
+    memory = TabularMemory(torch.Generator(), torch.Generator())
+    proposal, _ = learner.propose(am.policies.Pair(pi_g, given), found.joint, memory)
     assert proposal.pair.pi_l.argmax(-1).tolist() == [[2, 1], [2, 1]]
     assert proposal.value.mean == pytest.approx(found.value) == pytest.approx(2.0)
