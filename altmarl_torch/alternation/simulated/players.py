@@ -47,6 +47,9 @@ LOCAL_STEPS, LOCAL_REFRESH = 2000, 500
 LOOKED_AT = 40_000
 """Agents per row of a batch that a turn of the global agent looks at, within those bounds."""
 
+LATER = 0.5
+"""Part of those steps that later turns take: they start from what the turn before has learned."""
+
 EPISODES, TAIL, LONGEST = 1024, 1e-2, 2000
 """Of UPDATE: common episodes, and how much of an infinite return they may leave to an estimate."""
 
@@ -141,7 +144,7 @@ class SimulatedGlobalLearner:
 
         monitor = study.monitor(self.phase, before.steps)
         fewest, most = GLOBAL_STEPS
-        steps = min(most, max(fewest, LOOKED_AT // study.k))
+        steps = _turn(min(most, max(fewest, LOOKED_AT // study.k)), before.steps)
         network = regress(before.network, draw, steps, study.learning_rate, monitor, self.phase)
         proposed = as_pair(GreedyGlobal(study.game, network, study.scale), pi_l)
         left = replace(memory, leader=Taught(network, generator, before.steps + steps))
@@ -174,10 +177,11 @@ class SimulatedLocalLearner:
             return batches.draw(online, average, met[0])
 
         monitor = study.monitor(self.phase, before.steps)
-        network = regress(before.network, draw, LOCAL_STEPS, study.learning_rate, monitor, self.phase)
+        steps = _turn(LOCAL_STEPS, before.steps)
+        network = regress(before.network, draw, steps, study.learning_rate, monitor, self.phase)
         pi_l = GreedyLocal(study.game, network, study.scale, study.leader, study.local)
-        proposal = Proposal(as_pair(pair.pi_g, pi_l), None, None, LOCAL_STEPS, {"l_learn/steps": LOCAL_STEPS})
-        return proposal, replace(memory, local=Taught(network, generator, before.steps + LOCAL_STEPS))
+        proposal = Proposal(as_pair(pair.pi_g, pi_l), None, None, steps, {"l_learn/steps": steps})
+        return proposal, replace(memory, local=Taught(network, generator, before.steps + steps))
 
 
 @dataclass(frozen=True)
@@ -212,3 +216,8 @@ class SimulatedEvaluator:
         standard_error = float(values.std()) / len(values) ** 0.5
         error = float((tail * (last - before)).abs())
         return JointValue(values, float(values.mean()), error, 0, standard_error, values.unsqueeze(-1))
+
+
+def _turn(steps: int, before: int) -> int:
+    """Gradient steps of a turn, after `before` in earlier ones."""
+    return steps if before == 0 else max(1, int(LATER * steps))

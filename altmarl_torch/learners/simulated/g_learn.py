@@ -12,7 +12,7 @@ surrogate. One draw of the moved agents serves all actions, and all actions move
 the agents that are looked at are moved, so a step costs no more for a large N.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,9 @@ __all__ = ["GlobalBatches"]
 BATCH = 256
 PAID = 32
 """Agents whose mean reward stands for that of all."""
+
+SUBSETS = 4096
+"""Drawn once for a turn; which of them a row of a batch looks at is drawn anew."""
 
 
 @dataclass
@@ -49,20 +52,30 @@ class GlobalBatches:
     pi_l: LocalPolicy
     scale: float
     generator: torch.Generator
+    subsets: Tensor = field(init=False)  # [SUBSETS, max(k, PAID)], or fewer where n is smaller
+
+    def __post_init__(self) -> None:
+        n, generator = self.game.n, self.generator
+        drawn = draw_subsets(SUBSETS, min(n, max(self.k, PAID)), n, generator)
+        order = torch.rand(drawn.shape, generator=generator, device=generator.device).argsort(-1)
+        self.subsets = drawn.gather(-1, order)
 
     def draw(self, online: nn.Module, average: nn.Module, met: Experience) -> tuple[Tensor, Tensor]:
         """The online network's answers `[b, ag]` and their targets, in its units."""
         rows = torch.randint(len(met.s_g), (BATCH,), generator=self.generator, device=met.s_g.device)
         s_g, crowd = met.s_g[rows], met.crowd[rows]
-        sample = take(crowd, draw_subsets(BATCH, self.k, self.game.n, self.generator))
+        sample = self._some(crowd)[:, : self.k]
         return online(s_g, sample).float(), self._targets(average, s_g, crowd)
+
+    def _some(self, crowd: Tensor) -> Tensor:
+        """Fresh agents `[b, max(k, PAID), dl]` of populations `[b, N, dl]`, in random order."""
+        rows = torch.randint(len(self.subsets), (len(crowd),), generator=self.generator, device=crowd.device)
+        return take(crowd, self.subsets[rows])
 
     @torch.no_grad()
     def _targets(self, average: nn.Module, s_g: Tensor, crowd: Tensor) -> Tensor:
         game, generator = self.game, self.generator
-        looked = min(game.n, max(self.k, PAID))
-        agents = take(crowd, draw_subsets(len(s_g), looked, game.n, generator))
-        agents = agents[:, torch.randperm(looked, generator=generator, device=agents.device)]
+        agents = self._some(crowd)
         near = beside(s_g, agents)
         moved = game.move_l(agents, near, self.pi_l.actions(agents, near, generator), generator)
         num_ag, _ = number_of_actions(game)
