@@ -33,9 +33,9 @@ from altmarl_torch.errors import (
 from altmarl_torch.evaluation.any_game import rollout
 from altmarl_torch.evaluation.certificate import Certificate, Gap, certify
 from altmarl_torch.evaluation.finite_population import population_value
-from altmarl_torch.evaluation.gaps_by_rollout import rollout_gaps
 from altmarl_torch.evaluation.paired import paired_difference
 from altmarl_torch.evaluation.records import Rollouts
+from altmarl_torch.evaluation.simulated_gaps import rollout_gaps
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.initial import InitialLaw
 from altmarl_torch.games.log_files import read_log

@@ -124,7 +124,10 @@ def learn(arguments):
             spent = f"{time.process_time() - processor:.0f} CPU s, {time.perf_counter() - wall:.0f} s | "
             if arguments.keep:
                 solution.save(f"{arguments.keep}/{arguments.observation}-k{k}-seed{seed}.npz")
-            spent += " ".join(f"{u.player[0]}{u.value_proposed - u.value_before:+.2f}{'' if u.adopted else '-'}" for u in solution.history)
+            spent += " ".join(
+                f"{u.player[0]}{u.value_proposed - u.value_before:+.2f}{'' if u.adopted else '-'}"
+                for u in solution.history
+            )
             found = play(solution, episodes=arguments.episodes, seed=10_000 + seed)
             told(arguments.observation, k, seed, found, f"{spent} |")
 

@@ -19,6 +19,7 @@ known to be at least 0.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,12 +36,21 @@ from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.policies.base import Dispatcher, PolicyPair, check_pair
 from altmarl_torch.policies.rules import RULES, WALKERS, HeuristicPair
 from altmarl_torch.policies.tabular import TabularDispatcher, greedy
+from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.support.intervals import Difference
 from altmarl_torch.support.sampling import count_labels, distinct_labels
 from altmarl_torch.support.tables import as_integer
 from altmarl_torch.support.threads import one_thread
 
-__all__ = ["ReplacedWalker", "RolloutGap", "RolloutGaps", "ThinnedPair", "best_response_to", "rollout_gaps"]
+__all__ = [
+    "ReplacedWalker",
+    "RolloutGap",
+    "RolloutGaps",
+    "ThinnedPair",
+    "best_deviation",
+    "best_response_to",
+    "rollout_gaps",
+]
 
 RESPONSE_COUNTS = 500
 """The made deviation reads a table of at most so many counts."""
@@ -145,21 +155,29 @@ def rollout_gaps(
     walkers: dict[str, PolicyPair] = {name: ReplacedWalker(pair, walker(game)) for name, walker in WALKERS.items()}
     options = {"episodes": episodes // 2, "horizon": horizon, "n": n}
     return RolloutGaps(
-        global_gap=_best(game, pair, dispatchers, options, seed),
-        local_gap=_best(game, pair, walkers, options, seed),
+        global_gap=best_deviation(game, pair, dispatchers, options, seed),
+        local_gap=best_deviation(game, pair, walkers, options, seed),
         n=game.n if n is None else n,
         k=pair.k,
         horizon=horizon,
     )
 
 
-def _best(
-    game: Game, pair: PolicyPair, deviations: Mapping[str, PolicyPair], options: Mapping[str, int | None], seed: int
+def best_deviation(
+    game: Game | SimulatedGame, pair: Any, deviations: Mapping[str, Any], options: Mapping[str, Any], seed: int
 ) -> RolloutGap:
-    """Choose on one half of the episodes, measure on the other."""
+    """What the best of some pairs gains over `pair`: chosen on one set of episodes, measured on another.
+
+    Args:
+        game: tables, or a simulator.
+        pair: the pair that is left.
+        deviations: by name, pairs in which one player does something else.
+        options: of the rollouts: `episodes`, `horizon`, `n`.
+        seed: of those that choose; the next one measures.
+    """
 
     def gain(name: str, at: int) -> Difference:
-        return paired_difference(game, deviations[name], pair, seed=at, **options)  # type: ignore[arg-type]
+        return paired_difference(game, deviations[name], pair, seed=at, **options)
 
     tried = {name: gain(name, seed).mean for name in deviations}
     chosen = max(tried, key=tried.__getitem__)

@@ -10,17 +10,18 @@ expected return of T steps, so that truncation cancels and the difference is due
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.evaluation.rollouts import rollout
+from altmarl_torch.evaluation.any_game import rollout
 from altmarl_torch.games.game import LARGEST_N, Game, check_game
 from altmarl_torch.operators.bellman import policy_backup
 from altmarl_torch.operators.surrogate import Surrogate, exact_surrogate
-from altmarl_torch.policies.base import PolicyPair
 from altmarl_torch.policies.tabular import TabularPolicies, check_tables
+from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.support.intervals import LEVEL, Difference
 from altmarl_torch.support.tables import as_integer
 from altmarl_torch.support.threads import one_thread
@@ -42,9 +43,9 @@ class Promise:
 
 
 def paired_difference(
-    game: Game,
-    first: PolicyPair,
-    second: PolicyPair,
+    game: Game | SimulatedGame,
+    first: Any,
+    second: Any,
     *,
     episodes: int = 750,
     horizon: int = 100,
@@ -55,7 +56,7 @@ def paired_difference(
     """How much more `first` earns than `second` on n agents: paired rollouts with common random numbers.
 
     Args:
-        game: the tables, gamma, the initial law, and n unless given.
+        game: the tables, gamma, the initial law, and n unless given; or a simulator.
         first: any pair that can be rolled out.
         second: another; the two may see different k.
         episodes: independent pairs of episodes, at least 2.

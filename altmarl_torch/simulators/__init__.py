@@ -4,20 +4,12 @@ A game, its check, k of its n agents, rules written by hand, and episodes of n a
 `learners.simulated`.
 """
 
+from altmarl_torch.simulators.binning import Binning
 from altmarl_torch.simulators.check import check_simulator
 from altmarl_torch.simulators.game import SimulatedGame
-from altmarl_torch.simulators.pairs import (
-    Binning,
-    RulePair,
-    SampleDispatcher,
-    SimulatedPair,
-    hold,
-    mode,
-    sticky,
-    uniform_pair,
-    walk,
-)
+from altmarl_torch.simulators.pairs import RulePair, SampleDispatcher, SimulatedPair, uniform_pair
 from altmarl_torch.simulators.rollouts import SimulatedRollouts, SimulatedTrace, rollout_simulator
+from altmarl_torch.simulators.rules import heuristic_pairs, hold, mode, sticky, walk
 from altmarl_torch.simulators.spaces import Box, Discrete
 
 __all__ = [
@@ -31,6 +23,7 @@ __all__ = [
     "SimulatedRollouts",
     "SimulatedTrace",
     "check_simulator",
+    "heuristic_pairs",
     "hold",
     "mode",
     "rollout_simulator",

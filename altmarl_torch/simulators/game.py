@@ -19,7 +19,7 @@ told in words at the door.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,10 +27,11 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, GameError
+from altmarl_torch.simulators.binning import Binning
 from altmarl_torch.simulators.check import check_simulator
 from altmarl_torch.simulators.from_tables import functions
 from altmarl_torch.simulators.spaces import Discrete, Space, as_space
-from altmarl_torch.support.tables import as_integer, as_number, check_kind
+from altmarl_torch.support.tables import as_float64, as_integer, as_number, check_kind
 
 __all__ = ["SimulatedGame", "Start", "beside", "check_simulated"]
 
@@ -63,6 +64,9 @@ class SimulatedGame:
         gamma: discount factor per macro step, in [0, 1).
         n: number of local agents, at least 1.
         name: a printable word for run folders and plots.
+        zones: cells of one feature that both states have, where global action j steers to cell j; they make rules
+            written by hand (`heuristic_pairs`) and are counted in figures.
+        offsets: by how much each local action moves that feature on average, for the rule "walk".
 
     Raises:
         GameError: a field is malformed, or the functions do not do what they promise on 4 episodes of 6 agents.
@@ -80,6 +84,8 @@ class SimulatedGame:
     gamma: float
     n: int
     name: str = "simulator"
+    zones: Binning | None = None
+    offsets: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         for function in ("start", "move_g", "move_l", "r_g", "r_l"):
@@ -91,7 +97,27 @@ class SimulatedGame:
         object.__setattr__(self, "n", as_integer("n", self.n, 1, LARGEST_N, GameError))
         if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
             raise GameError(f"name must be a non-empty, printable string, not {self.name!r}")
+        self._check_hints()
         check_simulator(self, episodes=4, agents=6, steps=3)
+
+    def _check_hints(self) -> None:
+        """Zones and offsets are of this game's states and actions."""
+        zones, offsets = self.zones, self.offsets
+        if zones is not None:
+            if not isinstance(zones, Binning):
+                raise GameError(
+                    f"zones must be a Binning, not {type(zones).__name__}; simulators.Binning(edges) is one"
+                )
+            features = min(self.global_state.d, self.local_state.d)
+            if zones.feature >= features:
+                raise GameError(f"zones are of feature {zones.feature}; the states share {features}")
+            if self.global_action != Discrete(zones.cells):
+                raise GameError(f"zones has {zones.cells} cells, and global_action is {self.global_action}")
+        if offsets is not None:
+            moves = as_float64("offsets", offsets, GameError)
+            if moves.ndim != 1 or self.local_action != Discrete(len(moves)):
+                raise GameError(f"offsets has the shape {list(moves.shape)}, and local_action is {self.local_action}")
+            object.__setattr__(self, "offsets", tuple(moves.tolist()))
 
     def __repr__(self) -> str:
         spaces = f"{self.global_state} x {self.local_state} states, {self.global_action} x {self.local_action} actions"

@@ -1,4 +1,4 @@
-"""Pairs of policies for simulators: what a rollout asks of them, and rules written by hand.
+"""Pairs of policies for simulators: what a rollout asks of them.
 
 The dispatcher sees s_g and the *states* of the k sampled agents, not their counts; every local agent sees its own
 state and s_g. A pair answers batches of both.
@@ -14,19 +14,13 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError, PolicyError
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.spaces import Discrete, random_actions
-from altmarl_torch.support.tables import as_float64, as_integer
 
 __all__ = [
-    "Binning",
     "RulePair",
     "SampleDispatcher",
     "SimulatedPair",
     "check_simulated_pair",
-    "hold",
-    "mode",
-    "sticky",
     "uniform_pair",
-    "walk",
 ]
 
 GlobalRule = Callable[[Tensor, Tensor], Tensor]
@@ -139,75 +133,6 @@ class _UniformDispatcher:
         if self._generator is None:
             self._generator = torch.Generator(s_g.device).manual_seed(self._seed)
         return random_actions(self._space, s_g.shape[:-1], self._generator)
-
-
-class Binning:
-    """Cells of one feature of the states, cell j between the edges j and j+1; beyond the ends the first and the last.
-
-    Args:
-        edges: `[cells + 1]`, increasing.
-        feature: which feature of local and global states is meant.
-
-    Raises:
-        ArgumentError: fewer than two edges, or edges that do not increase.
-    """
-
-    def __init__(self, edges: object, feature: int = 0) -> None:
-        self.edges = as_float64("edges", edges, ArgumentError).float()
-        if self.edges.ndim != 1 or len(self.edges) < 2 or not bool((self.edges.diff() > 0).all()):
-            raise ArgumentError("a binning has at least two edges, which increase")
-        self.feature = as_integer("feature", feature, 0, 10**4, ArgumentError)
-
-    @property
-    def cells(self) -> int:
-        """How many."""
-        return len(self.edges) - 1
-
-    def cell(self, states: Tensor) -> Tensor:
-        """The cell of each state `[..., d]`: `[...]` int64."""
-        return torch.bucketize(states[..., self.feature].contiguous(), self.edges[1:-1].to(states.device), right=True)
-
-    def counts(self, states: Tensor) -> Tensor:
-        """How many of the agents `[..., m, d]` are in each cell: `[..., cells]` int64."""
-        return torch.nn.functional.one_hot(self.cell(states), self.cells).sum(-2)
-
-
-def hold(binning: Binning) -> GlobalRule:
-    """Steer to the cell where s_g is: action j steers to cell j. Looks at no sample."""
-    return lambda s_g, sample: binning.cell(s_g)
-
-
-def mode(binning: Binning) -> GlobalRule:
-    """Steer to the fullest cell of the sample, the smallest on ties."""
-    return lambda s_g, sample: binning.counts(sample).argmax(-1)
-
-
-def sticky(binning: Binning, factor: float = 2.0) -> GlobalRule:
-    """Hold, unless the fullest cell of the sample has more than `factor` times the agents of the present one."""
-
-    def rule(s_g: Tensor, sample: Tensor) -> Tensor:
-        counts, here = binning.counts(sample), binning.cell(s_g)
-        fullest = counts.argmax(-1)
-        present = counts.gather(-1, here.unsqueeze(-1)).squeeze(-1)
-        return torch.where(counts.amax(-1) > factor * present, fullest, here)
-
-    return rule
-
-
-def walk(offsets: object, feature: int = 0) -> LocalRule:
-    """Walk to s_g: the action whose offset takes the agent's feature nearest to that of s_g, the first on ties.
-
-    Args:
-        offsets: `[al]`, by how much each action moves the agent on average.
-        feature: which feature of both states is meant.
-    """
-    steps = as_float64("offsets", offsets, ArgumentError).float()
-
-    def rule(s_l: Tensor, s_g: Tensor) -> Tensor:
-        gap = (s_g[..., feature] - s_l[..., feature]).unsqueeze(-1)
-        return (gap - steps.to(s_l.device)).abs().argmin(-1)
-
-    return rule
 
 
 def number_of_actions(game: SimulatedGame) -> tuple[int, int]:

@@ -33,11 +33,13 @@ class SimulatedTrace:
         a_g: `[T]` or `[T, ug]`, global actions.
         occupation: `[T, dl, cells]`, by feature, the fraction of the agents in each of 20 equal cells of its box (for
             finite states in each state); None where a feature has no bounds.
+        zones: `[T, cells]`, the fraction of the agents in each cell of the game's `zones`; None where it has none.
     """
 
     s_g: Tensor
     a_g: Tensor
     occupation: Tensor | None
+    zones: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,10 @@ class SimulatedRollouts:
     k: int
     horizon: int
     seed: int
+
+    mode_accuracy = None
+    types = None
+    """What the episodes of tables have, and these have not: a mode that is hit, and types of agents."""
 
     @property
     def mean(self) -> float:
@@ -119,17 +125,22 @@ def rollout_simulator(
         for t, step in enumerate(play(game, pair, sizes[index], horizon, seeds[index], place)):
             returns += game.gamma**t * step.reward
             if index == 0:
-                rows.append((step.s_g[0], step.a_g[0], _histogram(game, step.s_l[0])))
+                rows.append((step.s_g[0], step.a_g[0], _histogram(game, step.s_l[0]), _zones(game, step.s_l[0])))
         return returns, _trace(rows) if index == 0 else None
 
     parts, traces = zip(*run(block, range(len(sizes))), strict=True)
     return SimulatedRollouts(torch.cat(parts).cpu(), traces[0], game.n, pair.k, horizon, seed)
 
 
-def _trace(rows: list[tuple[Tensor, Tensor, Tensor | None]]) -> SimulatedTrace:
-    s_g, a_g, occupation = zip(*rows, strict=True)
-    known = None if occupation[0] is None else torch.stack(occupation).cpu()
-    return SimulatedTrace(torch.stack(s_g).cpu(), torch.stack(a_g).cpu(), known)
+def _trace(rows: list[tuple[Tensor, Tensor, Tensor | None, Tensor | None]]) -> SimulatedTrace:
+    s_g, a_g, *counted = zip(*rows, strict=True)
+    occupation, zones = (None if parts[0] is None else torch.stack(parts).cpu() for parts in counted)
+    return SimulatedTrace(torch.stack(s_g).cpu(), torch.stack(a_g).cpu(), occupation, zones)
+
+
+def _zones(game: SimulatedGame, s_l: Tensor) -> Tensor | None:
+    """Fractions of the agents `[n, dl]` in the game's zones: `[cells]`."""
+    return None if game.zones is None else game.zones.counts(s_l) / len(s_l)
 
 
 def _histogram(game: SimulatedGame, s_l: Tensor) -> Tensor | None:

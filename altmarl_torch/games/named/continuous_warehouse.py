@@ -14,8 +14,8 @@ frequencies of its sample in the five zones, and not s_g; here it is shown s_g a
 import torch
 from torch import Tensor
 
+from altmarl_torch.simulators.binning import Binning
 from altmarl_torch.simulators.game import SimulatedGame
-from altmarl_torch.simulators.pairs import Binning
 from altmarl_torch.simulators.spaces import Box, Discrete
 
 __all__ = ["continuous_warehouse", "zones"]
@@ -55,6 +55,8 @@ def continuous_warehouse(n: int = 500, gamma: float = 0.95) -> SimulatedGame:
         gamma=gamma,
         n=n,
         name="continuous_warehouse",
+        zones=zones(),
+        offsets=DELTA,
     )
 
 

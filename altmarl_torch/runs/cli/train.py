@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from altmarl_torch.evaluation.certificate import PARTS, Certificate, certify
-from altmarl_torch.evaluation.gaps_by_rollout import rollout_gaps
+from altmarl_torch.evaluation.simulated_gaps import rollout_gaps
 from altmarl_torch.runs.cli.codes import DONE, INTERRUPTED
 from altmarl_torch.runs.config import add_arguments, from_arguments
 from altmarl_torch.runs.folder import RunFolder, open_run, read_metrics, read_summary
