@@ -95,7 +95,8 @@ class Remember:
     def __init__(self):
         self.counts = 0
 
-    def __call__(self, s_g, sample):
+    def act(self, s_g, sample):
+        """An action for each system."""
         self.counts = self.counts + (zone(sample)[..., None] == np.arange(5)).sum(1)
         here = zone(s_g)
         present = np.take_along_axis(self.counts, here[:, None], 1)[:, 0]
@@ -124,10 +125,9 @@ def learn(arguments):
             spent = f"{time.process_time() - processor:.0f} CPU s, {time.perf_counter() - wall:.0f} s | "
             if arguments.keep:
                 solution.save(f"{arguments.keep}/{arguments.observation}-k{k}-seed{seed}.npz")
-            spent += " ".join(
-                f"{u.player[0]}{u.value_proposed - u.value_before:+.2f}{'' if u.adopted else '-'}"
-                for u in solution.history
-            )
+            turns = [f"{turn.player[0]}{turn.value_proposed - turn.value_before:+.2f}" for turn in solution.history]
+            marks = ["" if turn.adopted else "-" for turn in solution.history]
+            spent += " ".join(turn + mark for turn, mark in zip(turns, marks, strict=True))
             found = play(solution, episodes=arguments.episodes, seed=10_000 + seed)
             told(arguments.observation, k, seed, found, f"{spent} |")
 
@@ -136,7 +136,7 @@ def rules(arguments):
     """Pairs written by hand."""
     for k in arguments.k:
         for seed in arguments.seeds:
-            for name, rule in (("hold", hold), ("sticky", sticky), ("remember", Remember())):
+            for name, rule in (("hold", hold), ("sticky", sticky), ("remember", Remember().act)):
                 found = returns(rule, walk, k, episodes=arguments.episodes, seed=10_000 + seed)
                 told(f"{name}, walk", k, seed, found)
 
