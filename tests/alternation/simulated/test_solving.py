@@ -21,7 +21,9 @@ def small():
 
 
 def weights(solution):
-    return torch.cat([p.flatten() for side in (solution.pi_g, solution.pi_l) for p in side.network.parameters()])
+    """Of all networks that were adopted."""
+    sides = [side for side in (solution.pi_g, solution.pi_l) if hasattr(side, "network")]
+    return torch.cat([p.flatten() for side in sides for p in side.network.parameters()])
 
 
 @pytest.mark.parametrize("observation", ["population", "surrogate"])
