@@ -81,8 +81,8 @@ def returns():
         fitted = am.estimate(data.transitions(), gamma=game.gamma, n=game.n, smoothing=1e-3).game
         counted = am.policies.TabularPair(am.policies.greedy(best_response(fitted, k, pi_l)), pi_l, CountSimplex(k, 5))
         pairs = {
-            "tables, 5 passes": am.learn_from_data(data),
-            "tables, 50 passes": am.learn_from_data(data, passes=50),
+            "tables": am.learn_from_data(data),
+            "tables, 5 passes": am.learn_from_data(data, passes=5),
             "network": am.learn_from_data(data, solver="neural"),
             "counted game": counted,
             "true game": exact,

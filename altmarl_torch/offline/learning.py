@@ -12,12 +12,17 @@ explored, then pi_g is the best response to exploring local agents, and these ar
 The greedy action is taken among those that the data try in (s_g, h); where a state was never left, every action is
 alike, since nothing is known of them. A network answers everywhere.
 
+**How long tables learn.** By default until nothing is left to learn: to what replay of the data tends, the fixed point
+of the game counted from them (`replay`). With a step size or a number of passes Eq. 46 is followed as printed; where
+the bound on what is left to this fixed point is more than 5 % of the span of values, a warning tells it.
+
 **What the pair is worth.**  `value` is the mean of max_a Q over the first states of the log, in units of value: an
 estimate, of the k-agent game, with a bias upwards where data are few (a maximum of noisy numbers). What it earns with
 n agents can be measured in a game only. `game_of_data` counts one from the same data; its kernels are estimates,
 filled in by a weak prior where the data show nothing, and returns in it are returns *in the game counted from the log*.
 """
 
+import logging
 import time
 from typing import Literal
 
@@ -31,7 +36,7 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
 from altmarl_torch.offline.fitted_game import estimate
 from altmarl_torch.offline.fitted_q import LEARNING_RATE, FittedQ, fitted_q
-from altmarl_torch.offline.q_learning import Learned, Polynomial, StepSize, q_learning
+from altmarl_torch.offline.q_learning import Learned, Polynomial, StepSize, q_learning, replay_to_the_end
 from altmarl_torch.offline.trajectories import Trajectories
 from altmarl_torch.policies.tabular import greedy_actions, one_hot
 from altmarl_torch.support.tables import as_seed, check_entries, check_kind
@@ -42,7 +47,12 @@ SMOOTHING = 1e-3
 """Pseudo-counts per next state of the game that is counted from data."""
 
 PASSES = 5
-"""How often tables go through the data by default."""
+"""How often tables go through the data where a step size is given, and no number of passes."""
+
+NEAR = 0.05
+"""Error of a table, relative to the span of its values, from which on a warning tells of it."""
+
+logger = logging.getLogger(__name__)
 
 Learner = Literal["tabular", "neural"]
 
@@ -60,8 +70,10 @@ def learn_from_data(
     Args:
         data: what a behaviour policy did, with k agents followed.
         solver: tables over the counts (Eq. 46), or a network on them.
-        step_size: of tables, a constant alpha or a schedule (None: Polynomial()); of networks, Adam's (None: 2e-3).
-        passes: how often the data are gone through (None: tables 5; networks as often as 2000 gradient steps do).
+        step_size: of tables, a constant alpha or a schedule of Eq. 46 (None: Polynomial()); of networks, Adam's (None:
+            2e-3).
+        passes: how often the data are gone through. None: tables until replay changes nothing any more, or 5 times
+            where a step size is given; networks as often as 2000 gradient steps do.
         seed: of the network's training. Tables draw nothing.
 
     Raises:
@@ -72,8 +84,7 @@ def learn_from_data(
     check_kind("data", data, Trajectories, "`collect` makes them")
     seed, started = as_seed(seed), time.perf_counter()
     if solver == "tabular":
-        size = Polynomial() if step_size is None else step_size
-        learned = q_learning(data, step_size=size, passes=PASSES if passes is None else passes)
+        learned = _learn_table(data, step_size, passes)
         return _solution(data, solver, seed, started, _mean_best(data, learned), pi_g=_greedy_where_tried(learned))
     if solver != "neural":
         raise ArgumentError(f"solver must be one of tabular, neural; not {solver!r}")
@@ -83,6 +94,20 @@ def learn_from_data(
         raise ArgumentError(f"step_size of networks must be a number, Adam's step size, not {step_size!r}")
     found = fitted_q(data, learning_rate=step_size, passes=passes, seed=seed)
     return _solution(data, solver, seed, started, _mean_best_fitted(data, found), fitted=found)
+
+
+def _learn_table(data: Trajectories, step_size: StepSize | None, passes: int | None) -> Learned:
+    """Q by Eq. 46 as asked for, or what it tends to; a warning tells of a table that is far from that."""
+    if step_size is None and passes is None:
+        return replay_to_the_end(data)
+    size = Polynomial() if step_size is None else step_size
+    learned = q_learning(data, step_size=size, passes=PASSES if passes is None else passes)
+    met = learned.Q[learned.visits > 0]
+    if learned.error > NEAR * float(met.max() - met.min()):
+        told = "Q may be %.3g off the fixed point of these data, whose Q is now %.3g to %.3g: %s"
+        more = "make more passes, or leave passes and step_size to their defaults, which go to the end"
+        logger.warning(told, learned.error, met.min(), met.max(), more)
+    return learned
 
 
 def logged_policy(data: Trajectories) -> Tensor:

@@ -9,10 +9,11 @@ and no expectation is taken. The reward may be the one that was drawn: its mean 
 that of T-hat_k (`bellman.adapted_bellman`) under the local policy that acted.
 
 **The order of updates.** One trajectory is learned from in time order, as printed. E parallel ones are learned from
-side by side: in step t all E targets are read from the same Q; then each entry that was met moves once, by the *mean*
-of the targets of those that met it. (One after the other would be a loop over all E T transitions, and the mean moves
-by the same alpha with less noise.) For E = 1 the two are the same. A pass over the data takes T steps, and further
-passes go on from there: they replay the data, and tend to the fixed point of the game *counted* from it.
+side by side: in step t all E targets are read from the same Q; then an entry that j of them met moves to the *mean* of
+their targets as far as j updates go, by 1 - (1 - alpha_1) ... (1 - alpha_j). (One after the other would be a loop over
+all E T transitions.) For E = 1 the two are the same. A pass over the data takes T steps, and further passes go on from
+there: they replay the data, and as alpha falls tend to the fixed point of the game *counted* from it, in which every
+transition weighs the same, whatever step it was made in (`replay`, which also finds it at once).
 
 **Actions that the data never try.** Assumption E.1 rules them out; logs have them all the same. The maximum of Eq. 46
 is then taken over the actions that were tried in x_{t+1}: the zero of an entry that no step moves would pass for a
@@ -41,10 +42,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
+from altmarl_torch.offline.replay import Replay
 from altmarl_torch.offline.trajectories import Trajectories
 from altmarl_torch.support.tables import as_integer, as_number, as_table, check_entries, check_kind
 
-__all__ = ["Harmonic", "Learned", "Polynomial", "StepSize", "q_learning", "read_step_size"]
+__all__ = ["Harmonic", "Learned", "Polynomial", "StepSize", "q_learning", "read_step_size", "replay_to_the_end"]
 
 LARGEST_WORK = 2**31
 """Updates of one call at most: about an hour of them."""
@@ -129,12 +131,14 @@ class Learned:
         Q: `[sg, N, ag]`, h by rank; 0 at entries that no step met.
         visits: `[sg, N, ag]`, int64, how many transitions of the data begin with each (s_g, h, a_g), of one pass.
         updates: how many transitions were learned from, over all passes.
+        error: a bound on |Q - Q*| at the entries that were met, Q* what replay of the same data tends to (`replay`).
         curve: (steps made, max |Q - oracle|), where an oracle was given.
     """
 
     Q: Tensor
     visits: Tensor
     updates: int
+    error: float
     curve: tuple[tuple[int, float], ...] = ()
 
 
@@ -175,14 +179,32 @@ def q_learning(
     shape = (data.num_sg, data.simplex.size, data.num_ag)
     check_entries("Q", *shape)
     wanted = None if oracle is None else _read_oracle(oracle, shape)
-    learner = _Learner(data, schedule, passes)
+    ranks = data.states
+    learner = _Learner(data, ranks, schedule)
     curve = []
     for steps in learner.run(passes, 1 if wanted is None else POINTS):
         if wanted is not None:
             curve.append((steps, float(np.abs(learner.table.reshape(shape) - wanted).max())))
-    visits = np.bincount(learner.entries.ravel(), minlength=learner.Q.size).reshape(shape)
+    visits = learner.visits.reshape(shape)
     Q = torch.from_numpy(learner.table.reshape(shape))
-    return Learned(Q, torch.from_numpy(visits), passes * data.a_g.size, tuple(curve))
+    error = Replay.of(data, ranks).error(Q.numpy())
+    return Learned(Q, torch.from_numpy(visits), passes * data.a_g.size, error, tuple(curve))
+
+
+def replay_to_the_end(data: Trajectories) -> Learned:
+    """What `q_learning` tends to with passes without end and falling steps, to eight digits (`replay`).
+
+    Raises:
+        SizeError: the counts are too many to list, or the table has more than 2^25 entries.
+    """
+    check_kind("data", data, Trajectories, "`collect` makes them")
+    shape = (data.num_sg, data.simplex.size, data.num_ag)
+    check_entries("Q", *shape)
+    ranks = data.states
+    Q, error, sweeps = Replay.of(data, ranks).solve()
+    entries = ranks[:, :-1] * data.num_ag + data.a_g
+    visits = np.bincount(entries.ravel(), minlength=Q.size).reshape(shape)
+    return Learned(torch.from_numpy(Q), torch.from_numpy(visits), sweeps * data.a_g.size, error)
 
 
 def _read_oracle(oracle: Tensor, shape: tuple[int, int, int]) -> Floats:
@@ -196,25 +218,19 @@ def _read_oracle(oracle: Tensor, shape: tuple[int, int, int]) -> Floats:
 class _Learner:
     """The table on its way."""
 
-    def __init__(self, data: Trajectories, schedule: Schedule, passes: int) -> None:
-        states, self.gamma = data.states, data.gamma
-        self.entries = (states[:, :-1] * data.num_ag + data.a_g).T.copy()  # [T, E], flat (s_g, h, a_g)
-        self.after = states[:, 1:].T.copy()  # [T, E], flat (s_g, h)
-        self.rewards = data.rewards.T.copy()  # [T, E]
+    def __init__(self, data: Trajectories, ranks: Integers, schedule: Schedule) -> None:
+        self.gamma, self.schedule = data.gamma, schedule
+        entries = (ranks[:, :-1] * data.num_ag + data.a_g).T  # [T, E], flat (s_g, h, a_g)
+        order = entries.argsort(1, kind="stable")  # of the trajectories in a step, which changes nothing
+        self.entries: Integers = np.take_along_axis(entries, order, 1)
+        self.after: Integers = np.take_along_axis(ranks[:, 1:].T, order, 1)
+        self.rewards: Floats = np.take_along_axis(data.rewards.T, order, 1)
         self.Q = np.zeros((data.num_sg * data.simplex.size, data.num_ag))
-        tried = np.bincount(self.entries.ravel(), minlength=self.Q.size).reshape(self.Q.shape) > 0
+        self.visits = np.bincount(self.entries.ravel(), minlength=self.Q.size)
+        tried = (self.visits > 0).reshape(self.Q.shape)
         self.untried = ~tried & tried.any(-1, keepdims=True)  # beside an action that was tried
         self.Q[self.untried] = -np.inf  # no maximum
-        self.updated = np.zeros(self.Q.size, np.int64)  # how often each entry was
-        self.by_visits = schedule.by_visits
-        self.rates = schedule(np.arange(self._largest_count(passes), dtype=np.float64))
-
-    def _largest_count(self, passes: int) -> int:
-        """How many step sizes will be asked for."""
-        steps, trajectories = self.entries.shape
-        if self.by_visits and trajectories == 1:
-            return passes * int(np.bincount(self.entries.ravel()).max())
-        return passes * int(steps)
+        self.earlier = _earlier(self.entries) if schedule.by_visits else None  # [T, E]
 
     @property
     def table(self) -> Floats:
@@ -230,45 +246,58 @@ class _Learner:
             end = min(begin + every, passes * steps)
             while begin < end:  # a stretch may go over the end of the data
                 stop = min(end, (begin // steps + 1) * steps)
-                make(begin, begin % steps, stop - begin)
+                make(begin, slice(begin % steps, begin % steps + stop - begin))
                 begin = stop
             yield end
 
-    def _several(self, done: int, first: int, steps: int) -> None:
-        """Steps of trajectories side by side: all targets from the same Q, then the mean of each entry's."""
-        flat = self.Q.reshape(-1)
-        for t in range(first, first + steps):
-            targets = self.rewards[t] + self.gamma * self.Q[self.after[t]].max(-1)
-            met, which, times = np.unique(self.entries[t], return_inverse=True, return_counts=True)
-            mean = np.bincount(which, targets) / times
-            rate = self.rates[self.updated[met]] if self.by_visits else self.rates[done + t - first]
-            flat[met] += rate * (mean - flat[met])
-            self.updated[met] += 1
+    def _several(self, done: int, rows: slice) -> None:
+        """Steps of trajectories side by side: all targets from the same Q, then each entry goes to the mean of its."""
+        flat, rates = self.Q.reshape(-1), self._rates(done, rows)
+        for entries, after, rewards, alpha in zip(
+            self.entries[rows], self.after[rows], self.rewards[rows], rates, strict=True
+        ):
+            targets = rewards + self.gamma * self.Q[after].max(-1)
+            first = np.flatnonzero(np.diff(entries, prepend=-1))  # equal entries stand side by side
+            mean = np.add.reduceat(targets, first) / np.diff(first, append=len(entries))
+            left = np.multiply.reduceat(1.0 - alpha, first)  # of the old value, after as many updates
+            met = entries[first]
+            flat[met] += (1.0 - left) * (mean - flat[met])
 
-    def _one(self, done: int, first: int, steps: int) -> None:
+    def _one(self, done: int, rows: slice) -> None:
         """Steps of one trajectory: numbers in lists, which Python reads faster than arrays, and each row's maximum.
 
         A row's maximum changes with the entry that moved; it is searched for only where that entry held it and fell.
         """
-        rows, width = slice(first, first + steps), self.Q.shape[1]
-        Q, best, gamma = self.Q.ravel().tolist(), self.Q.max(-1).tolist(), self.gamma
-        updated, by_visits, rates = self.updated.tolist(), self.by_visits, self._rates_of(done, steps)
-        entries, after, rewards = (array[rows, 0].tolist() for array in (self.entries, self.after, self.rewards))
-        for t, (entry, x_next, reward) in enumerate(zip(entries, after, rewards, strict=True)):
+        width, gamma = self.Q.shape[1], self.gamma
+        Q, best = self.Q.ravel().tolist(), self.Q.max(-1).tolist()
+        columns = (self.entries[rows], self.after[rows], self.rewards[rows], self._rates(done, rows))
+        for entry, x_next, reward, rate in zip(*(column[:, 0].tolist() for column in columns), strict=True):
             old = Q[entry]
-            rate = rates[updated[entry]] if by_visits else rates[t]
             Q[entry] = new = old + rate * (reward + gamma * best[x_next] - old)
-            updated[entry] += 1
             x = entry // width
             if new >= best[x]:
                 best[x] = new
             elif old == best[x]:
                 best[x] = max(Q[x * width : (x + 1) * width])
         self.Q[:] = np.reshape(Q, self.Q.shape)
-        self.updated[:] = updated
 
-    def _rates_of(self, done: int, steps: int) -> list[float]:
-        """The step sizes that a stretch asks for, by visits or by time."""
-        wanted = slice(0, int(self.updated.max()) + steps) if self.by_visits else slice(done, done + steps)
-        rates: list[float] = self.rates[wanted].tolist()
-        return rates
+    def _rates(self, done: int, rows: slice) -> Floats:
+        """alpha of every transition of these rows `[t, E]`, after `done` steps in all, by visits or by time."""
+        if self.earlier is None:
+            steps, trajectories = self.entries[rows].shape
+            alpha = self.schedule(np.arange(done, done + steps, dtype=np.float64))
+            return np.broadcast_to(alpha[:, None], (steps, trajectories))
+        passes = done // len(self.entries)
+        return self.schedule((passes * self.visits[self.entries[rows]] + self.earlier[rows]).astype(np.float64))
+
+
+def _earlier(entries: Integers) -> Integers:
+    """How often each entry `[T, E]` was met before, step by step and within a step by trajectory: `[T, E]`."""
+    flat = entries.ravel()
+    order = flat.argsort(kind="stable")
+    grouped = flat[order]
+    first = np.flatnonzero(np.diff(grouped, prepend=-1))
+    times = np.diff(first, append=len(grouped))
+    earlier = np.empty_like(flat)
+    earlier[order] = np.arange(len(flat)) - np.repeat(first, times)
+    return earlier.reshape(entries.shape)

@@ -201,13 +201,15 @@ class TrainConfig:
         metadata=flag(
             "with --from-data and tables: a constant step size of Eq. 46, in (0, 1]",
             float,
-            unset="decaying, (1 + updates of the entry)^-0.6",
+            unset="decaying, (1 + updates of the entry)^-0.6, where passes are given",
         ),
     )
     passes: int | None = field(
         default=None,
         metadata=flag(
-            "with --from-data: how often the data are gone through", int, unset="tables 5; networks 2000 gradient steps"
+            "with --from-data: how often the data are gone through",
+            int,
+            unset="tables until replay changes nothing, or 5 with a step size; networks 2000 gradient steps",
         ),
     )
     runs_dir: str = field(default="runs", metadata=flag("folder that receives the run's folder"))
