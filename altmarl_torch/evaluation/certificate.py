@@ -9,10 +9,11 @@ and the pair is an epsilon-equilibrium for every epsilon >= G. Here the gains ar
 see h, no single policy is best at every state).
 
 * **Gap_1** is exact: the best response is one fixed point of the exact operator.
-* **Gap_2** is exact where there are few deterministic pi_l, by evaluating all of them. Elsewhere it is an interval: its
-  lower end is the best deviation that was found inside the class, evaluated exactly; its upper end a proven bound, the
-  gain of deviators that see (s_g, h) too (`deviations`). The slack between them is the worth of that information, and
-  of the freedom to act on it, to the local agents; it does not vanish for a perfect equilibrium.
+* **Gap_2** is exact where the chain is small, by branch and bound over the deterministic pi_l (`tied`), as far as that
+  ends within its work. Elsewhere it is an interval: its lower end is the best deviation that was found inside the
+  class, evaluated exactly; its upper end a proven bound, the gain of deviators that see (s_g, h) too (`deviations`).
+  The slack between them is the worth of that information, and of the freedom to act on it, to the local agents; it does
+  not vanish for a perfect equilibrium.
 * **One agent** that deviates alone (Definition 2.4), for the team's payoff and for its own, in the same two ways. The
   paper's factor 1/n on the own payoff is left out: the number is in units of one agent's reward.
 
@@ -34,13 +35,9 @@ from torch import Tensor
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex, lift, scale_up
 from altmarl_torch.errors import ArgumentError, KernelError, PolicyError, SizeError
-from altmarl_torch.evaluation.deviations import (
-    Payoff,
-    SharedDeviation,
-    TaggedAgent,
-    every_local_policy,
-    number_of_local_policies,
-)
+from altmarl_torch.evaluation.deviations import Payoff, SharedDeviation, TaggedAgent
+from altmarl_torch.evaluation.tied import TiedProblem, best_tied, best_values, mean_value
+from altmarl_torch.evaluation.tied_rows import MOST_STATES, global_rows, shared_rows, tagged_rows
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.operators.bellman import max_backup
 from altmarl_torch.operators.fixed_point import FixedPoint, solve_fixed_point
@@ -55,12 +52,6 @@ __all__ = ["PARTS", "Certificate", "Gap", "certify"]
 
 Part = Literal["global", "single", "shared"]
 PARTS: tuple[Part, ...] = ("global", "single", "shared")
-
-ENUMERATED_POLICIES = 4_096
-"""Up to so many deterministic pi_l, deviations are enumerated ..."""
-
-ENUMERATED_STATES = 2_000
-"""... on chains of at most so many states."""
 
 RELAXED_TOLERANCE, RELAXED_TOLERANCE_LARGE = 1e-4, 1e-3
 """Numerical error of the relaxed shared deviation, relative to the span of values; it is added to the upper end, so
@@ -220,20 +211,29 @@ class _Judge:
     ) -> None:
         self.surrogate, self.game, self.pi_g, self.pi_l = surrogate, surrogate.game, pi_g, pi_l
         self.tolerance, self.progress = tolerance, progress
-        self.value: JointValue = joint_value(surrogate, pi_g, tolerance=tolerance)
+        self.value: JointValue = joint_value(surrogate, pi_g, tolerance=tolerance, direct=MOST_STATES)
 
     def global_deviation(self) -> Gap:
         """Gap_1: the fixed point of T-hat_k against the value of the pair."""
         begun = time.perf_counter()
-        best = self._solve("global", lambda V: max_backup(self.surrogate, V), self.value.values)
-        gains = best.values - self.value.values
+        problem = global_rows(self.surrogate)
+        if problem is not None:
+            values, error = best_values(problem)
+        else:
+            best = self._solve("global", lambda V: max_backup(self.surrogate, V), self.value.values)
+            values, error = best.values, best.error
+        gains = values.reshape(self.value.values.shape) - self.value.values
         gain = max(0.0, float((self.surrogate.initial_law * gains).sum()))
         worst = max(0.0, float(gains.max()))
-        return Gap(gain, gain, "exact", best.error + self.value.error, time.perf_counter() - begun, worst)
+        return Gap(gain, gain, "exact", error + self.value.error, time.perf_counter() - begun, worst)
 
     def single_deviation(self, payoff: Payoff) -> Gap:
-        """One agent deviates: every policy where they are few, else an interval."""
+        """One agent deviates: the best local policy where the chain is small, else an interval."""
         begun = time.perf_counter()
+        problem = tagged_rows(self.surrogate, self.pi_g, payoff)
+        if problem is not None:
+            present = self.value.mean if payoff == "team" else mean_value(problem, self.pi_l.flatten(0, 1))
+            return self._searched(f"single, {payoff}", problem, present, begun)
         tagged = TaggedAgent.build(self.surrogate, self.pi_g, payoff)
         stay = self._tagged_value(tagged, self.pi_l, payoff)
         present = float((tagged.law * stay.values).sum())
@@ -241,18 +241,17 @@ class _Judge:
         def gain(pi_l: Tensor) -> float:
             return float((tagged.law * self._tagged_value(tagged, pi_l, payoff, stay.values).values).sum()) - present
 
-        if self._can_enumerate(tagged.law.numel()):
-            return _exact(map(gain, every_local_policy(self.game)), 2 * stay.error, begun)
         relaxed = self._solve(f"single, {payoff}", tagged.best_backup, stay.values)
         upper = max(0.0, float((tagged.law * relaxed.values).sum()) - present)
         lower = max(0.0, *map(gain, self._candidates(tagged, stay.values)))
         return Gap(lower, max(lower, upper), "bound", relaxed.error + stay.error, time.perf_counter() - begun)
 
     def shared_deviation(self) -> Gap:
-        """Gap_2: every policy where they are few, else an interval; without an upper end where choices are too many."""
+        """Gap_2: the best pi_l where the chain is small, else an interval; no upper end where choices are too many."""
         begun = time.perf_counter()
-        if self._can_enumerate(self.value.values.numel()):
-            return _exact(map(self._shared_gain, every_local_policy(self.game)), 2 * self.value.error, begun)
+        problem = shared_rows(self.surrogate, self.pi_g)
+        if problem is not None:
+            return self._searched("shared", problem, self.value.mean, begun)
         tagged = TaggedAgent.build(self.surrogate, self.pi_g, "team")
         lower = 0.0
         try:
@@ -266,6 +265,13 @@ class _Judge:
         gain = float((self.surrogate.initial_law * (best.values - self.value.values)).sum())
         upper = max(lower, gain + best.error)
         return Gap(lower, upper, "bound", self.value.error, time.perf_counter() - begun)
+
+    def _searched(self, part: str, problem: TiedProblem, present: float, begun: float) -> Gap:
+        """The best local policy of a problem against what is earned now; an interval where the search is too long."""
+        found = best_tied(problem, self.tolerance, self._watch(part))
+        lower, upper = max(0.0, found.lower - present), max(0.0, found.upper - present)
+        error = self.value.error + found.tolerance
+        return Gap(lower, upper, "exact" if lower == upper else "bound", error, time.perf_counter() - begun)
 
     def _relaxed(self, start: Tensor) -> FixedPoint:
         """The values of local agents that deviate together and see (s_g, h)."""
@@ -317,17 +323,13 @@ class _Judge:
             deviations.append(deviation.reshape(self.pi_l.shape))
         return deviations
 
-    def _can_enumerate(self, states: int) -> bool:
-        return number_of_local_policies(self.game) <= ENUMERATED_POLICIES and states <= ENUMERATED_STATES
+    def _watch(self, part: str) -> Callable[[int, float], None] | None:
+        """The progress of one part."""
+        watch = self.progress
+        return None if watch is None else lambda sweeps, error: watch(part, sweeps, error)
 
     def _solve(
         self, part: str, step: Callable[[Tensor], Tensor], start: Tensor, tolerance: float | None = None
     ) -> FixedPoint:
-        watch = self.progress
-        tell = None if watch is None else lambda sweeps, error: watch(part, sweeps, error)
-        return solve_fixed_point(step, start, self.game.gamma, tolerance or self.tolerance, progress=tell)
-
-
-def _exact(gains: Iterable[float], error: float, begun: float) -> Gap:
-    gain = max(0.0, max(gains))
-    return Gap(gain, gain, "exact", error, time.perf_counter() - begun)
+        tolerance = tolerance or self.tolerance
+        return solve_fixed_point(step, start, self.game.gamma, tolerance, progress=self._watch(part))

@@ -1,7 +1,7 @@
 r"""What a deviating local player could gain: the problems behind Gap_2, each solved exactly or bounded from above.
 
-A local policy sees (s_l, s_g) alone, so the best deviation solves a problem of partial observation. Two things are done
-about it: where there are few deterministic policies, all of them are evaluated; where there are many, the deviator is
+A local policy sees (s_l, s_g) alone, so the best deviation solves a problem of partial observation. On small chains it
+is found by a search (`tied`); the bound of that search, and all that there is on large ones, is a deviator that is
 *relaxed*, given more to see than the rules allow. A relaxed deviator can do all that a constrained one can, so its gain
 bounds the true one from above, and its problem is an MDP again. There are two kinds of deviation:
 
@@ -25,7 +25,6 @@ Both operators are monotone and shift constants by gamma, so `fixed_point` solve
 """
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,26 +33,13 @@ from einops import einsum, rearrange
 from torch import Tensor
 
 from altmarl_torch.counts.kernels import CountKernel, Kernel, make_kernels
-from altmarl_torch.games.game import Game
 from altmarl_torch.operators.bellman import next_sg_law
 from altmarl_torch.operators.surrogate import Surrogate
-from altmarl_torch.policies.tabular import one_hot
 from altmarl_torch.support.threads import run
 
-__all__ = ["Payoff", "SharedDeviation", "TaggedAgent", "every_local_policy", "number_of_local_policies"]
+__all__ = ["Payoff", "SharedDeviation", "TaggedAgent"]
 
 Payoff = Literal["team", "own"]
-
-
-def number_of_local_policies(game: Game) -> int:
-    """|A_l|^(|S_l||S_g|), the number of deterministic pi_l."""
-    return int(game.num_al ** (game.num_sl * game.num_sg))
-
-
-def every_local_policy(game: Game) -> Iterator[Tensor]:
-    """Every deterministic pi_l, `[sl, sg, al]`."""
-    for actions in itertools.product(range(game.num_al), repeat=game.num_sl * game.num_sg):
-        yield one_hot(torch.tensor(actions, device=game.device).reshape(game.num_sl, game.num_sg), game.num_al)
 
 
 @dataclass(frozen=True)

@@ -99,11 +99,12 @@ def joint_value(
     tolerance: float | None = None,
     start: Tensor | None = None,
     progress: Progress | None = None,
+    direct: int = DIRECT,
 ) -> JointValue:
     """Evaluate `pi_g [sg, N, ag]` with the surrogate's pi_l: V with an error of at most `tolerance` at every state.
 
     The default tolerance is that of `value_tolerance`. `start [sg, N]` warms the iteration; `progress(sweeps, error)`
-    watches it.
+    watches it. Chains with at most `direct` states are solved directly.
 
     Raises:
         ArgumentError: the surrogate is none, or the tolerance is outside (0, inf].
@@ -112,7 +113,7 @@ def joint_value(
     check_kind("surrogate", surrogate, Surrogate)
     tolerance = value_tolerance(surrogate) if tolerance is None else as_tolerance(tolerance)
     pi_g = _check_pi_g(surrogate, pi_g)
-    if surrogate.local_reward.numel() <= DIRECT:
+    if surrogate.local_reward.numel() <= direct:
         values = _solve(surrogate, pi_g)
         residual = float((policy_backup(surrogate, pi_g, values) - values).abs().max())
         rounding = 4 * torch.finfo(values.dtype).eps * float(values.abs().max())

@@ -4,10 +4,11 @@ import time
 from dataclasses import dataclass
 
 from altmarl_torch.alternation.solution import Solution
-from altmarl_torch.evaluation.certificate import ENUMERATED_POLICIES, LARGEST_CHOICE, PARTS, Part
-from altmarl_torch.evaluation.deviations import number_of_local_policies
+from altmarl_torch.evaluation.certificate import LARGEST_CHOICE, PARTS, Part
 from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.evaluation.rollouts import rollout
+from altmarl_torch.evaluation.tied import WORK, step_work
+from altmarl_torch.evaluation.tied_rows import MOST_STATES
 from altmarl_torch.games.game import Game
 from altmarl_torch.policies.base import PolicyPair
 from altmarl_torch.policies.yardsticks import yardsticks
@@ -24,8 +25,11 @@ OPERATIONS_PER_SWEEP = 2e6
 OPERATIONS_PER_STEP = 1e7
 """One gradient step of a network, likewise."""
 
-OPERATIONS_PER_POLICY = 7e6
-"""One evaluation of a local policy on a chain that is small enough to enumerate them."""
+STEPS_PER_SEARCH = 60
+"""Factorizations of a search for the best local policy, on a chain that is small enough for one."""
+
+FACTORED_AT_ONCE = 10
+"""How many multiplications of a factorization take as long as one of a sweep."""
 
 PATIENCE = 4e9
 """A certificate that should take no more operations than this is always made: a few seconds."""
@@ -85,7 +89,7 @@ def affordable_parts(game: Game, solution: Solution) -> tuple[Part, ...]:
 
     Costs are counted in multiplications, not timed, so that equal trainings are certified alike on any machine. The
     unit is a fixed point of the surrogate: one agent's deviation works on |S_l| times as many values, for two payoffs;
-    the shared one maximises over |A_l|^|S_l| kernels. Where policies are few they are evaluated one by one instead.
+    the shared one maximises over |A_l|^|S_l| kernels. Small chains are searched instead, for `tied.WORK` at most.
     """
     if solution.pi_g is None:
         return ()
@@ -93,14 +97,15 @@ def affordable_parts(game: Game, solution: Solution) -> tuple[Part, ...]:
     spent = sum(update.sweeps for update in solution.history)
     left = max(spent * (sweep if solution.policy is None else OPERATIONS_PER_STEP), PATIENCE)
     fixed_point = SWEEPS_PER_PROBLEM * sweep
-    policies, choices = number_of_local_policies(game), game.num_al**game.num_sl
+    choices, states = game.num_al**game.num_sl, game.num_sg * game.num_sl * solution.simplex.size
     costs: dict[Part, float] = {"global": fixed_point, "shared": choices * fixed_point}
     costs["single"] = 2 * game.num_sl * fixed_point
-    if policies <= ENUMERATED_POLICIES:
-        costs |= {"shared": policies * OPERATIONS_PER_POLICY, "single": 2 * policies * OPERATIONS_PER_POLICY}
+    if states <= MOST_STATES:
+        search = min(WORK, STEPS_PER_SEARCH * step_work(states)) / FACTORED_AT_ONCE
+        costs |= {"shared": search, "single": 2 * search}
     parts = []
     for part in PARTS:
-        if costs[part] <= left and (part != "shared" or min(choices, policies) <= LARGEST_CHOICE):
+        if costs[part] <= left and (part != "shared" or choices <= LARGEST_CHOICE or states <= MOST_STATES):
             left -= costs[part]
             parts.append(part)
     return tuple(parts)

@@ -8,11 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.deviations import enumerated_gaps
 from oracles.surrogate import count_kernel, count_vectors, global_best_response, joint_value, uniform_mean
 
 import altmarl_torch as am
 from altmarl_torch.counts import kernels
-from altmarl_torch.evaluation import certificate
+from altmarl_torch.evaluation import certificate, tied, tied_rows
 from altmarl_torch.games import hash_game, random_game, steer, ware, warehouse
 from altmarl_torch.policies.rules import RULES, table
 from altmarl_torch.policies.tabular import TabularPair, deterministic_local, uniform_global, uniform_local
@@ -101,10 +102,10 @@ def test_a_single_deviator_equals_brute_force_over_tuples(game, k, payoff):
 
 @pytest.mark.parametrize(("game", "k"), NOTES, ids=[f"{game.name}-k{k}" for game, k in NOTES])
 def test_bounds_hold_the_exact_gaps_between_them(game, k, monkeypatch):
-    """The same pairs with enumeration switched off: lower <= exact <= upper, for every deviation."""
+    """The same pairs with the search switched off: lower <= exact <= upper, for every deviation."""
     pair = random_pair(game, k, 1)
     exact = am.certify(game, pair)
-    monkeypatch.setattr(certificate, "ENUMERATED_POLICIES", 0)
+    monkeypatch.setattr(tied_rows, "MOST_STATES", 0)
     bounds = am.certify(game, pair)
     for name in ("shared_deviation", "single_team", "single_own"):
         gap, known = getattr(bounds, name), getattr(exact, name).upper
@@ -156,7 +157,7 @@ def test_the_learned_pair_on_the_warehouse():
 
 
 def test_without_an_upper_end_no_nash_gap_is_claimed(monkeypatch):
-    monkeypatch.setattr(certificate, "ENUMERATED_POLICIES", 0)
+    monkeypatch.setattr(tied_rows, "MOST_STATES", 0)
     monkeypatch.setattr(certificate, "LARGEST_CHOICE", 0)
     found = am.certify(steer(), am.solve(steer(), 2))
     assert found.shared_deviation.kind == "lower end"
@@ -203,3 +204,60 @@ def test_companions_move_by_their_own_kernel():
     kernel = torch.from_numpy(count_kernel(surrogate.P_l_pi[:, 1], 2))
     torch.testing.assert_close(tagged.kernels[1].expect(torch.eye(len(kernel)).double()), kernel)
     assert float(tagged.law.sum()) == pytest.approx(1.0)
+
+
+def some_game(seed):
+    """Random sizes with at most 256 local policies, sparse or dense laws, some of them moving in circles."""
+    random = np.random.default_rng(seed)
+    num_sg, num_sl, num_al = [(2, 2, 2), (2, 4, 2), (1, 5, 3), (4, 2, 2), (2, 2, 4), (3, 1, 3), (1, 8, 2)][seed % 7]
+    turning = seed % 3 == 0
+    P_g = random.dirichlet(np.full(num_sg, 0.4), (num_sg, 2))
+    P_l = random.dirichlet(np.full(num_sl, 0.4), (num_sl, num_sg, num_al))
+    if turning:
+        P_g = np.eye(num_sg)[(np.arange(num_sg)[:, None] + [1, 1]) % num_sg]
+        P_l = np.eye(num_sl)[
+            (np.arange(num_sl)[:, None, None] + random.integers(num_sl, size=(num_sg, num_al))) % num_sl
+        ]
+    rewards = random.normal(size=(num_sg, 2)) * (not turning), random.normal(size=(num_sl, num_sg, num_al))
+    offset = 10.0 ** (seed % 4)
+    gamma = [0.8, 0.99][seed % 2]
+    return am.Game(P_g=P_g, P_l=P_l, r_g=rewards[0], r_l=rewards[1] + offset, gamma=gamma, n=9)
+
+
+@pytest.mark.parametrize("seed", range(14))
+def test_the_search_equals_enumeration(seed):
+    """Every deterministic local policy by brute force, for all agents and for one; pairs that are random or learned."""
+    game, k = some_game(seed), 1 + seed % 4
+    pair = random_pair(game, k, seed) if seed % 2 else am.solve(game, k)
+    found, (shared, team, own) = am.certify(game, pair), enumerated_gaps(game, pair)
+    for gap, known in ((found.shared_deviation, shared), (found.single_team, team), (found.single_own, own)):
+        assert gap.kind == "exact"
+        assert gap.upper == pytest.approx(max(0.0, known), abs=1e-9 * game.v_max)
+
+
+def test_a_search_that_is_broken_off_has_a_proven_bound(monkeypatch):
+    """With no work to spend, the first bound and candidate hold the enumerated gap between them."""
+    monkeypatch.setattr(tied, "WORK", 0.0)
+    open_ones = 0
+    for seed in (0, 1, 3, 5):
+        game = some_game(seed)
+        pair = random_pair(game, 3, seed)
+        found, (shared, team, own) = am.certify(game, pair), enumerated_gaps(game, pair)
+        for gap, known in ((found.shared_deviation, shared), (found.single_team, team), (found.single_own, own)):
+            assert gap.lower - 1e-8 * game.v_max <= max(0.0, known) <= gap.upper + 1e-8 * game.v_max
+            open_ones += gap.kind == "bound"
+    assert open_ones
+
+
+@pytest.mark.parametrize(("k", "gamma"), [(2, 0.99), (6, 0.9)])
+def test_what_goes_round_in_circles_is_certified_exactly(k, gamma):
+    """s_g turns by itself, agents turn forwards or backwards: nothing mixes, and the global agent has one action."""
+    P_g, P_l, r_l = np.zeros((3, 1, 3)), np.zeros((4, 3, 2, 4)), np.zeros((4, 3, 2))
+    r_l[0, 0], r_l[2, 1, 1] = 1, 2
+    P_g[range(3), 0, [1, 2, 0]] = 1
+    P_l[range(4), :, 0, [1, 2, 3, 0]] = P_l[range(4), :, 1, [3, 0, 1, 2]] = 1
+    game = am.Game(P_g=P_g, P_l=P_l, r_g=np.zeros((3, 1)), r_l=r_l, gamma=gamma, n=20)
+    found = am.certify(game, am.solve(game, k))
+    assert found.global_gap == pytest.approx(0.0, abs=1e-9)
+    assert found.shared_deviation.kind == found.single_own.kind == "exact"
+    assert found.shared_deviation.upper == pytest.approx(found.single_own.upper, abs=1e-8)  # agents are independent

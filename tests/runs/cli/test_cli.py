@@ -368,7 +368,7 @@ class TestCertify:
 
     def test_only_parts_that_cost_less_than_the_training_are_made_unasked(self):
         game = games.warehouse()
-        solution = solve(game, 2)
+        solution = solve(game, 6)
         much = dataclasses.replace(solution.history[0], sweeps=10**6)
         assert measuring.affordable_parts(game, solution) == ("global", "single")
         long = dataclasses.replace(solution, history=(much,))
