@@ -167,7 +167,7 @@ class Solution:
         if table.shape[:-1] != states.shape or not table.ndim:
             raise ArgumentError(f"counts [..., sl] are of the shape {list(table.shape)}, s_g of {list(states.shape)}")
         sight = Sight(self.sample_size, self.pi_l.shape[1], len(self.pi_l), self.pi_l.device)
-        flat, h = sight.read(states.reshape(-1), table.reshape(-1, table.shape[-1]))
+        flat, h = sight.read_all(states.reshape(-1), table.reshape(-1, table.shape[-1]))
         law = self._law(flat, h)
         return law.reshape(*states.shape, law.shape[-1])
 

@@ -1,8 +1,15 @@
 """`rollout` for every kind of game: counts where there are tables, agents one by one where there is a simulator."""
 
+from collections.abc import Sequence
 from typing import Any, overload
 
+import numpy as np
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation import rollouts
+from altmarl_torch.evaluation.fleet import Sizes
 from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.games.game import Game
 from altmarl_torch.policies.base import PolicyPair
@@ -15,7 +22,16 @@ __all__ = ["rollout"]
 
 @overload
 def rollout(
-    game: Game, pair: PolicyPair, *, episodes: int = 750, horizon: int = 100, n: int | None = None, seed: int = 0
+    game: Game,
+    pair: PolicyPair,
+    *,
+    episodes: int = 750,
+    horizon: int = 100,
+    n: Sizes = None,
+    seed: int = 0,
+    answer_rate: float = 1.0,
+    turnover: float = 0.0,
+    newcomers: ArrayLike | Tensor | None = None,
 ) -> Rollouts: ...
 
 
@@ -26,8 +42,11 @@ def rollout(
     *,
     episodes: int = 750,
     horizon: int = 100,
-    n: int | None = None,
+    n: Sizes = None,
     seed: int = 0,
+    answer_rate: float = 1.0,
+    turnover: float = 0.0,
+    newcomers: ArrayLike | Tensor | None = None,
 ) -> SimulatedRollouts: ...
 
 
@@ -37,8 +56,11 @@ def rollout(
     *,
     episodes: int = 750,
     horizon: int = 100,
-    n: int | None = None,
+    n: Sizes = None,
     seed: int = 0,
+    answer_rate: float = 1.0,
+    turnover: float = 0.0,
+    newcomers: ArrayLike | Tensor | None = None,
 ) -> Rollouts | SimulatedRollouts:
     """Run Algorithm 4: `episodes` independent systems of `n` local agents for `horizon` steps.
 
@@ -49,8 +71,11 @@ def rollout(
         pair: k, a dispatcher and a local policy, as `solve` returns them.
         episodes: number of independent episodes, at least 1.
         horizon: number of steps T, at least 1.
-        n: population size instead of `game.n`.
+        n: population size instead of `game.n`; for tables also one for each step.
         seed: non-negative; equal seeds give identical results.
+        answer_rate: chance in [0, 1] that an asked agent answers, each independently (tables only, as what follows).
+        turnover: chance in [0, 1] that an agent leaves after a step, and is replaced (`docs/how-many.md`).
+        newcomers: law `[sl]` of those who join; None for the initial law's mean.
 
     Returns:
         Returns, their mean and standard error, and the first episode.
@@ -62,5 +87,20 @@ def rollout(
         SizeError: more episodes, steps or agents than fit in memory.
     """
     if isinstance(game, SimulatedGame):
+        if (answer_rate, turnover) != (1.0, 0.0) or newcomers is not None or isinstance(n, Sequence | np.ndarray):
+            raise ArgumentError(
+                "answer_rate, turnover, newcomers and a schedule of n are for games with tables; a simulator's agents "
+                "all answer and stay"
+            )
         return rollout_simulator(game, pair, episodes=episodes, horizon=horizon, n=n, seed=seed)
-    return rollouts.rollout(game, pair, episodes=episodes, horizon=horizon, n=n, seed=seed)
+    return rollouts.rollout(
+        game,
+        pair,
+        episodes=episodes,
+        horizon=horizon,
+        n=n,
+        seed=seed,
+        answer_rate=answer_rate,
+        turnover=turnover,
+        newcomers=newcomers,
+    )

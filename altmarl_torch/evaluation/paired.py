@@ -12,11 +12,13 @@ expected return of T steps, so that truncation cancels and the difference is due
 from dataclasses import dataclass
 from typing import Any
 
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation.any_game import rollout
+from altmarl_torch.evaluation.fleet import Sizes
 from altmarl_torch.games.game import LARGEST_N, Game, check_game
 from altmarl_torch.operators.bellman import policy_backup
 from altmarl_torch.operators.surrogate import Surrogate, exact_surrogate
@@ -49,9 +51,12 @@ def paired_difference(
     *,
     episodes: int = 750,
     horizon: int = 100,
-    n: int | None = None,
+    n: Sizes = None,
     seed: int = 0,
     level: float = LEVEL,
+    answer_rate: float = 1.0,
+    turnover: float = 0.0,
+    newcomers: ArrayLike | Tensor | None = None,
 ) -> Difference:
     """How much more `first` earns than `second` on n agents: paired rollouts with common random numbers.
 
@@ -64,13 +69,27 @@ def paired_difference(
         n: population size instead of `game.n`.
         seed: of both rollouts.
         level: of the interval.
+        answer_rate: as in `rollout`, like what follows.
+        turnover: chance that an agent is replaced after a step.
+        newcomers: law of those who join.
 
     Raises:
         ArgumentError: an argument is outside its range.
         PolicyError: a policy does not fit the game.
     """
     one, other = (
-        rollout(game, pair, episodes=episodes, horizon=horizon, n=n, seed=seed).returns for pair in (first, second)
+        rollout(
+            game,
+            pair,
+            episodes=episodes,
+            horizon=horizon,
+            n=n,
+            seed=seed,
+            answer_rate=answer_rate,
+            turnover=turnover,
+            newcomers=newcomers,
+        ).returns
+        for pair in (first, second)
     )
     return Difference.of(one - other, level)
 

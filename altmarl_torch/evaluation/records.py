@@ -36,7 +36,8 @@ class TypeReport:
 
     Attributes:
         returns: [episodes, e], discounted local reward per agent of the type; 0 in an episode that has none of them.
-        held: [episodes, e], fraction of the n agents that are of the type, from the first step to the last.
+        held: [episodes, e], fraction of the n agents that are of the type, from the first step to the last (where
+            agents are replaced, in the last).
         occupation: [e, x], fraction of the type's agents in each state, over all episodes and steps.
     """
 
@@ -71,7 +72,7 @@ class Rollouts:
         mode_accuracy: fraction of all steps at which a_g is a state of maximal true count; None unless
             |A_g| = |S_l|, where actions can be read as local states. Of several types, states are those without the
             type: |A_g| = |S_l| / num_types.
-        n, k, horizon, seed: what was rolled out.
+        n, k, horizon, seed: what was rolled out; n of the first step, where it changes.
         types: by type of agent; None where all are of one.
     """
 

@@ -24,6 +24,8 @@ is a Markov chain by itself and carries everything that is collected. Its moves 
   has a law, and where r_l has one, of the actions of pi_l, given where the agents go, and of the sum of r_l over
   those of each state and action.
 
+Where agents do not answer, are replaced, or their number changes, `evaluation.fleet` says what comes in between.
+
 The law of (s_g, c, a_g) is exactly that of simulating n agents one by one (the tests do so and compare). Per step and
 episode the cost is O(|S_l|^2 + k log k), for n = 10 as for n = 10^9.
 
@@ -31,9 +33,10 @@ Estimates
 ---------
 Episodes are independent: `mean` has standard error `sem` = std / sqrt(episodes). Stopping at T leaves out at most
 gamma^T max|r| / (1 - gamma) of the infinite-horizon value. The start, the sampling, the moves of s_g, the moves of the
-local agents and the dispatcher draw from five streams of their own (stochastic rewards from a sixth, which leaves the
-others as they are), all derived from `seed`: two policies, or two n, under one seed meet the same starts and, as far
-as their laws allow, the same luck, so that differences of returns have less noise than the returns.
+local agents and the dispatcher draw from five streams of their own (stochastic rewards, answers and turnover from
+three more, which leave the others as they are), all derived from `seed`: two policies, or two n, under one seed meet
+the same starts and, as far as their laws allow, the same luck, so that differences of returns have less noise than the
+returns.
 """
 
 import math
@@ -43,11 +46,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from einops import rearrange
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, PolicyError, SizeError
+from altmarl_torch.evaluation.fleet import Fleet, Sizes
 from altmarl_torch.evaluation.records import Record, Rollouts
-from altmarl_torch.games.game import LARGEST_N, Game, check_game
+from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.games.reward_draws import RewardSampler
 from altmarl_torch.games.tables import InducedTables
 from altmarl_torch.policies.base import PolicyPair, check_pair, cumulative, draw
@@ -64,7 +69,16 @@ LARGEST_ROLLOUT = 10**8
 
 @one_thread()
 def rollout(
-    game: Game, pair: PolicyPair, *, episodes: int = 750, horizon: int = 100, n: int | None = None, seed: int = 0
+    game: Game,
+    pair: PolicyPair,
+    *,
+    episodes: int = 750,
+    horizon: int = 100,
+    n: Sizes = None,
+    seed: int = 0,
+    answer_rate: float = 1.0,
+    turnover: float = 0.0,
+    newcomers: ArrayLike | Tensor | None = None,
 ) -> Rollouts:
     """Run Algorithm 4: `episodes` independent systems of `n` local agents for `horizon` steps.
 
@@ -73,8 +87,12 @@ def rollout(
         pair: k, pi_l [sl, sg, al] and a dispatcher that sees the counts of k sampled agents.
         episodes: number of independent episodes, at least 1.
         horizon: number of steps T, at least 1.
-        n: population size instead of `game.n`, up to 10^9 and beyond at the same cost.
+        n: population size instead of `game.n`, up to 10^9 and beyond at the same cost; or one for each step, of at
+            least k agents (`evaluation.fleet`).
         seed: non-negative; equal seeds give identical results.
+        answer_rate: chance in [0, 1] that an asked agent answers; each does so independently of the others.
+        turnover: chance in [0, 1] that an agent leaves after a step, and is replaced.
+        newcomers: law `[sl]` of those who join, by turnover or by schedule; None for the initial law's mean.
 
     Returns:
         Returns, their mean and standard error, how often the dispatcher chose the true mode, and the first episode.
@@ -83,7 +101,7 @@ def rollout(
 
     Raises:
         GameError: a law of the caller's own draws a reward outside its bounds, or cannot draw sums of many.
-        ArgumentError: k > n, or episodes, horizon or seed out of range.
+        ArgumentError: k > n, at one step of a schedule, or a number or law is out of range.
         PolicyError: the pair is no pair, pi_l is no local policy of this game, or pi_g has other states or actions.
         SizeError: more episodes or steps than fit in memory (`require_memory`).
     """
@@ -91,12 +109,13 @@ def rollout(
     check_pair("pair", pair)
     for name, value, least in (("episodes", episodes, 1), ("horizon", horizon, 1), ("seed", seed, 0)):
         as_integer(name, value, least, math.inf, ArgumentError)
-    game = game if n is None else game.replace(n=as_integer("n", n, 1, LARGEST_N, ArgumentError))
-    require_memory(game, game.check_k(pair.k), episodes, horizon)
+    fleet = Fleet.of(game, pair.k, horizon, n, answer_rate, turnover, newcomers)
+    require_memory(game.replace(n=fleet.largest), pair.k, episodes, horizon)
+    game = game.replace(n=fleet.n)
     _check_pi_g(game, pair)
     induced, record = game.induced(pair.pi_l), Record.empty(game, episodes, horizon)
     tables, earn = _Tables.of(game, induced), _Earnings.of(game, pair.pi_l, induced, seed)
-    for t, (s_g, counts, a_g, flows) in enumerate(_steps(game, pair, tables, episodes, horizon, seed)):
+    for t, (s_g, counts, a_g, flows) in enumerate(_steps(game, pair, tables, fleet, episodes, seed)):
         record.add(t, s_g, a_g, counts, *earn(s_g, a_g, counts, flows))
     return record.finish(game, pair.k, seed)
 
@@ -109,25 +128,26 @@ def visits(
 
     Arguments and errors as in `rollout`; the episodes are the same as there.
     """
-    game.check_k(pair.k)
-    met = list(_steps(game, pair, _Tables.of(game, game.induced(pair.pi_l)), episodes, horizon, seed))
+    fleet = Fleet.of(game, pair.k, horizon, None, 1.0, 0.0, None)
+    met = list(_steps(game, pair, _Tables.of(game, game.induced(pair.pi_l)), fleet, episodes, seed))
     return torch.stack([s_g for s_g, *_ in met]), torch.stack([counts for _, counts, *_ in met])
 
 
 def _steps(
-    game: Game, pair: PolicyPair, tables: "_Tables", episodes: int, horizon: int, seed: int
+    game: Game, pair: PolicyPair, tables: "_Tables", fleet: Fleet, episodes: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Step by step: s_g [episodes], counts [episodes, sl], a_g [episodes], and the moves [episodes, sl, sl']."""
     streams = _Streams.of(seed, game.device)
     dispatcher = pair.dispatcher(streams.dispatcher_seed)
     dispatcher.reset(episodes)
     s_g, counts = _start(game, episodes, streams.start)
-    for labels in _label_blocks(episodes, horizon, pair.k, game.n, streams.sample):
-        a_g = _check_actions(game, dispatcher.act(s_g, count_labels(labels, counts, pair.k)))
+    for t, labels in enumerate(_labels(fleet, episodes, pair.k, streams.sample)):
+        seen = fleet.answers(count_labels(labels, counts, pair.k), streams.answers)
+        a_g = _check_actions(game, dispatcher.act(s_g, seen))
         # Eq. 3: the agents move under the s_g they saw, not under the one that P_g is about to draw.
         flows = deal(counts, tables.shares.index_select(0, s_g), streams.local_moves)
         yield s_g, counts, a_g, flows
-        counts = flows.sum(-2)
+        counts = fleet.after(t, flows.sum(-2), streams.turnover)
         s_g = draw(tables.P_g_sums.index_select(0, s_g * game.num_ag + a_g), streams.global_moves)
 
 
@@ -161,8 +181,8 @@ def _check_actions(game: Game, a_g: Tensor) -> Tensor:
 
 
 def _seeds(seed: int) -> list[int]:
-    """One for each source of chance: the start, the sample, either mover, the dispatcher, the rewards."""
-    seeds: list[int] = np.random.SeedSequence(seed).generate_state(6).tolist()  # the first five are those of (5)
+    """One for each source of chance: start, sample, either mover, dispatcher, rewards, answers, turnover."""
+    seeds: list[int] = np.random.SeedSequence(seed).generate_state(8).tolist()  # the first six are those of (6)
     return seeds
 
 
@@ -174,13 +194,20 @@ class _Streams:
     sample: torch.Generator
     global_moves: torch.Generator
     local_moves: torch.Generator
+    answers: torch.Generator
+    turnover: torch.Generator
     dispatcher_seed: int
 
     @classmethod
     def of(cls, seed: int, device: torch.device) -> "_Streams":
         seeds = _seeds(seed)
-        start, sample, global_moves, local_moves = (torch.Generator(device=device).manual_seed(s) for s in seeds[:4])
-        return cls(start, sample, global_moves, local_moves, dispatcher_seed=seeds[4])
+        names = ("start", "sample", "global_moves", "local_moves", "dispatcher", "rewards", "answers", "turnover")
+        streams = {
+            name: torch.Generator(device=device).manual_seed(one)
+            for name, one in zip(names, seeds, strict=True)
+            if name not in ("dispatcher", "rewards")
+        }
+        return cls(dispatcher_seed=seeds[4], **streams)
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,7 +238,7 @@ class _Earnings:
 
     @classmethod
     def of(cls, game: Game, pi_l: Tensor, induced: InducedTables, seed: int) -> "_Earnings":
-        generator = torch.Generator(game.device).manual_seed(_seeds(seed)[-1])
+        generator = torch.Generator(game.device).manual_seed(_seeds(seed)[5])
         sampler = game.reward_sampler(pi_l, induced) if game.has_random_rewards else None
         return cls(game.r_g, induced.r_l_pi.T.contiguous(), sampler, generator)
 
@@ -230,6 +257,12 @@ def _start(game: Game, episodes: int, generator: torch.Generator) -> tuple[Tenso
     mu = game.initial.sample_mu(episodes, generator)
     everyone = torch.full((episodes, 1), float(game.n), dtype=torch.float64, device=game.device)
     return s_g, split(everyone, split_shares(mu).unsqueeze(1), generator)
+
+
+def _labels(fleet: Fleet, episodes: int, k: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """The numbers of the sampled agents, step by step, whatever n is there."""
+    for n, steps in fleet.runs():
+        yield from _label_blocks(episodes, steps, k, n, generator)
 
 
 def _label_blocks(episodes: int, horizon: int, k: int, n: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -76,7 +76,10 @@ class Dispatcher(Protocol):
         """Begin `batch` new episodes: forget whatever was remembered. The random stream goes on."""
 
     def act(self, s_g: Tensor, counts: Tensor) -> Tensor:
-        """Choose a_g [batch] from s_g [batch] and the counts [batch, sl] (sum k) of the sampled agents; all int64."""
+        """Choose a_g [batch] from s_g [batch] and the counts [batch, sl] of the sampled agents; all int64.
+
+        A row sums to k, or to less where some of the k did not answer (`policies.answers`).
+        """
 
 
 @runtime_checkable
@@ -172,12 +175,29 @@ class Sight:
     def read(self, s_g: object, counts: object) -> tuple[Tensor, Tensor]:
         """Return s_g [batch] and counts [batch, sl] as int64 tensors on `device`; lists and arrays are welcome.
 
-        Tensors of integers are handed on as they are.
+        Rows of counts may sum to less than k, for agents who did not answer. Tensors of integers are handed on as they
+        are.
 
         Raises:
-            ArgumentError: an entry is no whole number of its range, a row of counts does not sum to k, or the shapes do
-                not fit; the message names the first row at fault and its value.
+            ArgumentError: an entry is no whole number of its range, a row of counts sums to more than k, or the shapes
+                do not fit; the message names the first row at fault and its value.
         """
+        states, h = self._read(s_g, counts)
+        total = h.sum(-1)
+        rule = f"at most k = {self.k} sampled agents answer"
+        refuse_first("counts", total, "batch", total > self.k, rule, ArgumentError, verb="sums to")
+        return states, h
+
+    def read_all(self, s_g: object, counts: object) -> tuple[Tensor, Tensor]:
+        """As `read`, for rows that sum to k: an ArgumentError where one does not."""
+        states, h = self._read(s_g, counts)
+        total = h.sum(-1)
+        rule = f"the counts of the k sampled agents sum to k = {self.k}"
+        refuse_first("counts", total, "batch", total != self.k, rule, ArgumentError, verb="sums to")
+        return states, h
+
+    def _read(self, s_g: object, counts: object) -> tuple[Tensor, Tensor]:
+        """Both as tensors of this game's indices and shapes."""
         states = as_indices("s_g", s_g, "batch", ArgumentError).to(self.device)
         h = as_indices("counts", counts, "batch sl", ArgumentError).to(self.device)
         expected = [len(states), self.num_sl]
@@ -186,7 +206,4 @@ class Sight:
         if int(states.max()) >= self.num_sg:
             rule = f"global states are 0..{self.num_sg - 1}"
             refuse_first("s_g", states, "batch", states >= self.num_sg, rule, ArgumentError)
-        total = h.sum(-1)
-        rule = f"the counts of the k sampled agents sum to k = {self.k}"
-        refuse_first("counts", total, "batch", total != self.k, rule, ArgumentError, verb="sums to")
         return states, h

@@ -7,6 +7,8 @@ population's distribution mu, Dirichlet(c m) with mean m on the local states and
     act      a_g = what an exact or learned policy for k' agents does at the counts, or frequencies, m
     predict  m <- m P_l_pi[s_g],              c <- the strength that matches what moving leaves of the uncertainty
 
+Agents who do not answer are left out of h and of k: less evidence, and nothing else changes.
+
 Acting at the mean is certainty equivalence: k' is larger than k, and its policy does not chase noise. Even one agent a
 step adds up, for the belief moves with the agents.
 

@@ -73,6 +73,7 @@ from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.games.types import fold_types
+from altmarl_torch.policies.answers import Answers
 from altmarl_torch.policies.base import Dispatcher, Rule, Sight, player
 from altmarl_torch.policies.tabular import greedy, greedy_actions, one_hot, uniform_local
 from altmarl_torch.support.tables import as_integer, as_seed, check_indices
@@ -239,15 +240,16 @@ class RuleDispatcher:
     """
 
     def __init__(self, rule: Rule, sight: Sight, seed: int = 0) -> None:
-        self._play, self._sight = player(rule), sight
+        self._play, self._answers = player(rule), Answers(sight)
         self._generator = torch.Generator(device=sight.device).manual_seed(as_seed(seed))
 
     def reset(self, batch: int) -> None:
-        """Nothing to forget: a rule has no memory."""
+        """A rule has no memory, but of the sample before one that is incomplete (`Answers`)."""
+        self._answers.reset()
 
     def act(self, s_g: object, counts: object) -> Tensor:
         """Actions [batch] int64 for s_g [batch] and the sampled agents' counts [batch, sl], checked by `Sight`."""
-        return self._play(*self._sight.read(s_g, counts), self._generator)
+        return self._play(*self._answers.read(s_g, counts), self._generator)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from torch import Tensor
 from altmarl_torch.counts.simplex import CountSimplex, rank_known
 from altmarl_torch.errors import ArgumentError, PolicyError
 from altmarl_torch.games.game import Game
+from altmarl_torch.policies.answers import Answers
 from altmarl_torch.policies.base import Dispatcher, Player, PolicyPair, Sight, cumulative, draw
 from altmarl_torch.support.tables import as_integer, as_law, as_seed, as_table, as_whole, check_indices, check_kind
 
@@ -147,15 +148,16 @@ class TabularDispatcher:
         check_kind("simplex", simplex, CountSimplex)
         pi_g = read_policy("pi_g", pi_g, "sg h ag", (None, simplex.size, None))
         self._play = table_player(pi_g, simplex)
-        self._sight = Sight(simplex.k, len(pi_g), simplex.num_sl, pi_g.device)
+        self._answers = Answers(Sight(simplex.k, len(pi_g), simplex.num_sl, pi_g.device))
         self._generator = torch.Generator(device=pi_g.device).manual_seed(as_seed(seed))
 
     def reset(self, batch: int) -> None:
-        """Nothing to forget: a table has no memory."""
+        """A table has no memory, but of the sample before one that is incomplete (`Answers`)."""
+        self._answers.reset()
 
     def act(self, s_g: object, counts: object) -> Tensor:
         """Actions [batch] int64 for s_g [batch] and the sampled agents' counts [batch, sl], checked by `Sight`."""
-        return self._play(*self._sight.read(s_g, counts), self._generator)
+        return self._play(*self._answers.read(s_g, counts), self._generator)
 
 
 @dataclass(frozen=True, eq=False)

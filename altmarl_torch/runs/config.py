@@ -44,6 +44,9 @@ HORIZONS: dict[Preset, int] = {"paper": 100, "code": 50}
 INTEGERS = (("n", 1, LARGEST_N), ("passes", 1, 10**6), ("episodes", 1, math.inf), ("horizon", 1, math.inf))
 """Fields with whole numbers that are the run's own, and the range of each."""
 
+EVALUATION = ("episodes", "horizon", "seed", "answer_rate", "turnover")
+"""Options of the final evaluation."""
+
 OF_DATA = ("step_size", "passes")
 """Options that learning from data has alone."""
 
@@ -179,6 +182,12 @@ class TrainConfig:
             unset=" or ".join(f"{steps} ({name})" for name, steps in HORIZONS.items()),
         ),
     )
+    answer_rate: float = field(
+        default=1.0, metadata=flag("chance that an asked agent answers, in the final evaluation, in [0, 1]", float)
+    )
+    turnover: float = field(
+        default=0.0, metadata=flag("chance that an agent leaves after a step and is replaced, likewise", float)
+    )
     seed: int = field(default=0, metadata=flag("seed of everything random", int))
     device: str = field(
         default="auto", metadata=flag("where tensors live: cpu, cuda, cuda:0, ...; auto: a GPU if there is one")
@@ -228,6 +237,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None or name not in ("n", "passes"):
                 as_integer(name, value, low, high, ArgumentError)
+        for name in ("answer_rate", "turnover"):
+            as_number(name, getattr(self, name), "[0, 1]", lambda x: 0 <= x <= 1, ArgumentError)
         if self.gamma is not None:
             as_number("gamma", self.gamma, "[0, 1)", lambda x: 0 <= x < 1, ArgumentError)
         if self.solver == "auto":  # type: ignore[comparison-overlap]
@@ -291,6 +302,10 @@ class TrainConfig:
         game = self._options.fit(named_game(self.game, self.n, self.gamma, self.preset, self.from_data))
         require_memory(game, self.k, self.episodes, self.horizon)
         return game
+
+    def evaluation(self) -> dict[str, Any]:
+        """How the pair is measured: arguments of `measure`."""
+        return {name: getattr(self, name) for name in EVALUATION}
 
     def as_dict(self) -> dict[str, str | int | float | bool | None]:
         """Fields by name, in order: the content of config.json."""

@@ -67,7 +67,15 @@ class Measurement:
 
 
 def measure(
-    game: Game, pair: PolicyPair, *, episodes: int, horizon: int, seed: int, n: int | None = None
+    game: Game,
+    pair: PolicyPair,
+    *,
+    episodes: int,
+    horizon: int,
+    seed: int,
+    n: int | None = None,
+    answer_rate: float = 1.0,
+    turnover: float = 0.0,
 ) -> Measurement:
     """Roll out `pair` and the heuristics of the same k, all under one seed (see `evaluation.rollouts`).
 
@@ -77,7 +85,16 @@ def measure(
     started = time.perf_counter()
 
     def run(candidate: PolicyPair) -> Rollouts:
-        return rollout(game, candidate, episodes=episodes, horizon=horizon, n=n, seed=seed)
+        return rollout(
+            game,
+            candidate,
+            episodes=episodes,
+            horizon=horizon,
+            n=n,
+            seed=seed,
+            answer_rate=answer_rate,
+            turnover=turnover,
+        )
 
     learned = run(pair)
     heuristics = {name: run(yardstick) for name, yardstick in yardsticks(game, pair.k).items()}

@@ -155,7 +155,7 @@ def _run(
         try:
             if not solution.interrupted:
                 certificate = _certify(config, game, solution, folder, tracker, console)
-                measured = measure(game, solution, episodes=config.episodes, horizon=config.horizon, seed=config.seed)
+                measured = measure(game, solution, **config.evaluation())
         except KeyboardInterrupt:
             pass  # what has been found so far is kept; the summary says that the run was interrupted
         with interrupts.held():

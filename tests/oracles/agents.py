@@ -1,9 +1,10 @@
 """The n-agent system of Algorithm 4, agent by agent: what the counts of `evaluation.rollouts` are checked against.
 
 `simulate` keeps the state of every agent of every episode, draws each agent's own action, collects the rewards of
-those actions and samples Delta by shuffling the agents. `exact_return` enumerates every tuple (s_g, s_1, .., s_n),
-every Delta and every action. Both are numpy, and share no code with the library. `new_sg=True` is the slip to guard
-against: agents that move under the s_g that was just drawn, where Eq. 3 has the current one.
+those actions and samples Delta by shuffling the agents; they may be silent, be replaced, or come and go (`Life`).
+`exact_return` enumerates every tuple (s_g, s_1, .., s_n), every Delta and every action. Both are numpy, and share no
+code with the library. `new_sg=True` is the slip to guard against: agents that move under the s_g that was just drawn,
+where Eq. 3 has the current one.
 """
 
 import itertools
@@ -26,8 +27,43 @@ class Simulation:
     sampled: np.ndarray  # [E, T, sl]
 
 
+@dataclass(frozen=True)
+class Life:
+    """What happens to agents besides their moves."""
+
+    newcomers: np.ndarray  # [sl]
+    answer_rate: float = 1.0
+    turnover: float = 0.0
+    sizes: tuple[int, ...] | None = None  # n at each step
+
+    def answer(self, rng: np.random.Generator, states: np.ndarray, num_sl: int) -> np.ndarray:
+        """Counts [E, sl] of those of states [E, k] who answer, one toss for each."""
+        answered = rng.random(states.shape) < self.answer_rate
+        return ((states[..., None] == np.arange(num_sl)) & answered[..., None]).sum(-2)
+
+    def go_on(self, rng: np.random.Generator, s: np.ndarray, t: int) -> np.ndarray:
+        """The agents [E, n'] after step t: some are replaced, then some leave, or join."""
+        new = _choose(rng, np.broadcast_to(self.newcomers, (*s.shape, len(self.newcomers))))
+        s = np.where(rng.random(s.shape) < self.turnover, new, s)
+        n = s.shape[1] if self.sizes is None or t + 1 == len(self.sizes) else self.sizes[t + 1]
+        if n < s.shape[1]:
+            return np.take_along_axis(s, rng.random(s.shape).argsort(1)[:, :n], 1)
+        shape = (len(s), n - s.shape[1], len(self.newcomers))
+        return np.concatenate([s, _choose(rng, np.broadcast_to(self.newcomers, shape))], 1)
+
+
 def simulate(
-    game: Game, law: Law, pi_l, *, k: int, n: int, episodes: int, horizon: int, seed: int, new_sg: bool = False
+    game: Game,
+    law: Law,
+    pi_l,
+    *,
+    k: int,
+    n: int,
+    episodes: int,
+    horizon: int,
+    seed: int,
+    new_sg: bool = False,
+    life: Life | None = None,
 ) -> Simulation:
     rng = np.random.default_rng(seed)
     P_g, P_l, r_g, r_l = (np.asarray(table) for table in (game.P_g, game.P_l, game.r_g, game.r_l))
@@ -35,16 +71,18 @@ def simulate(
     s_g, s = _start(game, rng, episodes, n)
     returns, counts, sampled = np.zeros(episodes), [], []
     for t in range(horizon):
-        delta = rng.random((episodes, n)).argsort(1)[:, :k]
-        seen = _count(np.take_along_axis(s, delta, 1), game.num_sl)
+        delta = rng.random(s.shape).argsort(1)[:, :k]
+        asked = np.take_along_axis(s, delta, 1)
+        seen = life.answer(rng, asked, game.num_sl) if life else _count(asked, game.num_sl)
         a_g = _choose(rng, law(s_g, seen))
-        here = np.repeat(s_g[:, None], n, 1)
+        here = np.repeat(s_g[:, None], s.shape[1], 1)
         a = _choose(rng, pi_l[s, here])
         returns += game.gamma**t * (r_g[s_g, a_g] + r_l[s, here, a].mean(1))
         counts.append(_count(s, game.num_sl))
         sampled.append(seen)
         s_g = _choose(rng, P_g[s_g, a_g])
-        s = _choose(rng, P_l[s, np.repeat(s_g[:, None], n, 1) if new_sg else here, a])
+        s = _choose(rng, P_l[s, np.repeat(s_g[:, None], s.shape[1], 1) if new_sg else here, a])
+        s = life.go_on(rng, s, t) if life else s
     return Simulation(returns, np.stack(counts, 1), np.stack(sampled, 1))
 
 

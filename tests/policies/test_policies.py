@@ -283,7 +283,7 @@ class TestWhatADispatcherIsShown:
     @pytest.mark.parametrize(
         ("s_g", "counts", "message"),
         [
-            ([0, 1], [[1, 1, 0], [1, 1, 1]], r"counts\[batch=1\] sums to 3; the counts .* sum to k = 2"),
+            ([0, 1], [[1, 1, 0], [1, 1, 1]], r"counts\[batch=1\] sums to 3; at most k = 2 sampled agents answer"),
             ([0, 1], [[1, 1, 0], [3, -1, 0]], r"counts\[batch=1, sl=1\] is -1; every entry must be a whole number"),
             ([0, 1], [[1, 1, 0], [0.5, 1.5, 0]], r"counts\[batch=1, sl=0\] is 0\.5"),
             ([0, 1], [[1, 1], [1, 1]], r"counts must have shape \[batch, sl\] = \[2, 3\], not \[2, 2\]"),

@@ -110,16 +110,23 @@ def _hang_up() -> int:
 
 
 class _LineAboveTheBar(logging.Handler):
-    """One line per record on standard error; tqdm redraws its bar below."""
+    """One line per record on standard error; tqdm redraws its bar below. What was said is not said again."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said = set[str]()
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage() in self._said:
+            return
+        self._said.add(record.getMessage())
         tqdm.write(f"{record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
 
 
 @contextmanager
 def _warnings_on_stderr() -> Iterator[None]:
     """Show the library's warnings while a command runs, and leave the logger as it was."""
-    logger, handler = logging.getLogger("altmarl_torch"), _LineAboveTheBar(logging.WARNING)
+    logger, handler = logging.getLogger("altmarl_torch"), _LineAboveTheBar()
     logger.addHandler(handler)
     try:
         yield

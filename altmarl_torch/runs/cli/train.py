@@ -46,6 +46,11 @@ def add_evaluate(commands: "argparse._SubParsersAction[Any]") -> None:
         ("seed", "seed of the episodes (default: the run's)"),
     ):
         evaluate_parser.add_argument(f"--{flag}", type=int, metavar=flag.upper(), help=meaning)
+    for flag, meaning in (
+        ("answer-rate", "chance in [0, 1] that an asked agent answers (default: the run's)"),
+        ("turnover", "chance in [0, 1] that an agent leaves after a step and is replaced (default: the run's)"),
+    ):
+        evaluate_parser.add_argument(f"--{flag}", type=float, metavar="RATE", help=meaning)
     evaluate_parser.set_defaults(run=_evaluate)
 
 
@@ -74,8 +79,8 @@ def _train(arguments: argparse.Namespace) -> int:
 def _evaluate(arguments: argparse.Namespace) -> int:
     """Simulate a finished run again, for another n, horizon or number of episodes; the folder is not changed."""
     run = open_run(arguments.folder)
-    given = {name: getattr(arguments, name) for name in ("horizon", "episodes", "seed")}
-    asked = {name: getattr(run.config, name) if value is None else value for name, value in given.items()}
+    given = {name: getattr(arguments, name) for name in run.config.evaluation()}
+    asked = run.config.evaluation() | {name: value for name, value in given.items() if value is not None}
     measured = measure(run.game, run.solution, n=arguments.n, **asked)
     print(return_table(measured.learned, measured.heuristics))
     return DONE

@@ -444,6 +444,14 @@ class TestNeural:
         assert main(["certify", str(folder)]) == 0
         assert "an epsilon-equilibrium for epsilon" in capsys.readouterr().out
 
+    def test_silent_agents_cost_something_and_are_warned_of_once(self, folder, capsys):
+        assert main(["evaluate", str(folder), "--answer-rate", "0.3", "--turnover", "0.1"]) == 0
+        streams = capsys.readouterr()
+        assert streams.err.count("fewer answers than k = 3") == 1
+        assert f"{summary_of(folder)['return_mean']:.3f}" not in streams.out
+        assert main(["evaluate", str(folder), "--answer-rate", "1.3"]) == 2
+        assert capsys.readouterr().err == "error: answer_rate must be a number in [0, 1], not 1.3\n"
+
     def test_a_run_without_a_table_is_complete_but_for_the_certificate(self, large):
         files = {path.name for path in large.iterdir() if not path.name.startswith("events.")}
         assert files == FILES - {"certificate.json"}

@@ -1,0 +1,48 @@
+"""What fewer answers cost: python benchmarks/how_many.py answers --game warehouse --k 1,5,20
+
+`answers` plays the paper's tables, the posterior correction and the memory at answer rates from 1 to 0 on common
+episodes, and prints mean returns with their largest standard error; `turnover` does so at rates of turnover, once with
+pairs that do not know of it and once with pairs that were learned for P_l <- (1-p) P_l + p nu.
+"""
+
+import argparse
+
+import altmarl_torch as am
+
+MODELS = ("surrogate", "posterior", "filter")
+ANSWERS, TURNOVER = (1.0, 0.9, 0.7, 0.5, 0.2, 0.0), (0.0, 0.02, 0.1, 0.3)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("answers", "turnover"))
+    parser.add_argument("--game", default="warehouse", help="a named game")
+    parser.add_argument("--k", type=lambda text: [int(k) for k in text.split(",")], default=[20])
+    parser.add_argument("--episodes", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=1, help="seed of the episodes")
+    arguments = parser.parse_args()
+    game = am.games.make(arguments.game)
+    for k in arguments.k:
+        for model in MODELS:
+            row = {"answers": answers, "turnover": turnover}[arguments.what]
+            found = row(game, k, model, {"episodes": arguments.episodes, "seed": arguments.seed})
+            returns = " | ".join(f"{one.mean:.1f}" for one in found)
+            print(f"| {model} | {k} | {returns} | {max(one.sem for one in found):.2f} |", flush=True)
+
+
+def answers(game, k, model, played):
+    solution = am.solve(game, k, observation=model)
+    return [am.rollout(game, solution, answer_rate=rate, **played) for rate in ANSWERS]
+
+
+def turnover(game, k, model, played):
+    unaware, found = am.solve(game, k, observation=model), []
+    for rate in TURNOVER:
+        known = game.replace(P_l=(1 - rate) * game.P_l + rate * game.initial.local_mean)
+        aware = am.solve(known, k, observation=model)
+        found += [am.rollout(game, pair, turnover=rate, **played) for pair in (unaware, aware)]
+    return found
+
+
+if __name__ == "__main__":
+    main()
