@@ -38,8 +38,8 @@ from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.evaluation.simulated_gaps import rollout_gaps
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.initial import InitialLaw
-from altmarl_torch.games.log_files import read_log
-from altmarl_torch.games.transitions import Transitions
+from altmarl_torch.games.logs.files import read_log
+from altmarl_torch.games.logs.transitions import Transitions
 from altmarl_torch.games.types import with_types
 from altmarl_torch.learners.tabular.bellman_noise import bellman_noise
 from altmarl_torch.offline.behaviour import collect

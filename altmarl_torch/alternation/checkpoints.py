@@ -35,8 +35,8 @@ import torch
 from torch import Tensor, nn
 
 from altmarl_torch.alternation.loop import Alternation, Players, Update
-from altmarl_torch.alternation.policy_files import pack_policy, unpack_policy
-from altmarl_torch.alternation.solution import LARGEST_FILE, Solution, read_update
+from altmarl_torch.alternation.solution import LARGEST_FILE, Solution
+from altmarl_torch.alternation.solution_files import pack_policy, read_update, unpack_policy
 from altmarl_torch.errors import AltMarlError, ArgumentError
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.policies.base import Pair

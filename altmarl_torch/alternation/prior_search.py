@@ -94,7 +94,7 @@ def learn_posterior(run: AlternationRun, many: Solution | None = None) -> Soluti
     KeyboardInterrupt returns the best pair so far; it is passed on where there is none.
     """
     followed = many or _followed(run)
-    search, interrupted = _Search(run, followed), False
+    search, interrupted = _PriorSearch(run, followed), False
     try:
         search.run_through()
     except KeyboardInterrupt:
@@ -120,7 +120,7 @@ def _followed(run: AlternationRun) -> Solution:
     return many
 
 
-class _Search:
+class _PriorSearch:
     """Pairs under different priors, compared by what n agents earn; `best` is the best so far.
 
     Attributes:

@@ -17,7 +17,8 @@ from altmarl_torch.alternation.players.lifted import lifted_players
 from altmarl_torch.alternation.players.neural import neural_players
 from altmarl_torch.alternation.players.tabular import tabular_players
 from altmarl_torch.alternation.run import AlternationRun
-from altmarl_torch.alternation.solution import LARGEST_TABLE, Solution, tabulate_within
+from altmarl_torch.alternation.solution import Solution, tabulate_within
+from altmarl_torch.alternation.solution_files import LARGEST_TABLE
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import FileFormatError
 

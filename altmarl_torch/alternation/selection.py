@@ -23,7 +23,8 @@ from collections.abc import Iterator
 from altmarl_torch.alternation.memory import memory_size, remember
 from altmarl_torch.alternation.prior_search import followed_size, learn_posterior, total_seconds
 from altmarl_torch.alternation.run import EPISODES, AlternationRun
-from altmarl_torch.alternation.solution import LARGEST_TABLE, Choice, Selection, Solution
+from altmarl_torch.alternation.solution import Choice, Selection, Solution
+from altmarl_torch.alternation.solution_files import LARGEST_TABLE
 from altmarl_torch.alternation.starts import Started, learn_from_starts
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex

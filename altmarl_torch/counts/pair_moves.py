@@ -136,25 +136,36 @@ def _row_moves(P: Tensor, order: tuple[int, ...], relabel: tuple[int, ...]) -> P
     P = R_1 R_2 ... in the given order of the states, R_i being the identity but for row i; the rows come from back
     substitution. Agents of i decide target by target, negative chances first: what remains then only shrinks.
     """
-    product, rows = torch.eye(len(P), dtype=P.dtype), {}
+    rows = _row_factors(P, order)
+    if rows is None:
+        return None
+    moves = [move for i in order for move in _one_by_one(i, rows[i], order)]
+    chances = torch.tensor([chance for _, chance in moves], dtype=P.dtype).reshape(-1, 2)
+    found = PairMoves(tuple(pair for pair, _ in moves), chances, relabel)
+    return found if _misses(P, found) < ACCEPTED_MISS else None
+
+
+def _row_factors(P: Tensor, order: tuple[int, ...]) -> dict[int, list[float]] | None:
+    """Row i of R_i for every state, by back substitution; None where a row cannot be solved for."""
+    product, rows = torch.eye(len(P), dtype=P.dtype), dict[int, list[float]]()
     for i in reversed(order):
         row, info = torch.linalg.solve_ex(product.T, P[i])
         if int(info) or not bool(torch.isfinite(row).all()) or float(row.abs().max()) > LARGEST_CHANCE:
             return None
         factor = torch.eye(len(P), dtype=P.dtype)
-        factor[i] = rows[i] = row
-        product = factor @ product
-    pairs, chances = [], []
-    for i in order:
-        rest, row = 1.0, rows[i].tolist()
-        for j in sorted(set(order) - {i}, key=row.__getitem__):
-            chance = min(row[j] / rest, 1.0) if abs(row[j]) > NEWTON_TOLERANCE else 0.0
-            rest = max(rest - row[j], NEWTON_TOLERANCE)
-            if chance != 0.0:
-                pairs.append((min(i, j), max(i, j)))
-                chances.append([chance, 0.0] if i < j else [0.0, chance])
-    found = PairMoves(tuple(pairs), torch.tensor(chances, dtype=P.dtype).reshape(-1, 2), relabel)
-    return found if _misses(P, found) < ACCEPTED_MISS else None
+        factor[i] = row
+        product, rows[i] = factor @ product, row.tolist()
+    return rows
+
+
+def _one_by_one(i: int, row: list[float], order: tuple[int, ...]) -> Iterator[tuple[tuple[int, int], list[float]]]:
+    """The law `row` of the agents of i as pair moves: of those who have not left yet, some leave for each target."""
+    undecided = 1.0
+    for j in sorted(set(order) - {i}, key=row.__getitem__):
+        chance = min(row[j] / undecided, 1.0) if abs(row[j]) > NEWTON_TOLERANCE else 0.0
+        undecided = max(undecided - row[j], NEWTON_TOLERANCE)
+        if chance != 0.0:
+            yield (min(i, j), max(i, j)), [chance, 0.0] if i < j else [0.0, chance]
 
 
 def _misses(P: Tensor, moves: PairMoves) -> float:

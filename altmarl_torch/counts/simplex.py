@@ -41,7 +41,7 @@ INT64_MAX = 2**63 - 1
 LARGEST_LOG10 = 100_000
 """Sizes of more digits are not computed exactly."""
 
-LARGEST_TABLE = 10**7
+LARGEST_BINOMIALS = 10**7
 """The most entries of the table of binomials that ranks are read from."""
 
 
@@ -190,7 +190,7 @@ class CountSimplex:
     @cached_property
     def _big_binomials(self) -> Any:
         """`[k + 1, sl - 1]` Python integers: entry (t, i) is C(t + S - 2 - i, S - 1 - i)."""
-        if (self.k + 1) * (self.num_sl - 1) > LARGEST_TABLE:
+        if (self.k + 1) * (self.num_sl - 1) > LARGEST_BINOMIALS:
             raise SizeError(f"{self!r}: ranks need {self.k + 1:,} x {self.num_sl - 1:,} binomials; use a smaller k")
         if self.num_sl == 1:
             return np.empty((self.k + 1, 0), dtype=object)

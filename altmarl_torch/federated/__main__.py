@@ -13,8 +13,8 @@ from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.errors import AltMarlError, ArgumentError
 from altmarl_torch.federated.building import Plan, build, read_setup, write
 from altmarl_torch.federated.comparing import compare, figure
+from altmarl_torch.games.logs.transitions import Transitions
 from altmarl_torch.games.named.federated import TABLES, federated
-from altmarl_torch.games.transitions import Transitions
 from altmarl_torch.runs.folder import POLICY
 from altmarl_torch.runs.plots import save_png
 from altmarl_torch.support.tables import as_integer

@@ -50,13 +50,13 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, GameError
 from altmarl_torch.games.checks import check_bound, check_types, fitting_initial, split_law
-from altmarl_torch.games.counted import Counted, count_log
 from altmarl_torch.games.initial import InitialLaw
+from altmarl_torch.games.logs.counted import Counted, count_log
+from altmarl_torch.games.logs.transitions import Table
 from altmarl_torch.games.reward_base import RewardLaw
 from altmarl_torch.games.reward_draws import RewardSampler
 from altmarl_torch.games.storage import LAWS, naming_the_file, read_game, write_game
 from altmarl_torch.games.tables import TABLE_AXES, InducedTables, check_sizes, induce, tabulate
-from altmarl_torch.games.transitions import Table
 from altmarl_torch.support.tables import (
     as_device,
     as_finite,
@@ -291,10 +291,10 @@ class Game:
         initial: InitialLaw | None = None,
         name: str = "game",
     ) -> "Game":
-        """Count the tables of a game from a log of what agents did (`games.counted`).
+        """Count the tables of a game from a log of what agents did (`games.logs.counted`).
 
         Args:
-            table: a log's path (CSV or npz), or its columns by name (`games.transitions`).
+            table: a log's path (CSV or npz), or its columns by name (`games.logs.transitions`).
             gamma: discount factor per step of the log.
             n: number of local agents, of which the log may show any.
             num_sg, num_sl, num_ag, num_al: how many states and actions there are; None: as many as the log has.

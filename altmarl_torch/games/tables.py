@@ -54,7 +54,7 @@ def tabulate(name: str, function: Callable[..., object], axes: str, sizes: Mappi
 
     Raises:
         GameError: a call raised, or did not return one number per element of the primed axis (one number if none is).
-        SizeError: the table would have more than `LARGEST_TABLE` entries.
+        SizeError: the table would have more than `LARGEST_TABULATED` entries.
     """
     words = axes.split()
     inputs = [word for word in words if not word.endswith("'")]

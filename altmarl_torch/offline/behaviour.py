@@ -40,7 +40,7 @@ from altmarl_torch.support.tables import as_integer, as_number, as_seed
 
 __all__ = ["Behaviour", "BehaviourPolicy", "collect"]
 
-LARGEST_TABLE = 10**7
+LARGEST_LOOKUP = 10**7
 """Entries of pi_g [sg, N, ag] up to which a pair's law is tabulated."""
 
 BLOCK = 2**20
@@ -140,7 +140,7 @@ def _mixed(law: Tensor, explore: float) -> Tensor:
 def _law_of(game: Game, pair: PolicyPair) -> Tensor | None:
     """pi_g as a table, where the pair's global agent has one that is not too large."""
     simplex = CountSimplex(pair.k, game.num_sl)
-    if not simplex.can_be_listed or game.num_sg * simplex.size * game.num_ag > LARGEST_TABLE:
+    if not simplex.can_be_listed or game.num_sg * simplex.size * game.num_ag > LARGEST_LOOKUP:
         return None
     if isinstance(pair, TabularPair):
         return check_pi_g(game, pair.pi_g.cpu(), simplex)

@@ -1,6 +1,6 @@
 """A game from a log, with what is known of it: standard errors, gaps in the data, and what they may cost.
 
-`estimate` counts the tables (`games.counted`) and keeps what a bare game would forget. The question
+`estimate` counts the tables (`games.logs.counted`) and keeps what a bare game would forget. The question
 behind every log is whether it is long enough, and there are two answers:
 
 * entry by entry, the standard errors, and the pairs that were seen least (`FittedGame.report`);
@@ -23,12 +23,13 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation.rollouts import rollout
-from altmarl_torch.games.counted import FEWEST_EPISODES, Counted, count_log
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.initial import InitialLaw
-from altmarl_torch.games.log_ends import end_hint
+from altmarl_torch.games.logs.counted import Counted, count_log
+from altmarl_torch.games.logs.ends import end_hint
+from altmarl_torch.games.logs.starts import FEWEST_EPISODES
+from altmarl_torch.games.logs.transitions import Table
 from altmarl_torch.games.tables import TABLE_AXES
-from altmarl_torch.games.transitions import Table
 from altmarl_torch.policies.base import PolicyPair
 from altmarl_torch.support.tables import as_integer, as_seed, place
 

@@ -30,7 +30,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from altmarl_torch.alternation.solution import LARGEST_TABLE, Solution, tabulate_within
+from altmarl_torch.alternation.solution import Solution, tabulate_within
+from altmarl_torch.alternation.solution_files import LARGEST_TABLE
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game

@@ -58,7 +58,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-class Schedule(Protocol):
+class StepSizes(Protocol):
     """Step sizes that decay."""
 
     by_visits: bool
@@ -142,7 +142,7 @@ class Learned:
     curve: tuple[tuple[int, float], ...] = ()
 
 
-def read_step_size(step_size: object) -> Schedule:
+def read_step_size(step_size: object) -> StepSizes:
     """A step size as a schedule.
 
     Raises:
@@ -218,7 +218,7 @@ def _read_oracle(oracle: Tensor, shape: tuple[int, int, int]) -> Floats:
 class _Learner:
     """The table on its way."""
 
-    def __init__(self, data: Trajectories, ranks: Integers, schedule: Schedule) -> None:
+    def __init__(self, data: Trajectories, ranks: Integers, schedule: StepSizes) -> None:
         self.gamma, self.schedule = data.gamma, schedule
         entries = (ranks[:, :-1] * data.num_ag + data.a_g).T  # [T, E], flat (s_g, h, a_g)
         order = entries.argsort(1, kind="stable")  # of the trajectories in a step, which changes nothing

@@ -44,7 +44,7 @@ Progress = Callable[[int, float], None]
 Step = Callable[[Tensor], Tensor]
 """V to T V, in the type of V."""
 
-MEMORY, LONGEST_MEMORY, LARGEST_MEMORY = 5, 80, 2**25
+MEMORY, LONGEST_MEMORY, LARGEST_HISTORY = 5, 80, 2**25
 """Past sweeps that Anderson's mixing combines, to begin with and at most; and how many entries they have at most."""
 
 MAX_SWEEPS = 10_000
@@ -113,7 +113,7 @@ def _iterate(
 ) -> FixedPoint:
     """Sweep until the error is at most `tolerance`, or `relative` times the span of the values, or does not fall."""
     scale, history, best = gamma / (1 - gamma), History(), float("inf")
-    longest = min(LONGEST_MEMORY, LARGEST_MEMORY // values.numel())
+    longest = min(LONGEST_MEMORY, LARGEST_HISTORY // values.numel())
     stuck, mark, plain = 0, float("inf"), False  # sweeps since the error was `mark`, the last that counts as progress
     for _ in range(max_sweeps):
         updated = step(values)

@@ -31,7 +31,7 @@ STEPS_PER_SEARCH = 60
 FACTORED_AT_ONCE = 10
 """How many multiplications of a factorization take as long as one of a sweep."""
 
-PATIENCE = 4e9
+AFFORDABLE = 4e9
 """A certificate that should take no more operations than this is always made: a few seconds."""
 
 
@@ -112,7 +112,7 @@ def affordable_parts(game: Game, solution: Solution) -> tuple[Part, ...]:
         return ()
     sweep = _operations_per_sweep(game, solution)
     spent = sum(update.sweeps for update in solution.history)
-    left = max(spent * (sweep if solution.policy is None else OPERATIONS_PER_STEP), PATIENCE)
+    left = max(spent * (sweep if solution.policy is None else OPERATIONS_PER_STEP), AFFORDABLE)
     fixed_point = SWEEPS_PER_PROBLEM * sweep
     choices, states = game.num_al**game.num_sl, game.num_sg * game.num_sl * solution.simplex.size
     costs: dict[Part, float] = {"global": fixed_point, "shared": choices * fixed_point}

@@ -60,7 +60,7 @@ LAW_TOLERANCE, DECIMALS = 1e-5, 1e-6
 NEGATIVE_TOLERANCE = 1e-9
 FLOAT32_ROUNDING = 1e-6
 LARGEST_SEED = 2**63 - 1  # what a torch.Generator takes
-LARGEST_TABLE = 2**25
+LARGEST_TABULATED = 2**25
 """Entries of the largest table that a formula or a function is tabulated into: 256 MiB of float64."""
 WHOLE = "every entry must be a whole number, at least 0"
 _NUMERIC_KINDS = "fiub"  # numpy's letters for float, signed and unsigned integer, boolean
@@ -217,10 +217,10 @@ def check_devices(tables: Mapping[str, Tensor]) -> None:
 
 
 def check_entries(name: str, *sizes: int) -> None:
-    """Raise a SizeError if a table of these `sizes` has more than `LARGEST_TABLE` entries."""
-    if math.prod(sizes) > LARGEST_TABLE:
+    """Raise a SizeError if a table of these `sizes` has more than `LARGEST_TABULATED` entries."""
+    if math.prod(sizes) > LARGEST_TABULATED:
         raise SizeError(
-            f"{name} would have {' x '.join(map(str, sizes))} entries; at most {LARGEST_TABLE:,} are tabulated: "
+            f"{name} would have {' x '.join(map(str, sizes))} entries; at most {LARGEST_TABULATED:,} are tabulated: "
             "use fewer states or actions"
         )
 

@@ -234,7 +234,7 @@ class TestTooManyCounts:
 
     def test_a_table_between_the_limits_is_only_in_the_file(self, hasty, monkeypatch, tmp_path):
         """Too large to keep, small enough to store: there is no pi_g in hand, before and after loading."""
-        from altmarl_torch.alternation import solution as module
+        from altmarl_torch.alternation import solution_files as module
 
         game, k = SOLVED["random"]
         monkeypatch.setattr(module, "LARGEST_TABLE", 10)

@@ -9,7 +9,7 @@ import torch
 import altmarl_torch as am
 from altmarl_torch.errors import ArgumentError, GameError, LogError, SizeError
 from altmarl_torch.games import random_game, steer, warehouse
-from altmarl_torch.games.transitions import COLUMNS, Transitions
+from altmarl_torch.games.logs.transitions import COLUMNS, Transitions
 from altmarl_torch.runs.cli.main import main
 from altmarl_torch.support.files import read_json
 
@@ -229,6 +229,6 @@ class TestCommand:
 
 
 def test_all_columns_are_documented():
-    import altmarl_torch.games.transitions as logs
+    import altmarl_torch.games.logs.transitions as logs
 
     assert all(f"\n    {name} " in logs.__doc__ for name in (*COLUMNS, "episode", "step"))

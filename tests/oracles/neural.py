@@ -90,7 +90,7 @@ def cut_short():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "Settings", functools.partial(Settings, batch=64, max_steps=60))
         patch.setattr(fitting, "LEAST_ANNEAL", 50)
-        for name, value in {"EPISODES": 32, "EPISODE_STEPS": 5, "PATIENCE": 1}.items():
+        for name, value in {"EPISODES": 32, "EPISODE_STEPS": 5, "CHECKS_IN_A_ROW": 1}.items():
             patch.setattr(training, name, value)
         for name, value in {"EPISODES": 128, "LONGEST": 40, "BLOCKS": 1}.items():
             patch.setattr(evaluation, name, value)

@@ -32,7 +32,7 @@ from hypothesis import strategies as st
 
 import altmarl_torch as am
 from altmarl_torch.errors import FileFormatError, SizeError
-from altmarl_torch.games.transitions import COLUMNS
+from altmarl_torch.games.logs.transitions import COLUMNS
 from altmarl_torch.learners.neural.networks import CountNetwork
 from altmarl_torch.learners.neural.policies import NetworkPolicy, UniformPolicy
 from altmarl_torch.runs.config import TrainConfig

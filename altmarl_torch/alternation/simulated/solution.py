@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from altmarl_torch.alternation.loop import Update
-from altmarl_torch.alternation.solution import read_update
+from altmarl_torch.alternation.solution_files import read_update
 from altmarl_torch.errors import FileFormatError
 from altmarl_torch.learners.simulated.features import Frame, frame_of
 from altmarl_torch.learners.simulated.networks import LocalValues, SetNetwork

@@ -47,7 +47,8 @@ from altmarl_torch.alternation.simulated.solution import (
     pack_pair,
     unpack_pair,
 )
-from altmarl_torch.alternation.solution import Solution, read_update
+from altmarl_torch.alternation.solution import Solution
+from altmarl_torch.alternation.solution_files import read_update
 from altmarl_torch.errors import AltMarlError, ArgumentError
 from altmarl_torch.games.game import Game
 from altmarl_torch.learners.simulated.experience import probe, unchecked

@@ -1,6 +1,6 @@
 """The two counts of UCFH, and what follows from them: confidence sets, plans, bounds, and which rows are ready.
 
-`ucfh` tells the algorithm and runs its loop; an `Explorer` is its state. Of every transition it holds n, the visits
+`ucfh` tells the algorithm and runs its loop; an `UCFHExplorer` is its state. Of every transition it holds n, the visits
 that plans are made of (`known`), and v, those since the row's last update (`seen`). Everything else is derived: the
 shares, the sets around them, the optimistic plan, and the certainty-equivalent policy with its worst value. Values are
 in the scaled units of `units`, counted from the lowest rewards.
@@ -23,7 +23,7 @@ from altmarl_torch.support.tables import as_float64, as_integer, as_number, as_w
 from altmarl_torch.theory import Algorithm5, algorithm_5
 from altmarl_torch.theory.arguments import as_share
 
-__all__ = ["KEPT", "Bounds", "Explorer", "Sampler"]
+__all__ = ["KEPT", "Bounds", "Sampler", "UCFHExplorer"]
 
 Sampler = Callable[[Tensor, int], Tensor]
 """From a policy, actions `[rounds, states]`, and a number of episodes to visits of transitions, `[transitions]`."""
@@ -48,7 +48,7 @@ class Bounds:
 
 
 @dataclass(eq=False)
-class Explorer:
+class UCFHExplorer:
     """The counts of UCFH, and what follows from them. The MDP, and with it the bounds, are brought to scaled units."""
 
     mdp: EpisodicMDP

@@ -138,7 +138,7 @@ def chain_l_learn(
         work=work,
     )
     fallback = uniform_local(game) if pi_l is None else check_pi_l(game, pi_l)
-    judge = _Judge(game, pi_g, k, objective, surrogates)
+    judge = _ExactJudge(game, pi_g, k, objective, surrogates)
     candidates = projections(chain, learned.policy, learned.shares, fallback)
     projected = max(candidates, key=judge.own_value)
     best = ascend(judge.own_value, projected, margin=judge.margin).pi_l if settings.ascent else projected
@@ -164,7 +164,7 @@ def _relative(settings: ChainSettings, chain: ChainedMDP, k: int) -> float:
     return min(1.0, k**-0.5 / (units.scale * units.largest)) if units.largest else 1.0
 
 
-class _Judge:
+class _ExactJudge:
     """Exact values of local policies against one global policy, under an objective and for the team."""
 
     def __init__(

@@ -27,10 +27,10 @@ from altmarl_torch.theory.arguments import as_share
 
 __all__ = ["ChainRow", "chain_rows", "chains_text"]
 
-LARGEST_K, LARGEST_SIZE = 10_000, 10**100
+LARGEST_CHAIN_K, LARGEST_SIZE = 10_000, 10**100
 SECONDS_OF_A_TRANSITION, SECONDS_OF_A_STEP = 1e-8, 5e-5
 SECONDS_IN_A_PLAN, SECONDS_OF_A_STEP_IN_A_PLAN, PLANS = 1.5e-7, 3e-4, 100
-PATIENCE = 3600.0
+MOST_SECONDS = 3600.0
 """UCFH is called feasible where it should take less than an hour."""
 
 
@@ -59,7 +59,7 @@ def chain_rows(game: Game, ks: Sequence[int], *, epsilon: float = 0.05, delta: f
     """
     as_share("epsilon", epsilon)
     as_share("delta", delta)
-    columns = [as_integer("k", k, 1, min(game.n, LARGEST_K), ArgumentError) for k in ks]
+    columns = [as_integer("k", k, 1, min(game.n, LARGEST_CHAIN_K), ArgumentError) for k in ks]
     return [_row(game, k, kind, epsilon, delta) for k in columns for kind in (TupleForm, MeanFieldForm)]
 
 
@@ -72,8 +72,8 @@ def _row(game: Game, k: int, kind: type[TupleForm] | type[MeanFieldForm], epsilo
     imaginable = states < LARGEST_SIZE
     scaled = min(1.0, epsilon * (1 - game.gamma**rounds) / (1 - game.gamma))
     listed = transitions <= MOST_TRANSITIONS
-    plan = rounds * transitions * SECONDS_IN_A_PLAN + steps * SECONDS_OF_A_STEP_IN_A_PLAN if listed else PATIENCE
-    planned = rounds <= MOST_ROUNDS and PLANS * plan < PATIENCE
+    plan = rounds * transitions * SECONDS_IN_A_PLAN + steps * SECONDS_OF_A_STEP_IN_A_PLAN if listed else MOST_SECONDS
+    planned = rounds <= MOST_ROUNDS and PLANS * plan < MOST_SECONDS
     return ChainRow(
         k=k,
         form=kind.name,

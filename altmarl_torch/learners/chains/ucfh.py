@@ -40,7 +40,7 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.chains.episodic import EpisodicMDP
-from altmarl_torch.learners.chains.explorer import KEPT, Bounds, Explorer, Sampler
+from altmarl_torch.learners.chains.explorer import KEPT, Bounds, Sampler, UCFHExplorer
 from altmarl_torch.learners.chains.visits import MOST_EPISODES, sample_visits
 from altmarl_torch.support.snapshots import WorkInProgress, pack_attributes, reading, set_attributes
 from altmarl_torch.support.tables import as_integer, as_number, as_seed, check_callable, check_kind
@@ -112,7 +112,7 @@ def ucfh(
     for name, function in (("sample", sample), ("progress", progress)):
         check_callable(name, function)
     generator = _generator(seed, mdp.rewards.device)
-    learner = Explorer(mdp, epsilon, delta, m_scale, confidence, first_update, faithful, generator)
+    learner = UCFHExplorer(mdp, epsilon, delta, m_scale, confidence, first_update, faithful, generator)
     budget = as_integer("max_episodes", max_episodes, 1, MOST_EPISODES, ArgumentError)
     patience = as_number("max_seconds", max_seconds, "(0, inf]", lambda x: x > 0, ArgumentError)
     started = time.perf_counter()
@@ -126,7 +126,7 @@ def ucfh(
 
 
 def _explore(
-    learner: Explorer,
+    learner: UCFHExplorer,
     draw: Sampler,
     budget: int,
     deadline: float,
@@ -150,7 +150,7 @@ def _explore(
         learner.explore(draw, budget, deadline)
 
 
-def _episodes_of(learner: Explorer) -> Sampler:
+def _episodes_of(learner: UCFHExplorer) -> Sampler:
     """Episodes of the MDP itself."""
     return lambda policy, episodes: sample_visits(learner.mdp, policy, episodes, learner.generator)
 
@@ -159,7 +159,7 @@ def _generator(seed: int | torch.Generator, device: torch.device) -> torch.Gener
     return seed if isinstance(seed, torch.Generator) else torch.Generator(device).manual_seed(as_seed(seed))
 
 
-def _result(learner: Explorer, seconds: float) -> UCFHResult:
+def _result(learner: UCFHExplorer, seconds: float) -> UCFHResult:
     """What was learned."""
     assert learner.policy is not None  # some bounds were computed
     assert learner.policy_shares is not None

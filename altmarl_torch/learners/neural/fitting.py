@@ -18,11 +18,11 @@ iteration a step; where s_g hardly changes or never comes back, that takes 1/(1-
 constant in h is carried on at once, by a solve in the states s_g (`_carry_on`): a *baseline* b(s_g, a), added to the
 network.
 
-**When to stop.** The Bellman residual on held-out pairs, e = target - C - d, is measured with two independent halves of
-the draws: their product has the mean e^2, without the variance of the draws. The step size stays until e^2 is within
-two standard errors of zero for `PATIENCE` checks in a row, or has not fallen over the last third of all checks; then it
-is annealed to zero along a cosine, for half as many steps again, which averages the noise away. A warning says so where
-`max_steps` ends a fit that still gains.
+**When to stop.** The Bellman residual on held-out pairs, e = target - C - d, is measured with two independent halves
+of the draws: their product has the mean e^2, without the variance of the draws. The step size stays until e^2 is within
+two standard errors of zero `CHECKS_IN_A_ROW`, or has not fallen over the last third of all checks; then it is annealed
+to zero along a cosine, for half as many steps again, which averages the noise away. A warning says so where `max_steps`
+ends a fit that still gains.
 
 **Where.** The pairs are those that the current policy meets in the k-agent game, some actions taken at random, mixed
 with counts from all over the simplex under every global state (`_draw_pairs`); they are drawn anew from time to time.

@@ -42,7 +42,7 @@ from altmarl_torch.support.tables import check_indices
 
 __all__ = ["BatchSurrogate", "Values", "centred", "check_count", "table_values"]
 
-LARGEST_K, LARGEST_VALUE, SMALLEST_VALUE = 2**24, 1e15, 1e-15
+LARGEST_COUNTED, LARGEST_VALUE, SMALLEST_VALUE = 2**24, 1e15, 1e-15
 """How far float32 counts one by one; values whose squares it holds with room to spare."""
 
 Values = Callable[[Tensor], Tensor]
@@ -159,8 +159,8 @@ class BatchSurrogate:
 
 def check_count(k: int) -> None:
     """Raise a SizeError where float32 cannot count to k."""
-    if k > LARGEST_K:
-        raise SizeError(f"k = {k:,}: networks see counts in float32, exact up to {LARGEST_K:,}; use a smaller k")
+    if k > LARGEST_COUNTED:
+        raise SizeError(f"k = {k:,}: networks see counts in float32, exact up to {LARGEST_COUNTED:,}; use a smaller k")
 
 
 def centred(game: Game) -> tuple[Game, float]:

@@ -24,7 +24,7 @@ __all__ = ["KEPT", "Fit", "Monitor", "Settings", "Training"]
 Monitor = Callable[[int, float, Mapping[str, float]], None]
 """Told (gradient steps so far, residual, numbers by name) at every check."""
 
-CHECK_EVERY, PATIENCE, IMPROVEMENT = 50, 3, 0.95
+CHECK_EVERY, CHECKS_IN_A_ROW, IMPROVEMENT = 50, 3, 0.95
 """Gradient steps between checks; how many end the first phase; what part of the lowest residual is no fall."""
 
 KEPT = (
@@ -111,8 +111,8 @@ class Training:
     @property
     def settled(self) -> bool:
         """Whether the residual vanishes, or its lowest value has not fallen over the last third of the checks."""
-        lows, window = self.lows, max(PATIENCE, len(self.lows) // 3)
-        return self.idle >= PATIENCE or (len(lows) > window and lows[-1] >= IMPROVEMENT * lows[-1 - window])
+        lows, window = self.lows, max(CHECKS_IN_A_ROW, len(self.lows) // 3)
+        return self.idle >= CHECKS_IN_A_ROW or (len(lows) > window and lows[-1] >= IMPROVEMENT * lows[-1 - window])
 
     def advance(self, end: int, rate: Callable[[int], float]) -> bool:
         """Take up to `CHECK_EVERY` gradient steps, then check; False where `end` of them have been taken already."""

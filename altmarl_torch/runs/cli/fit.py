@@ -1,6 +1,6 @@
 """`altmarl fit LOG`: from a log to a game, and to a word on how much the log is worth.
 
-The command counts the game (`games.counted`), prints what the log says and leaves open, and writes two
+The command counts the game (`games.logs.counted`), prints what the log says and leaves open, and writes two
 files: the game, for `altmarl train --game`, and beside it the report as JSON (`docs/games-from-data.md` lists its
 keys). With `--k` it also solves the game and asks how sure the result is: what the pair earns in games drawn from
 what the log leaves open (`offline.fitted_game`).
@@ -14,7 +14,7 @@ from typing import Any
 from altmarl_torch.alternation.solving import solve
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation.rollouts import rollout
-from altmarl_torch.games.log_files import is_archive
+from altmarl_torch.games.logs.files import is_archive
 from altmarl_torch.offline.fitted_game import FittedGame, estimate
 from altmarl_torch.offline.trajectories import FILE_FORMAT, Trajectories
 from altmarl_torch.runs.cli.codes import DONE

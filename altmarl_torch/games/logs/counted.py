@@ -41,30 +41,25 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from altmarl_torch.errors import ArgumentError, GameError
 from altmarl_torch.games.initial import InitialLaw
-from altmarl_torch.games.log_ends import Flags, Floats, absorbed, end_hint, ends_of
-from altmarl_torch.games.log_files import as_log
+from altmarl_torch.games.logs.ends import SHOWN, Flags, Floats, absorbed, end_hint, ends_of
+from altmarl_torch.games.logs.files import as_log
+from altmarl_torch.games.logs.starts import first_state, starts_of
+from altmarl_torch.games.logs.transitions import Table, Transitions
 from altmarl_torch.games.tables import TABLE_AXES
-from altmarl_torch.games.transitions import Table, Transitions
 from altmarl_torch.support.tables import as_integer, as_number, check_entries, place
 
-__all__ = ["FEWEST_EPISODES", "Counted", "Sizes", "count_log", "count_transitions"]
-
-FEWEST_EPISODES = 30
-"""Episodes that a log must have for the law of the first state to be read off it."""
+__all__ = ["Counted", "Sizes", "count_log", "count_transitions"]
 
 ROUNDING = 1e-11
 """Relative to the largest reward: what sums of many millions of terms lose."""
-
-SHOWN = 5
-"""Entries that a message lists."""
 
 Sizes = Mapping[str, int | None]
 Integers = NDArray[np.int64]
@@ -141,40 +136,24 @@ def count_transitions(
         GameError: a pair that can be reached was never seen, and there is no smoothing; the message lists them.
         SizeError: a table would have more than 2^25 entries.
     """
-    a = 0.0
-    if smoothing is not None:
-        a = as_number("smoothing", smoothing, "(0, inf), or None", lambda x: 0 < x < math.inf, ArgumentError)
-    found = log.sizes(sizes)
-    if n is not None:
-        log.check_population(as_integer("n", n, 1, math.inf, GameError))
-    for name in ("P_g", "P_l"):
-        check_entries(name, *_shape(name, found))
-    first = log.first_of_step
-    steps = {name: column[first] for name, column in log.columns().items()}
-    rows = log.columns()
-    pairs = {"P_g": (steps, ("sg", "ag")), "P_l": (rows, ("sl", "sg", "al"))}
-    counts = {name: _histogram(data, (*words, f"{words[0]}_next"), found) for name, (data, words) in pairs.items()}
-    visits = {name: table.sum(-1) for name, table in counts.items()}
-    met = _reached(counts, rows, found, initial)
-    ends = ends_of(log, found)
+    a, found = _pseudo_counts(smoothing), _checked_sizes(log, sizes, n)
+    rows, first = log.columns(), log.first_of_step
+    steps = {name: column[first] for name, column in rows.items()}
+    seen = {"P_g": _Sightings(steps, ("sg", "ag"), found), "P_l": _Sightings(rows, ("sl", "sg", "al"), found)}
+    counts, visits = ({name: getattr(pairs, what) for name, pairs in seen.items()} for what in ("counts", "visits"))
+    met, ends = _reached(counts, rows, found, initial), ends_of(log, found)
     met[ends["P_l"], :] = met[:, ends["P_g"]] = False
-    reachable: dict[str, Flags] = {"P_g": np.logical_or.reduce(met)[:, None], "P_l": met[:, :, None]}
-    unseen: dict[str, Flags] = {name: reachable[name] & (visits[name] == 0) for name in counts}
-    never_left = _never_left(met, visits)
+    unseen, never_left = _unseen(met, visits), _never_left(met, visits)
     if not a:
         _refuse_unseen(unseen, never_left)
     laws = {name: _law(table, a) for name, table in counts.items()}
-    rewards = {
-        reward: _reward(data[reward], _index(data, words, found), visits[name])
-        for reward, (name, (data, words)) in zip(("r_g", "r_l"), pairs.items(), strict=True)
-    }
-    both = absorbed(laws | rewards, ends)
+    both = absorbed(laws | {"r_g": seen["P_g"].reward("r_g"), "r_l": seen["P_l"].reward("r_l")}, ends)
     return Counted(
         tables={name: pair[0] for name, pair in both.items()},
         errors={name: pair[1] for name, pair in both.items()},
         counts=counts,
         unseen=unseen,
-        initial=initial or _initial(log, found, met),
+        initial=initial or first_state(log, found, met),
         smoothing=a,
         rows=len(log),
         steps=len(first),
@@ -182,6 +161,60 @@ def count_transitions(
         never_left=never_left,
         **_remarks(log, found, initial),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Sightings:
+    """The rows of a log that show one kernel.
+
+    Attributes:
+        data: its columns.
+        words: those of the state and the action; the first with `_next` is where they led.
+        sizes: how many there are of each.
+    """
+
+    data: Mapping[str, Integers]
+    words: tuple[str, ...]
+    sizes: Mapping[str, int]
+
+    @cached_property
+    def counts(self) -> Floats:
+        """How often each pair led to each next state."""
+        return _histogram(self.data, (*self.words, f"{self.words[0]}_next"), self.sizes)
+
+    @cached_property
+    def visits(self) -> Floats:
+        """How often each pair was seen."""
+        total: Floats = self.counts.sum(-1)
+        return total
+
+    def reward(self, name: str) -> tuple[Floats, Floats]:
+        """Means and standard errors of the reward of each pair."""
+        earned: Floats = self.data[name].astype(np.float64)
+        return _reward(earned, _index(self.data, self.words, self.sizes), self.visits)
+
+
+def _pseudo_counts(smoothing: float | None) -> float:
+    """a, the pseudo-counts per next state."""
+    if smoothing is None:
+        return 0.0
+    return as_number("smoothing", smoothing, "(0, inf), or None", lambda x: 0 < x < math.inf, ArgumentError)
+
+
+def _checked_sizes(log: Transitions, sizes: Sizes, n: int | None) -> Mapping[str, int]:
+    """How many states and actions there are; errors as `count_transitions`."""
+    found = log.sizes(sizes)
+    if n is not None:
+        log.check_population(as_integer("n", n, 1, math.inf, GameError))
+    for name in ("P_g", "P_l"):
+        check_entries(name, *_shape(name, found))
+    return found
+
+
+def _unseen(met: Flags, visits: Mapping[str, Floats]) -> dict[str, Flags]:
+    """The pairs that can be reached and were never seen, by kernel."""
+    reachable = {"P_g": np.logical_or.reduce(met)[:, None], "P_l": met[:, :, None]}
+    return {name: reachable[name] & (table == 0) for name, table in visits.items()}
 
 
 def _never_left(met: Flags, visits: Mapping[str, Floats]) -> dict[str, list[int]]:
@@ -194,7 +227,7 @@ def _never_left(met: Flags, visits: Mapping[str, Floats]) -> dict[str, list[int]
 
 def _remarks(log: Transitions, found: Mapping[str, int], initial: InitialLaw | None) -> dict[str, Any]:
     """What else the log shows: fields of `Counted`."""
-    starts = _starts(log)
+    starts = starts_of(log)
     return {
         "episodes": None if log.episode is None else len(np.unique(log.episode)),
         "absent": _absent(log, found),
@@ -292,36 +325,3 @@ def _reward(earned: Floats, index: Integers, visits: Floats) -> tuple[Floats, Fl
     within = squares.sum() / freedom if freedom else spread**2
     error = np.where(seen, np.sqrt((squares + within) / times / times), spread)
     return np.where(seen, mean, mean[seen][0] + (mean[seen] - mean[seen][0]).mean()), error
-
-
-def _initial(log: Transitions, sizes: Mapping[str, int], met: Flags) -> InitialLaw:
-    """The law of the first state, from the first steps of many episodes, or uniform over what was met."""
-    starts = _starts(log)
-    if starts is None:
-        sg, sl = met.any(0).astype(np.float64), met.any(1).astype(np.float64)
-        return InitialLaw(torch.from_numpy(sg / sg.sum()), torch.from_numpy(sl / sl.sum()))
-    rows, episode = starts
-    held = np.zeros((episode.max() + 1, sizes["sl"]))
-    np.add.at(held, (episode, log.sl[rows]), 1.0)
-    agents = held.sum(-1)
-    mean = held.sum(0) / held.sum()
-    _, one_of_each = np.unique(episode, return_index=True)
-    sg = np.bincount(log.sg[rows][one_of_each], minlength=sizes["sg"]) / len(one_of_each)
-    pairs = (agents * (agents - 1)).sum()
-    alike = (held * (held - 1)).sum() / pairs if pairs else 0.0
-    chance = (mean**2).sum()
-    strength = (1 - chance) / (alike - chance) - 1 if alike > chance else math.inf
-    return InitialLaw(torch.from_numpy(sg), torch.from_numpy(mean), max(strength, 1e-3))
-
-
-def _starts(log: Transitions) -> tuple[Integers, Integers] | None:
-    """The rows of the first step of each episode, and the episodes' numbers from 0; None where there are too few."""
-    if log.episode is None or log.step is None:
-        return None
-    names, episode = np.unique(log.episode, return_inverse=True)
-    if len(names) < FEWEST_EPISODES:
-        return None
-    first = np.full(len(names), np.iinfo(np.int64).max)
-    np.minimum.at(first, episode, log.step)
-    rows = np.flatnonzero(log.step == first[episode])
-    return rows, episode[rows]

@@ -28,7 +28,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from altmarl_torch.errors import ArgumentError, FileFormatError, LogError
-from altmarl_torch.games.transitions import COLUMNS, FILE_FORMAT, FILE_VERSION, OPTIONAL, Table, Transitions
+from altmarl_torch.games.logs.transitions import (
+    COLUMNS,
+    FILE_FORMAT,
+    FILE_VERSION,
+    LARGEST_INDEX,
+    OPTIONAL,
+    Table,
+    Transitions,
+)
 from altmarl_torch.support.files import open_regular
 from altmarl_torch.support.npz import read_npz
 from altmarl_torch.support.tables import as_integer
@@ -43,8 +51,6 @@ ZIP, GZIP, PARQUET = b"PK", b"\x1f\x8b", b"PAR1"
 DELIMITERS = ",;\t"
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>"})
 """What stands in a cell that is empty, in small letters."""
-
-LARGEST_INDEX = 2**31 - 2
 
 
 def read_log(path: str | os.PathLike[str], sizes: Mapping[str, int | None] | None = None) -> Transitions:

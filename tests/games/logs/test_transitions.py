@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from altmarl_torch.errors import ArgumentError, FileFormatError, LogError
-from altmarl_torch.games.log_files import read_log
-from altmarl_torch.games.transitions import COLUMNS, Transitions
+from altmarl_torch.games.logs.files import read_log
+from altmarl_torch.games.logs.transitions import COLUMNS, Transitions
 from altmarl_torch.support.npz import write_npz
 
 HEADER = ",".join(COLUMNS)

@@ -8,7 +8,7 @@ import pytest
 
 import altmarl_torch as am
 from altmarl_torch.errors import FileFormatError, LogError
-from altmarl_torch.games.transitions import COLUMNS, Transitions
+from altmarl_torch.games.logs.transitions import COLUMNS, Transitions
 
 DRAW = np.random.default_rng(0)
 COLS = {name: DRAW.integers(0, 2, 50) for name in COLUMNS} | {"r_l": DRAW.normal(size=50), "r_g": DRAW.random(50)}
@@ -80,7 +80,7 @@ def test_other_files_are_refused_by_the_formats_that_there_are(tmp_path, content
 
 
 def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr("altmarl_torch.games.log_files.LARGEST_CSV", 1000)
+    monkeypatch.setattr("altmarl_torch.games.logs.files.LARGEST_CSV", 1000)
     for name, content in (("bomb.gz", gzip.compress(bytes(10_000))), ("bomb.npz", archive(np.savez_compressed))):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(FileFormatError, match=r"unpacks to more|bytes; at most"):

@@ -1,8 +1,8 @@
 """Ends: states that a log says nothing follows, and states of which that might be true.
 
-A log's column `terminated` marks the rows in which an agent came to an end (`games.transitions`). The state that it
-came to is *absorbing*: agents stay there, whatever they do, and earn nothing. A state s_g that is entered in such rows
-only, and never left, is an end of the whole system: there everybody stays where they are.
+A log's column `terminated` marks the rows in which an agent came to an end (`games.logs.transitions`). The state that
+it came to is *absorbing*: agents stay there, whatever they do, and earn nothing. A state s_g that is entered in such
+rows only, and never left, is an end of the whole system: there everybody stays where they are.
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from altmarl_torch.games.logs.transitions import Transitions
 from altmarl_torch.games.tables import TABLE_AXES
-from altmarl_torch.games.transitions import Transitions
 
 __all__ = ["Flags", "Floats", "absorbed", "end_hint", "ends_of"]
 

@@ -29,10 +29,10 @@ r_g may stand on one row of a step and be missing (NaN, None, NA, an empty cell)
 missing. Rows of a step may differ in r_g by rounding, a millionth of the largest: sums in another order do.
 
 **Ends.**  An agent that broke down, or a case that was closed, is logged up to there. `terminated` marks the row in
-which it got there: the state s_l' is *absorbing*, and earns nothing (`games.log_ends`). An episode that merely ends,
+which it got there: the state s_l' is *absorbing*, and earns nothing (`games.logs.ends`). An episode that merely ends,
 because somebody stopped looking, is not marked.
 
-**Files** are read by `games.log_files`; `Transitions.save` writes CSV and npz.
+**Files** are read by `games.logs.files`; `Transitions.save` writes CSV and npz.
 
 **Errors** name the first line at fault (of a CSV file as an editor counts them, from 1; of an array its row, from 0),
 what is there, and what would be right.
