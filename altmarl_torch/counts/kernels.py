@@ -87,6 +87,7 @@ class CountKernel:
         plan: shared by kernels on one simplex; made here when missing.
         keep: keep the binomial matrices of pair moves between applications, instead of making them each time (they
             are cheap to make, but a thousand kernels of k = 50 would hold gigabytes).
+        like: a kernel of more agents by the same P: its form, and its factors, are taken over.
 
     Attributes:
         form: "dense" or "pair moves".
@@ -98,7 +99,9 @@ class CountKernel:
         KernelError: P has no accurate factors, and the simplex is too large for a dense matrix.
     """
 
-    def __init__(self, P: Tensor, k: int, *, plan: PairPlan | None = None, keep: bool = True) -> None:
+    def __init__(
+        self, P: Tensor, k: int, *, plan: PairPlan | None = None, keep: bool = True, like: "CountKernel | None" = None
+    ) -> None:
         P = check_matrix(P)
         if plan is not None:
             check_kind("plan", plan, PairPlan)
@@ -109,14 +112,15 @@ class CountKernel:
         self.simplex.require_listed()
         self.form, self.error_bound, self._keep = "dense", torch.finfo(torch.float64).eps, keep
         self._tables: dict[tuple[torch.dtype, bool], list[list[Tensor]] | PackedLaws] = {}
-        self._moves = self._factor(P) if self.simplex.size > PREFERRED_DENSE else None
+        self._moves = self._factor(P, like) if self.simplex.size > PREFERRED_DENSE else None
         if self._moves is None:
             self._dense = dense_kernel(P, self.simplex)
 
-    def _factor(self, P: Tensor) -> PairMoves | None:
+    def _factor(self, P: Tensor, like: "CountKernel | None") -> PairMoves | None:
         """Pair moves where they are accurate and fit, None for a dense matrix; refused where neither will do."""
-        k, fits = self.simplex.k, len(P) * (len(P) - 1) * (self.simplex.k + 1) ** 3 // 6 <= LARGEST_LAWS
-        moves = factor_pairs(P, k, TOLERANCE) if len(P) > 2 and fits else None
+        k = self.simplex.k
+        fits = len(P) > 2 and len(P) * (len(P) - 1) * (k + 1) ** 3 // 6 <= LARGEST_LAWS
+        moves = like._moves if like else factor_pairs(P, k, TOLERANCE) if fits else None
         if moves is not None and moves.error_bound(k) <= TOLERANCE:
             self.form, self.error_bound = "pair moves", moves.error_bound(k)
             # E_Pi renames the states that the moves arrive in: the value at h' is that of the relabelled counts
@@ -236,17 +240,19 @@ def check_values(values: Tensor, simplex: CountSimplex) -> None:
         raise ArgumentError(f"{simplex!r}: the values have the shape {list(values.shape)}, [N, ...] is needed")
 
 
-def make_kernels(P_l_pi: Tensor, plan: PairPlan) -> tuple[Kernel, ...]:
+def make_kernels(P_l_pi: Tensor, plan: PairPlan, like: Sequence[Kernel] = ()) -> tuple[Kernel, ...]:
     """The kernel under each global state: `P_l_pi [sl, sg, sl']`.
 
     Exact; where that cannot be, sampled with `FALLBACK_DRAWS` draws of a fixed seed, and a warning in the log says so.
+    `like` are those of more agents, whose factors save finding new ones.
     """
-    return tuple(_kernel(P_l_pi[:, sg], plan, f"s_g = {sg}") for sg in range(P_l_pi.shape[1]))
+    known = [kernel if isinstance(kernel, CountKernel) else None for kernel in like] or [None] * P_l_pi.shape[1]
+    return tuple(_kernel(P_l_pi[:, sg], plan, f"s_g = {sg}", known[sg]) for sg in range(P_l_pi.shape[1]))
 
 
-def _kernel(P: Tensor, plan: PairPlan, where: str) -> Kernel:
+def _kernel(P: Tensor, plan: PairPlan, where: str, like: CountKernel | None) -> Kernel:
     try:
-        return CountKernel(P, plan.simplex.k, plan=plan)
+        return CountKernel(P, plan.simplex.k, plan=plan, like=like)
     except KernelError as reason:
         if not plan.fallback_announced:
             logger.warning("sampling %d draws in place of the exact kernel under %s: %s", FALLBACK_DRAWS, where, reason)

@@ -38,6 +38,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from altmarl_torch.counts.interpolation import Interpolation
 from altmarl_torch.counts.simplex import CountSimplex
 
 __all__ = ["PairMoves", "PairPlan", "apply_moves", "binomial_matrices", "factor_pairs"]
@@ -261,6 +262,22 @@ class PairPlan:
         """The plan of one agent's k - 1 companions."""
         simplex = self.simplex
         return PairPlan(CountSimplex(simplex.k - 1, simplex.num_sl, simplex.device))
+
+    @cached_property
+    def half(self) -> "PairPlan":
+        """The plan of half as many agents."""
+        simplex = self.simplex
+        return PairPlan(CountSimplex(simplex.k // 2, simplex.num_sl, simplex.device))
+
+    @cached_property
+    def from_half(self) -> Interpolation:
+        """Reads tables over half as many agents (of at least two)."""
+        return Interpolation(self.half.simplex, self.simplex)
+
+    @cached_property
+    def to_half(self) -> Interpolation:
+        """Reads tables over these counts at those of half as many agents (of at least two)."""
+        return Interpolation(self.simplex, self.half.simplex)
 
     @cached_property
     def block_sizes(self) -> list[int]:

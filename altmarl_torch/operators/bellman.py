@@ -44,6 +44,7 @@ __all__ = [
     "max_backup",
     "next_sg_law",
     "policy_backup",
+    "pull_values",
     "push_law",
     "randomized_adapted_bellman",
     "reward_noise",
@@ -92,6 +93,14 @@ def policy_backup(surrogate: Surrogate, pi_g: Tensor, values: Tensor) -> Tensor:
 def next_sg_law(surrogate: Surrogate, pi_g: Tensor) -> Tensor:
     """The law of s_g' given (s_g, h) under `pi_g [sg, N, ag]`: `[sg, N, sg']`."""
     return einsum(pi_g, surrogate.game.P_g.to(pi_g.dtype), "g h a, g a G -> g h G")
+
+
+def pull_values(surrogate: Surrogate, to_sg: Tensor, values: Tensor) -> Tensor:
+    """E[V(s_g', h') | s_g, h] where s_g' follows `to_sg [sg, N, sg']`, for values `[sg, N]`, in their type."""
+    columns = rearrange(values, "g h -> h g").contiguous()
+    return torch.stack(
+        surrogate.map_sg(lambda sg: surrogate.kernels[sg].expect(columns).mul_(to_sg[sg].to(values.dtype)).sum(-1))
+    )
 
 
 def push_law(surrogate: Surrogate, to_sg: Tensor, law: Tensor) -> Tensor:

@@ -21,6 +21,10 @@ agents go round in circles, few U are not enough: whenever the error stands stil
 limit, and beyond it sweeps are plain. A plain sweep multiplies the span by at most gamma; where it no longer does,
 rounding is what is left, and the iteration ends.
 
+Where a coarser problem is at hand (`operators.two_grid`), U is corrected before it is mixed by what that problem says
+of the residual. The bounds are of V and U alone, so nothing coarse enters them; an iteration that stands still goes on
+without.
+
 Large tables are first iterated in float32, centred so that no digits are lost to the mean, and finished in float64:
 twice as fast, and the bounds are still those of float64.
 """
@@ -34,7 +38,7 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
 
-__all__ = ["FixedPoint", "History", "Progress", "Step", "anderson_mix", "solve_fixed_point"]
+__all__ = ["Correction", "FixedPoint", "History", "Progress", "Step", "anderson_mix", "solve_fixed_point"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +47,9 @@ Progress = Callable[[int, float], None]
 
 Step = Callable[[Tensor], Tensor]
 """V to T V, in the type of V."""
+
+Correction = Callable[[Tensor, Tensor], Tensor]
+"""U and U - V to a better guess than U."""
 
 MEMORY, LONGEST_MEMORY, LARGEST_HISTORY = 5, 80, 2**25
 """Past sweeps that Anderson's mixing combines, to begin with and at most; and how many entries they have at most."""
@@ -82,19 +89,21 @@ def solve_fixed_point(
     max_sweeps: int = MAX_SWEEPS,
     progress: Progress | None = None,
     warn: bool = True,
+    correct: Correction | None = None,
 ) -> FixedPoint:
     """Iterate T from `start` until MacQueen's error is at most `tolerance`, in units of value, or for `max_sweeps`.
 
     `progress(sweeps, error)` is called after every sweep. A warning in the log says so where `max_sweeps` ends it, if
-    `warn`.
+    `warn`. `correct` betters what a sweep gives before it is mixed.
     """
     if not tolerance > 0:
         raise ArgumentError(f"tolerance must be positive, got {tolerance!r}")
     sweeps, centre = 0, start.mean()
     if start.numel() >= LARGE_TABLE and start.dtype == torch.float64:
-        coarse = _iterate(step, (start - centre).float(), gamma, tolerance / 2, max_sweeps, progress, FLOAT32_RELATIVE)
+        first = (start - centre).float()
+        coarse = _iterate(step, first, gamma, tolerance, max_sweeps, progress, FLOAT32_RELATIVE, correct=correct)
         start, sweeps, max_sweeps = coarse.values.double(), coarse.sweeps, max(max_sweeps - coarse.sweeps, 1)
-    found = _iterate(step, start, gamma, tolerance, max_sweeps, progress, 0.0, sweeps)
+    found = _iterate(step, start, gamma, tolerance, max_sweeps, progress, 0.0, sweeps, correct)
     if warn and found.error > tolerance and found.sweeps - sweeps == max_sweeps:
         told = "the fixed point is known within %.3g instead of %.3g after %d sweeps, the most that are made"
         logger.warning(told, found.error, tolerance, found.sweeps)
@@ -110,6 +119,7 @@ def _iterate(
     progress: Progress | None,
     relative: float,
     sweeps: int = 0,
+    correct: Correction | None = None,
 ) -> FixedPoint:
     """Sweep until the error is at most `tolerance`, or `relative` times the span of the values, or does not fall."""
     scale, history, best = gamma / (1 - gamma), History(), float("inf")
@@ -129,12 +139,13 @@ def _iterate(
         if error <= max(tolerance, floor) or (stuck >= PATIENCE and (plain or relative)):
             break
         if stuck >= PATIENCE:
-            stuck, mark = 0, error
+            stuck, mark, correct = 0, error, None
             plain, history.memory = 2 * history.memory > longest, 2 * history.memory
         if error > RESTART * best:
             history.clear()
         best = min(best, error)
-        values = updated if plain else history.mix(values, updated)
+        better = updated if correct is None else correct(updated, change)
+        values = better if plain else history.mix(values, better)
     return FixedPoint(updated + scale * (high + low) / 2, error, sweeps, error <= tolerance)
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "gain_error",
     "joint_value",
     "span_tolerance",
+    "value_after_update",
     "value_span",
     "value_tolerance",
 ]
@@ -130,6 +131,19 @@ def joint_value(
         values, error, sweeps = found.values, found.error, found.sweeps
     mean = float((surrogate.initial_law * values).sum())
     return JointValue(values, mean, error, sweeps, _standard_error(surrogate, pi_g, values))
+
+
+def value_after_update(surrogate: Surrogate, pi_g: Tensor, values: Tensor, updated: Tensor, sweeps: int) -> JointValue:
+    """The joint value of `pi_g [sg, N, ag]` from one update U = T_pi V of any V `[sg, N]`, by MacQueen's bounds.
+
+    `sweeps` are those that were spent on V and U.
+    """
+    gamma, change = surrogate.game.gamma, updated - values
+    low, high, scale = float(change.min()), float(change.max()), gamma / (1 - gamma)
+    middle = updated + scale * (low + high) / 2
+    mean = float((surrogate.initial_law * middle).sum())
+    standard_error = _standard_error(surrogate, pi_g, middle)
+    return JointValue(middle, mean, scale * (high - low) / 2, sweeps, standard_error)
 
 
 def _check_pi_g(surrogate: Surrogate, pi_g: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ and the next state has s_g' ~ P_g(. | s_g, a_g) and, independently, h' from the 
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from einops import einsum
@@ -62,6 +63,15 @@ class Surrogate:
         kernels = tuple(map(PosteriorKernel, prior.kernels(plan.simplex), moves))
         local_reward = einsum(prior.mean(plan.simplex.counts, plan.simplex.k), r_l_pi, "g h l, l g -> g h")
         return cls(game, plan, P_l_pi, r_l_pi, kernels, local_reward, prior)
+
+    @cached_property
+    def half(self) -> "Surrogate":
+        """The surrogate of half as many agents (of at least two), under the same pi_l."""
+        plan, like = self.plan.half, [k.moves if isinstance(k, PosteriorKernel) else k for k in self.kernels]
+        moves = make_kernels(self.P_l_pi, plan, like)
+        return replace(
+            Surrogate.from_tables(self.game, self.P_l_pi, self.r_l_pi, plan, self.prior, moves), pi_l=self.pi_l
+        )
 
     def occupation(self, law: Tensor) -> Tensor:
         """How many of all agents are in z while s_g, for a law `[sg, N]`, as shares: `[sl, sg]`, in its type."""

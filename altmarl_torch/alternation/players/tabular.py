@@ -18,9 +18,10 @@ from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex, lift, scale_up
 from altmarl_torch.learners.chains.explorer import Bounds
 from altmarl_torch.learners.chains.l_learn import ChainSettings, chain_l_learn
+from altmarl_torch.learners.tabular.coarse_start import COARSEST
 from altmarl_torch.learners.tabular.g_learn import g_learn
 from altmarl_torch.learners.tabular.l_learn import l_learn
-from altmarl_torch.operators.joint_value import JointValue, Objective, joint_value
+from altmarl_torch.operators.joint_value import DIRECT, JointValue, Objective, joint_value
 from altmarl_torch.operators.surrogate import Surrogate, SurrogateCache
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.support.digests import digest
@@ -74,7 +75,7 @@ class TabularGlobalLearner:
     def propose(
         self, pair: Pair[Tensor], value: JointValue, memory: TabularMemory
     ) -> tuple[Proposal[Tensor], TabularMemory]:
-        """The best response to `pair.pi_l`; after the first turn, found from the value of the pair.
+        """The best response to `pair.pi_l`; on small tables, after the first turn, from the value of the pair.
 
         Where `pair` is this player's own last response to the same pi_l, there is nothing to be found again.
         """
@@ -86,7 +87,7 @@ class TabularGlobalLearner:
             m=self.m,
             generator=generator,
             xi=self.xi,
-            start=None if memory.is_first else value.values,
+            start=None if memory.is_first or self.surrogates.plan.simplex.size > COARSEST else value.values,
             progress=_watch(self.progress, self.phase),
         )
         proposed, is_exact = Pair(found.pi_g, pair.pi_l), self.m is None and self.xi is None
@@ -97,7 +98,8 @@ class TabularGlobalLearner:
         }
         answer = digest(proposed) if is_exact else None
         left = replace(memory, for_g=generator, is_first=False, answer=answer)
-        return Proposal(proposed, found.values, None, found.sweeps, details), left
+        joint = found.joint if found.values.numel() > DIRECT else None  # small chains are solved to the last digit
+        return Proposal(proposed, found.values, joint, found.sweeps, details), left
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,13 @@ accelerated and stops at a guaranteed error (`fixed_point`), after a tenth of th
 switch rule (`"paper"`, the default for fidelity). Both give the same policy; `"auto"` takes the smaller table, which is
 always that over counts (they differ from k = 2 on).
 
-**From coarse to fine.** A table for k agents is started from the solution for half as many, carried over by `lift`
-(degree elevation), and so on down to a size that costs nothing; a table that has been solved for another pi_l, or for
-the last alternation, is a better start still and comes in as `start`.
+**From coarse to fine.** A table for k agents is started from the solutions for half and a quarter as many, and
+corrected by them (`coarse_start`); on small tables, one that has been solved for another pi_l, or for the last
+alternation, is as good a start, and comes in as `start`.
+
+**The value of the greedy pair.** Q belongs to the last application of the operator, to some V. For the greedy policy
+that is an update of its own, U = sum_a pi_g Q = T_pi V, and MacQueen's bounds on T_pi's fixed point, the joint value,
+follow from it at no cost.
 
 **Stochastic rewards** (Algorithm 10, `xi`). In place of r, the average of Xi draws of the reward at every state and
 action, drawn before the first sweep and kept (`randomized_adapted_bellman`).
@@ -26,11 +30,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from altmarl_torch.counts.pair_moves import PairPlan
-from altmarl_torch.counts.simplex import CountSimplex, lift
 from altmarl_torch.counts.tuples import list_tuples, rank_tuples, tuples_to_counts
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
+from altmarl_torch.learners.tabular.coarse_start import CoarseStart, coarse_start
 from altmarl_torch.operators.bellman import (
     action_values,
     draw_next,
@@ -39,11 +42,11 @@ from altmarl_torch.operators.bellman import (
     randomized_adapted_bellman,
     reward_noise,
 )
-from altmarl_torch.operators.fixed_point import MAX_SWEEPS, FixedPoint, Progress, Step, solve_fixed_point
-from altmarl_torch.operators.joint_value import span_tolerance, value_tolerance
+from altmarl_torch.operators.fixed_point import LARGE_TABLE, MAX_SWEEPS, FixedPoint, Progress, Step, solve_fixed_point
+from altmarl_torch.operators.joint_value import JointValue, value_after_update, value_tolerance
 from altmarl_torch.operators.surrogate import Surrogate, surrogate_reward
 from altmarl_torch.operators.tuples import adapted_bellman_tuples, draw_next_tuples, tuple_reward, uses_tuples
-from altmarl_torch.policies.tabular import greedy, read_policy
+from altmarl_torch.policies.tabular import greedy_actions, one_hot, read_policy
 from altmarl_torch.support.tables import as_integer, as_tolerance, check_kind
 from altmarl_torch.theory import sweeps_algorithm_3
 
@@ -57,12 +60,6 @@ MOST_TUPLES = 20_000
 MOST_XI = 10**6
 """Draws of a reward that are averaged at most."""
 
-COARSEST = 1_000
-"""Tables with at most so many counts are solved from zero."""
-
-COARSE_TOLERANCE = 1e-4
-"""Error of a coarse solution, relative to the span of values: well below what lifting it loses."""
-
 
 @dataclass(frozen=True)
 class GlobalResponse:
@@ -74,6 +71,7 @@ class GlobalResponse:
     error: float  # bound on |Q - fixed point|, in units of value
     sweeps: int  # Bellman updates
     parameterization: str  # "tuples" or "counts"
+    joint: JointValue | None  # of pi_g with the pi_l it answers; None under a sampled operator, and on tuples
 
 
 def g_learn(
@@ -118,23 +116,51 @@ def g_learn(
     noise = None if xi is None else _draw_noise(surrogate, tuples, xi, generator)
     to_q = (_tuple_operator if tuples else _count_operator)(surrogate, m, generator, noise)
     if count is None and start is None and not tuples and m is None:
-        start = _coarse_values(surrogate)
-    first = surrogate.start if start is None else start
+        begin = coarse_start(surrogate)
+    else:
+        begin = CoarseStart(surrogate.start if start is None else start, None)
     if tuples:
         folding = rank_tuples(surrogate.simplex)
-        first = first[:, folding]
-    values_alone = not tuples and m is None and xi is None
-    step: Step = (lambda V: max_backup(surrogate, V)) if values_alone else (lambda V: to_q(V).amax(-1))
+        begin = CoarseStart(begin.values[:, folding], None)
+    exact = not tuples and m is None and xi is None
+    step: Step = _Updates(surrogate) if exact else (lambda V: to_q(V).amax(-1))
     found = (
-        _sweep(step, torch.zeros_like(first), count, game, progress, _value_bound(game, noise))
+        _sweep(step, torch.zeros_like(begin.values), count, game, progress, _value_bound(game, noise))
         if count is not None
-        else solve_fixed_point(step, first, game.gamma, tolerance, progress=progress)
+        else solve_fixed_point(step, begin.values, game.gamma, tolerance, progress=progress, correct=begin.correct)
     )
-    Q = to_q(found.values)
+    V, Q = step.last(found) if isinstance(step, _Updates) and count is None else (found.values, to_q(found.values))
     if tuples:
         Q = _fold(Q, folding, surrogate.simplex.size)
-    pi_g = greedy(Q)
-    return GlobalResponse(pi_g, Q, approx_value(pi_g, Q), found.error, found.sweeps, "tuples" if tuples else "counts")
+    actions = greedy_actions(Q)
+    pi_g, values = one_hot(actions, game.num_ag), Q.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+    joint = value_after_update(surrogate, pi_g, V, values, found.sweeps) if exact else None
+    return GlobalResponse(pi_g, Q, values, found.error, found.sweeps, "tuples" if tuples else "counts", joint)
+
+
+class _Updates:
+    """V to max_a Q; of large tables the last Q in float64 is kept, which another update would have to find again."""
+
+    def __init__(self, surrogate: Surrogate) -> None:
+        self._surrogate = surrogate
+        self._kept: tuple[Tensor, Tensor] | None = None  # V and its Q
+        self._keeps = surrogate.local_reward.numel() >= LARGE_TABLE
+
+    def __call__(self, values: Tensor) -> Tensor:
+        if not (self._keeps and values.dtype == torch.float64):
+            return max_backup(self._surrogate, values)
+        self._kept = None  # its memory, before the next one's is taken
+        Q = action_values(self._surrogate, values)
+        self._kept = values, Q
+        return Q.amax(-1)
+
+    def last(self, found: FixedPoint) -> tuple[Tensor, Tensor]:
+        """V and its Q = r + gamma E V, within the error of the fixed point."""
+        if self._kept is None:
+            return found.values, action_values(self._surrogate, found.values)
+        values, Q = self._kept
+        shift = float(found.values[0, 0] - Q[0, 0].max())  # the middle of the bounds, which Q of V + shift / gamma has
+        return values + shift / self._surrogate.game.gamma, Q.add_(shift)
 
 
 def _prefers_tuples(num_sl: int, k: int) -> bool:
@@ -221,14 +247,3 @@ def _sweep(step: Step, values: Tensor, count: int, game: Game, progress: Progres
         if progress:
             progress(sweep, game.gamma**sweep * bound)
     return FixedPoint(values, game.gamma**count * bound, count, True)
-
-
-def _coarse_values(surrogate: Surrogate) -> Tensor | None:
-    """The values for half as many agents, lifted; None where the table is small enough to be solved from zero."""
-    simplex = surrogate.simplex
-    if simplex.size <= COARSEST:
-        return None
-    half = CountSimplex(simplex.k // 2, simplex.num_sl, simplex.device)
-    coarse = Surrogate.from_tables(surrogate.game, surrogate.P_l_pi, surrogate.r_l_pi, PairPlan(half), surrogate.prior)
-    found = g_learn(coarse, tolerance=span_tolerance(surrogate.game, COARSE_TOLERANCE), parameterization="counts")
-    return lift(found.values, half, simplex)

@@ -112,3 +112,44 @@ def test_the_hand_solved_game_is_solved(k):
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(am.ArgumentError, match=r"parameterization|sweeps"):
         g_learn(surrogate_of(ware(), 2), **options)
+
+
+@pytest.mark.parametrize("game", [warehouse(), random_game(4, 4, seed=3)])
+def test_the_value_of_the_greedy_pair_comes_with_its_own_bound(game):
+    """From G-LEARN's last update, against an evaluation that knows nothing of it; a loose tolerance, a loose bound."""
+    surrogate = surrogate_of(game, 9)
+    for tolerance in (None, 1e-2 * game.v_max):
+        found = g_learn(surrogate, tolerance=tolerance, parameterization="counts")
+        exact = joint_value(surrogate, found.pi_g)
+        assert float((found.joint.values - exact.values).abs().max()) <= found.joint.error + exact.error
+        assert found.joint.mean == pytest.approx(exact.mean, abs=found.joint.error + exact.error)
+
+
+def test_sampled_operators_do_not_claim_an_exact_value():
+    surrogate = surrogate_of(ware(), 2)
+    assert g_learn(surrogate, m=3, generator=torch.Generator(), parameterization="counts").joint is None
+    assert g_learn(surrogate, parameterization="tuples").joint is None
+
+
+def test_few_updates_are_left_on_large_tables(monkeypatch):
+    """In float32 and float64, with Q kept from the last; the same pair and values as from zero."""
+    monkeypatch.setattr("altmarl_torch.operators.fixed_point.LARGE_TABLE", 10_000)
+    monkeypatch.setattr("altmarl_torch.learners.tabular.g_learn.LARGE_TABLE", 10_000)
+    monkeypatch.setattr("altmarl_torch.learners.tabular.coarse_start.LARGE_TABLE", 10_000)
+    surrogate = surrogate_of(warehouse(), 14)
+    tolerance = 1e-4 * 283
+    found, cold = g_learn(surrogate, tolerance=tolerance), g_learn(surrogate, start=surrogate.start)
+    assert found.sweeps <= 8 < cold.sweeps
+    assert float((found.Q - cold.Q).abs().max()) <= found.error + cold.error
+    assert abs(found.joint.mean - joint_value(surrogate, found.pi_g).mean) <= 2 * found.joint.error
+    torch.testing.assert_close(found.values, approx_value(found.pi_g, found.Q))
+
+
+@pytest.mark.parametrize(("num_sl", "k"), [(1, 5), (2, 1500), (2, 3), (12, 4), (45, 2)])
+def test_levels_fit_every_size(num_sl, k):
+    """One state; two, where a level is k + 1 counts; so many that two agents, or one, are the coarsest."""
+    game = random_game(2, num_sl, seed=5, n=2000)
+    surrogate = surrogate_of(game, k)
+    found = g_learn(surrogate, parameterization="counts")
+    cold = g_learn(surrogate, start=surrogate.start, parameterization="counts")
+    assert float((found.values - cold.values).abs().max()) <= found.error + cold.error

@@ -1,0 +1,68 @@
+r"""What fewer agents say about the error of an iterate: two-grid corrections of Bellman updates.
+
+After one update, U = T V, the fixed point of a policy's operator is
+
+    V* = U + gamma P e,        e = (U - V) + gamma P e,
+
+P being the pair's kernel on (s_g, h). Updates wear down what differs between neighbouring counts by themselves; what is
+left after a few of them is smooth in the frequencies, and hardly depends on k. So the equation for e is solved for half
+as many agents, where it costs a fraction, and gamma P e is carried up (`counts.interpolation`). For the maximum over
+actions the policy is frozen: the best one for half as many agents. (Two-grid methods: Hackbusch, *Multi-Grid Methods
+and Applications*, 1985; for Markov decision processes Hoppe, *SIAM J. Numer. Anal.* 23, 1986.)
+
+A correction only chooses where the next update begins: bounds are those of the update itself (`fixed_point`).
+"""
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from altmarl_torch.counts.interpolation import Interpolation
+from altmarl_torch.operators.bellman import next_sg_law, pull_values
+from altmarl_torch.operators.fixed_point import solve_fixed_point
+from altmarl_torch.operators.surrogate import Surrogate
+
+__all__ = ["TwoGrid"]
+
+RELATIVE_ERROR = 0.02
+"""How well the coarse equation is solved, relative to the span of gamma/(1-gamma) times its right side."""
+
+MOST_SWEEPS = 40
+"""Coarse updates for one correction at most; what mixes more slowly is corrected in part."""
+
+
+class TwoGrid:
+    """Corrects updates of a surrogate of k agents by its own kind for half as many (a `fixed_point.Correction`).
+
+    Args:
+        surrogate: of k agents, at least 2.
+        pi_g: `[sg, N of k // 2, ag]`, the policy that is played there.
+        deeper: corrects the coarse updates in turn.
+    """
+
+    def __init__(self, surrogate: Surrogate, pi_g: Tensor, deeper: "TwoGrid | None" = None) -> None:
+        self._plan, self._half, self._deeper = surrogate.plan, surrogate.half, deeper
+        self._to_sg = next_sg_law(self._half, pi_g.float())  # of a correction a few digits are enough
+
+    def __call__(self, updated: Tensor, change: Tensor) -> Tensor:
+        """U `[sg, N]` and U - V to U + gamma P e, in their type."""
+        gamma, scale = self._half.game.gamma, float(change.max() - change.min())
+        if not scale > 0:
+            return updated
+        residual = _read(self._plan.to_half, (change - change.mean()) / scale)
+        found = solve_fixed_point(
+            lambda e: torch.add(residual, pull_values(self._half, self._to_sg, e), alpha=gamma),
+            residual,
+            gamma,
+            RELATIVE_ERROR * gamma / (1 - gamma) * max(float(residual.max() - residual.min()), RELATIVE_ERROR),
+            max_sweeps=MOST_SWEEPS,
+            warn=False,
+            correct=self._deeper,
+        )
+        further = found.values - residual
+        return torch.add(updated, _read(self._plan.from_half, further - further.mean()), alpha=scale)
+
+
+def _read(interpolation: Interpolation, values: Tensor) -> Tensor:
+    """Values `[sg, N]` at the counts that read them, in float32: of a correction a few digits are enough."""
+    return rearrange(interpolation(rearrange(values.float(), "g h -> h g")), "h g -> g h").contiguous()
