@@ -1,7 +1,9 @@
 """What the docs show runs: every Python block of README.md and of the pages of docs/, each page in an empty folder."""
 
 import contextlib
+import doctest
 import importlib
+import inspect
 import re
 from pathlib import Path
 
@@ -12,6 +14,12 @@ from altmarl_torch.errors import MissingExtraError
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+HAVE_EXAMPLES = {
+    *("CountKernel", "CountSimplex", "Game", "InitialLaw", "Solution", "bellman_noise", "certify", "collect"),
+    *("coverage_of_game", "learn_from_data", "paired_difference", "population_value", "rollout", "rollout_gaps"),
+    *("solve", "surrogate_mdp", "with_types"),
+}
+
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -26,6 +34,19 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
             exec(compile(block, str(page), "exec"), names)
         except MissingExtraError as missing:
             pytest.skip(str(missing))
+
+
+@pytest.mark.parametrize("name", sorted(set(am.__all__) - {"__version__"}))
+def test_the_examples_of_a_public_name_run(name):
+    """And what one calls first has an example."""
+    examples = [
+        test
+        for test in doctest.DocTestFinder(recurse=inspect.isclass(getattr(am, name))).find(getattr(am, name), name)
+        if test.examples
+    ]
+    assert examples or name not in HAVE_EXAMPLES
+    for test in examples:
+        assert doctest.DocTestRunner().run(test).failed == 0, test.name
 
 
 def test_every_promise_names_a_test_that_exists():

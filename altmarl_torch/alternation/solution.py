@@ -143,7 +143,15 @@ class Solution:
         return CountSimplex(self.sample_size, len(self.pi_l), self.pi_l.device)
 
     def dispatcher(self, seed: int = 0) -> Dispatcher:
-        """The deployable global agent: `reset(batch)`, then `act(s_g [batch], counts [batch, sl])`."""
+        """The deployable global agent: `reset(batch)`, then `act(s_g [batch], counts [batch, sl])`.
+
+        Examples:
+            >>> import altmarl_torch as am
+            >>> dispatcher = am.solve(am.games.steer(), k=3).dispatcher(seed=0)
+            >>> dispatcher.reset(2)  # two systems at once
+            >>> dispatcher.act([0, 1], [[3, 0], [1, 2]]).tolist()  # s_g, and where the three asked agents are
+            [1, 1]
+        """
         sight = Sight(self.k, self.pi_l.shape[1], len(self.pi_l), self.pi_l.device)
         if self.belief is not None:
             if self.policy is not None:

@@ -125,6 +125,14 @@ def solve(
         SizeError: the simplex of k agents is too large to list (tabular), float32 does not count to k (neural), or a
             degree has too many coefficients (lifted).
         LearningError: a network's training diverged.
+
+    Examples:
+        >>> import altmarl_torch as am
+        >>> solution = am.solve(am.games.steer(), k=3)
+        >>> solution
+        Solution('steer', k=3: value 7.82626 after 4 updates, converged)
+        >>> solution.pi_l.argmax(-1).tolist()  # what an agent does, by s_l and s_g
+        [[1, 1], [0, 0]]
     """
     check_game(game)
     seen = k if is_infinite(k) else game.check_k(k)  # type: ignore[arg-type]  # which says what is no whole number

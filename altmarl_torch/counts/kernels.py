@@ -97,6 +97,13 @@ class CountKernel:
         ArgumentError: P is no square matrix of laws, or k is no integer of its range.
         SizeError: the simplex cannot be listed.
         KernelError: P has no accurate factors, and the simplex is too large for a dense matrix.
+
+    Examples:
+        >>> import altmarl_torch as am, torch
+        >>> kernel = am.CountKernel([[0.9, 0.1], [0.5, 0.5]], k=2)  # two agents, each moving by itself
+        >>> in_first = kernel.simplex.counts[:, :1].double()
+        >>> kernel.expect(in_first).squeeze().tolist()  # how many will be in state 0, from each count
+        [1.8, 1.4, 1.0]
     """
 
     def __init__(

@@ -55,6 +55,11 @@ class CountSimplex:
 
     Raises:
         ArgumentError: k or num_sl is no integer of its range, or the device is not here.
+
+    Examples:
+        >>> import altmarl_torch as am
+        >>> am.CountSimplex(k=3, num_sl=2).counts.tolist()
+        [[3, 0], [2, 1], [1, 2], [0, 3]]
     """
 
     def __init__(self, k: int, num_sl: int, device: torch.device | str = "cpu") -> None:

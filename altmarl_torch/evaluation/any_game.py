@@ -85,6 +85,13 @@ def rollout(
         ArgumentError: `game` is no game, k > n, or a number is out of range.
         PolicyError: the pair is no pair, or not of this game.
         SizeError: more episodes, steps or agents than fit in memory.
+
+    Examples:
+        >>> import altmarl_torch as am
+        >>> game = am.games.steer()
+        >>> played = am.rollout(game, am.solve(game, k=3), episodes=100)
+        >>> played.sem < 0.1
+        True
     """
     if isinstance(game, SimulatedGame):
         if (answer_rate, turnover) != (1.0, 0.0) or newcomers is not None or isinstance(n, Sequence | np.ndarray):

@@ -68,6 +68,12 @@ def population_value(
         ArgumentError: n < k, or the tolerance is not positive.
         PolicyError: the pair has no tables, or they do not fit the game.
         SizeError: the counts of n agents are too many for a table, or have no exact kernel.
+
+    Examples:
+        >>> import altmarl_torch as am
+        >>> game = am.games.steer()
+        >>> round(am.population_value(game, am.solve(game, k=2), n=4).mean, 4)  # exact, pi_g seeing 2 of 4 agents
+        7.8263
     """
     check_game(game)
     n = game.n if n is None else as_integer("n", n, 1, LARGEST_N, ArgumentError)

@@ -76,6 +76,13 @@ def paired_difference(
     Raises:
         ArgumentError: an argument is outside its range.
         PolicyError: a policy does not fit the game.
+
+    Examples:
+        >>> import altmarl_torch as am
+        >>> game = am.games.steer()
+        >>> gain = am.paired_difference(game, am.solve(game, k=3), am.solve(game, k=1), episodes=200)
+        >>> gain.low <= gain.mean <= gain.high
+        True
     """
     one, other = (
         rollout(

@@ -39,7 +39,6 @@ to: every message names the table, the indices, the value found and what would b
 """
 
 import dataclasses
-import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,7 +55,7 @@ from altmarl_torch.games.logs.transitions import Table
 from altmarl_torch.games.reward_base import RewardLaw
 from altmarl_torch.games.reward_draws import RewardSampler
 from altmarl_torch.games.storage import LAWS, naming_the_file, read_game, write_game
-from altmarl_torch.games.tables import TABLE_AXES, InducedTables, check_sizes, induce, tabulate
+from altmarl_torch.games.tables import TABLE_AXES, InducedTables, check_sizes, induce, tabulate_all
 from altmarl_torch.support.tables import (
     as_device,
     as_finite,
@@ -96,6 +95,13 @@ class Game:
     Raises:
         GameError: shapes or devices disagree, a row is no law, an entry or v_max is not finite, or gamma, n (at most
             2^53, where counts are exact), initial or name is out of range, or a law's mean is not the table.
+
+    Examples:
+        >>> import altmarl_torch as am
+        >>> choose = [[1, 0], [0, 1]]  # the law of the next state, by action
+        >>> P_l, r_l = [[choose, choose], [choose, choose]], [[[1, 1], [0, 0]], [[0, 0], [1, 1]]]
+        >>> am.Game(P_g=[choose, choose], P_l=P_l, r_g=[[0, 1], [0, 1]], r_l=r_l, gamma=0.9, n=100, name="meet")
+        Game('meet': 2 x 2 states, 2 x 2 actions (global x local), gamma=0.9, n=100)
     """
 
     P_g: Tensor  # [sg, ag, sg']
@@ -267,12 +273,7 @@ class Game:
             SizeError: a table would have more than 2^25 entries.
         """
         sizes = {"sg": num_sg, "sl": num_sl, "ag": num_ag, "al": num_al}
-        for axis, size in sizes.items():
-            as_integer(f"num_{axis}", size, 1, math.inf, GameError)
-        functions: dict[str, Callable[..., object]] = {"P_g": P_g, "P_l": P_l, "r_g": r_g, "r_l": r_l}
-        tables: dict[str, Any] = {
-            table: tabulate(table, function, TABLE_AXES[table], sizes) for table, function in functions.items()
-        }
+        tables: dict[str, Any] = tabulate_all({"P_g": P_g, "P_l": P_l, "r_g": r_g, "r_l": r_l}, sizes)
         start = InitialLaw.uniform(num_sg, num_sl) if initial is None else initial
         return cls(**tables, gamma=gamma, n=n, initial=start, name=name)
 

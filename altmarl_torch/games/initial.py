@@ -81,6 +81,12 @@ class InitialLaw:
     Raises:
         GameError: a row is no law, the two tables lie on different devices, the strength is outside its range, or the
             states do not fall into so many types, each with a share.
+
+    Examples:
+        >>> import altmarl_torch as am
+        >>> alike = am.InitialLaw([1, 0], [0.7, 0.3], strength=4)  # agents tend to start in the same state
+        >>> am.games.steer().replace(initial=alike).initial.strength
+        4.0
     """
 
     sg: Tensor  # [sg]

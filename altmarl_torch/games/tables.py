@@ -10,6 +10,7 @@ A prime marks the next state; it counts the same set as the unprimed word.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -20,12 +21,13 @@ from torch import Tensor
 from altmarl_torch.errors import GameError, PolicyError
 from altmarl_torch.support.tables import (
     as_float64,
+    as_integer,
     as_law,
     as_table,
     check_entries,
 )
 
-__all__ = ["TABLE_AXES", "InducedTables", "check_sizes", "induce", "tabulate"]
+__all__ = ["TABLE_AXES", "InducedTables", "check_sizes", "induce", "tabulate_all"]
 
 TABLE_AXES = {"P_g": "sg ag sg'", "P_l": "sl sg al sl'", "r_g": "sg ag", "r_l": "sl sg al"}
 """The axes of a game's tables."""
@@ -47,6 +49,18 @@ def check_sizes(tables: Mapping[str, Tensor], axes: Mapping[str, str]) -> None:
 def _shape(table: Tensor, axes: str) -> str:
     """The axes with their sizes: `[sg=2, ag=3, sg'=2]`."""
     return f"[{', '.join(f'{word}={size}' for word, size in zip(axes.split(), table.shape, strict=True))}]"
+
+
+def tabulate_all(functions: Mapping[str, Callable[..., object]], sizes: Mapping[str, int]) -> dict[str, Tensor]:
+    """The tables of functions of indices, by name; `sizes` are the numbers of `sg`, `sl`, `ag` and `al`.
+
+    Raises:
+        GameError: a size is no whole number above zero, or as `tabulate`.
+        SizeError: as `tabulate`.
+    """
+    for word, size in sizes.items():
+        as_integer(f"num_{word}", size, 1, math.inf, GameError)
+    return {name: tabulate(name, function, TABLE_AXES[name], sizes) for name, function in functions.items()}
 
 
 def tabulate(name: str, function: Callable[..., object], axes: str, sizes: Mapping[str, int]) -> Tensor:

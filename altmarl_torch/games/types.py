@@ -64,6 +64,11 @@ def with_types(
     Raises:
         ArgumentError: no types, or weights that are no law of them; or the games disagree, the message says in what.
         GameError: tables are malformed.
+
+    Examples:
+        >>> import altmarl_torch as am
+        >>> am.with_types([am.games.steer(), am.games.steer()], weights=[0.5, 0.5]).num_types
+        2
     """
     games = _games(types, base)
     law = as_law("weights", as_table("weights", weights, "type", ArgumentError), "type", ArgumentError)

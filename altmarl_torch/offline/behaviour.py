@@ -124,6 +124,12 @@ def collect(
         ArgumentError: a number is outside its range, or the word is not "uniform".
         PolicyError: the pair does not fit the game, or sees another number of agents.
         SizeError: the trajectories would hold more than 10^8 numbers.
+
+    Examples:
+        >>> import altmarl_torch as am
+        >>> data = am.collect(am.games.steer(), k=2, steps=1_000)
+        >>> data.steps, data.k
+        (1000, 2)
     """
     policy = Behaviour.of(game, k, behaviour, explore)
     steps = as_integer("steps", steps, 1, math.inf, ArgumentError)

@@ -165,6 +165,11 @@ def coverage_of_game(
         ArgumentError: a number is outside its range, or the pair has no table of pi_g.
         PolicyError: the pair does not fit the game.
         SizeError: the chain has more than 2000 states.
+
+    Examples:
+        >>> import altmarl_torch as am
+        >>> round(am.coverage_of_game(am.games.steer(), k=2).mu_min, 4)
+        0.0625
     """
     policy, delta = Behaviour.of(game, k, behaviour, explore), _as_delta(delta)
     game = game.to("cpu")

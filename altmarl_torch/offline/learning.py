@@ -81,6 +81,12 @@ def learn_from_data(
         ArgumentError: an argument is outside its range.
         LearningError: a network's loss is not finite.
         SizeError: the counts of k agents are too many for tables.
+
+    Examples:
+        >>> import altmarl_torch as am
+        >>> data = am.collect(am.games.steer(), k=2, steps=2_000)
+        >>> am.learn_from_data(data).sample_size
+        2
     """
     check_kind("data", data, Trajectories, "`collect` makes them")
     seed, started = as_seed(seed), time.perf_counter()

@@ -65,6 +65,13 @@ def bellman_noise(game: Game, pi_l: Tensor, k: int, m: int, *, seed: int = 0, dr
         PolicyError: pi_l is no local policy of the game.
         SizeError: the simplex of k agents is too large to list.
         KernelError: the k agents have no exact kernel to compare with.
+
+    Examples:
+        >>> import altmarl_torch as am
+        >>> game = am.games.steer()
+        >>> few, many = (am.bellman_noise(game, am.policies.uniform_local(game), k=3, m=m).mean for m in (10, 1_000))
+        >>> many < few
+        True
     """
     check_game(game)
     k, m = game.check_k(k), as_integer("m", m, 1, 10**6, ArgumentError)
