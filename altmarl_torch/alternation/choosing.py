@@ -1,8 +1,8 @@
 """`solver="auto"`: tables where they take a second or two, lifted functions beyond, networks where those fail.
 
-Some options leave no choice: a network of one's own and `l_learner="neural"` ask for networks, "ucfh" and draws (m,
-xi) for tables where these can be listed, and a degree or k = inf for lifted functions. One line in the log says which
-solver it is, and why.
+Some options leave no choice: a network of one's own and `l_learner="neural"` ask for networks, "ucfh", functions as
+learners and, where these can be listed, draws (m, xi) for tables, and a degree or k = inf for lifted functions. One
+line in the log says which solver it is, and why.
 """
 
 import dataclasses
@@ -62,8 +62,8 @@ def _choice(game: Game, options: Options) -> tuple[Solver, str]:
     simplex = None if math.isinf(k) else CountSimplex(int(k), game.num_sl)
     if learning.network is not None or learning.l_learner == "neural":
         return "neural", "a network is given"
-    if learning.l_learner == "ucfh":
-        return "tabular", "UCFH needs tables"
+    if learning.l_learner == "ucfh" or learning.has_functions:
+        return "tabular", "UCFH needs tables" if learning.l_learner == "ucfh" else "a learner of one's own returns them"
     if learning.degree is not None or simplex is None:
         return "lifted", "a degree is given" if simplex is not None else "k is infinite"
     drawn = learning.m is not None or learning.xi is not None

@@ -36,6 +36,7 @@ def nests(run: AlternationRun) -> bool:
     """Whether a run has a coarse level: exact, on tables that are large, from no start of its own."""
     learning, stopping = run.options.learning, run.options.stopping
     exact = learning.solver == "tabular" and learning.chain is None and learning.m is None and learning.xi is None
+    exact = exact and not learning.has_functions
     alone = run.start is None and run.prior is None and not run.only_global
     large = CountSimplex(run.k, run.game.num_sl).size > MANY_COUNTS
     return learning.nested == "on" and exact and alone and large and stopping.eta != "paper"

@@ -21,7 +21,15 @@ from torch import Tensor, nn
 from altmarl_torch.alternation.loop import Curve, PhaseProgress, Update
 from altmarl_torch.alternation.memory import memory_size
 from altmarl_torch.alternation.solution import Observation, Select
-from altmarl_torch.alternation.words import LEARNERS, Eta, LLearner, Nested, SolverChoice
+from altmarl_torch.alternation.words import (
+    Eta,
+    GlobalFunction,
+    LLearner,
+    LocalFunction,
+    Nested,
+    SolverChoice,
+    check_learners,
+)
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
@@ -33,14 +41,16 @@ from altmarl_torch.learners.neural.fitting import Settings
 from altmarl_torch.learners.neural.surrogate import check_count
 from altmarl_torch.learners.tabular.g_learn import MOST_XI
 from altmarl_torch.operators.joint_value import Acceptance, Objective
-from altmarl_torch.support.digests import digest
+from altmarl_torch.support.digests import known_as
 from altmarl_torch.support.tables import as_device, as_integer, as_number, as_seed, check_callable
 
 __all__ = [
     "Eta",
+    "GlobalFunction",
     "Keeping",
     "LLearner",
     "Learning",
+    "LocalFunction",
     "Nested",
     "Options",
     "Problem",
@@ -100,7 +110,8 @@ class Learning:
 
     Attributes:
         solver: what policies and values are made of.
-        l_learner: how the local agents respond.
+        l_learner: how the local agents respond; a word, or a function.
+        g_learner: how the global agent responds; None for G-LEARN, or a function.
         chain: how "ucfh" is run; its defaults where None, and None for other learners.
         m: draws of T-hat_{k,m}; None for the exact expectation, or one draw a gradient step.
         xi: draws of stochastic rewards, or "lemma"; None for their means.
@@ -119,7 +130,8 @@ class Learning:
     """
 
     solver: SolverChoice = "tabular"
-    l_learner: LLearner = "auto"
+    l_learner: LLearner | LocalFunction = "auto"
+    g_learner: GlobalFunction | None = None
     chain: ChainSettings | None = None
     m: int | None = None
     xi: int | Literal["lemma"] | None = None
@@ -134,13 +146,18 @@ class Learning:
     degree: int | None = None
 
     def __post_init__(self) -> None:
-        _check_words(self, solver=SolverChoice, l_learner=LLearner, select=Select, nested=Nested)
+        _check_words(self, solver=SolverChoice, select=Select, nested=Nested)
         self._check_learner()
         m = self.m if self.m is None else as_integer("m", self.m, 1, MOST_DRAWS, ArgumentError)
         starts, seed = as_integer("starts", self.starts, 1, MOST_STARTS, ArgumentError), as_seed(self.seed)
         rate = as_number("learning_rate", self.learning_rate, "(0, inf)", lambda x: 0 < x < math.inf, ArgumentError)
         _set(self, m=m, xi=_as_xi(self.xi), starts=starts, seed=seed, learning_rate=rate)
         self._check_lifted()
+
+    @property
+    def has_functions(self) -> bool:
+        """Whether a player learns by a function of the caller's."""
+        return callable(self.l_learner) or self.g_learner is not None
 
     def _check_lifted(self) -> None:
         """A degree goes with lifted functions alone, and draws do not go with them: their expectations are exact."""
@@ -153,14 +170,8 @@ class Learning:
                 raise ArgumentError(f"{name} draws samples, and solver='lifted' takes exact means: leave it out")
 
     def _check_learner(self) -> None:
-        """Whether the solver has the local learner, and only "ucfh" is told how to be run."""
-        if self.l_learner not in LEARNERS[self.solver]:
-            owners = [f"solver={solver!r}" for solver, learners in LEARNERS.items() if self.l_learner in learners]
-            others = ", ".join(map(repr, LEARNERS[self.solver][1:]))
-            raise ArgumentError(
-                f"l_learner={self.l_learner!r} needs {' or '.join(owners)}; with solver={self.solver!r} use {others} "
-                "or 'auto'"
-            )
+        """Whether the solver has these learners, and only "ucfh" is told how to be run."""
+        check_learners(self.solver, self.l_learner, self.g_learner, self.m is not None or self.xi is not None)
         if self.chain is not None and not isinstance(self.chain, ChainSettings):
             raise ArgumentError(f"chain must be tabular.ChainSettings, not {type(self.chain).__name__}")
         if self.l_learner == "ucfh":
@@ -237,10 +248,9 @@ class Options:
         observation, learning = self.problem.observation, self.learning
         if observation == "surrogate":
             return
-        if learning.l_learner == "ucfh":
-            raise ArgumentError(
-                f"l_learner='ucfh' needs observation='surrogate', not {observation!r}: chains know no other"
-            )
+        if learning.l_learner == "ucfh" or learning.has_functions:
+            one = "l_learner='ucfh'" if learning.l_learner == "ucfh" else "a learner of one's own"
+            raise ArgumentError(f"{one} needs observation='surrogate', not {observation!r}: it knows no other")
         if (learning.solver, observation) == ("tabular", "posterior") and learning.m is not None:
             raise ArgumentError(
                 "observation='posterior' needs m=None with solver='tabular': its expectations are exact"
@@ -277,9 +287,8 @@ class Options:
         values = {name: getattr(game, name) for name in names}
         for record in (self.problem, self.learning, self.stopping):
             values |= {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-        plain = int | float | str | None
         return {
-            name: str(value) if is_infinite(value) else value if isinstance(value, plain) else digest(value)
+            name: str(value) if is_infinite(value) else known_as(value)
             for name, value in values.items()
             if name not in OF_MACHINE
         }

@@ -18,9 +18,11 @@ from altmarl_torch.alternation.memory import memory_size, remember
 from altmarl_torch.alternation.nested import learn_nested, nests
 from altmarl_torch.alternation.options import (
     Eta,
+    GlobalFunction,
     Keeping,
     Learning,
     LLearner,
+    LocalFunction,
     Nested,
     Options,
     Problem,
@@ -49,7 +51,8 @@ def solve(
     solver: SolverChoice = "tabular",
     m: int | None = None,
     xi: int | Literal["lemma"] | None = None,
-    l_learner: LLearner = "auto",
+    l_learner: LLearner | LocalFunction = "auto",
+    g_learner: GlobalFunction | None = None,
     chain: ChainSettings | None = None,
     objective: Objective = "team",
     observation: Observation = "surrogate",
@@ -88,7 +91,10 @@ def solve(
             (`docs/stochastic-rewards.md`)
         l_learner: "dp", the model-based one; "ucfh", that of Algorithm 2, for games whose chained MDP can be listed, of
             the tabular solver alone; "neural", the first with a network for pi_l, of the neural solver alone; "auto" is
-            "dp".
+            "dp". Or a function of one's own, `(problem, pi_l) -> pi_l`: calling the problem, a
+            `LocalProblem`, makes a `LocalEnv`, and the second argument is the present policy. UPDATE judges
+            what it returns like any other proposal. (`docs/partners.md`)
+        g_learner: None, G-LEARN; or a function `(problem, pi_g) -> pi_g` of a `GlobalProblem`, likewise.
         chain: how "ucfh" is run; its defaults where None. (`docs/ucfh.md`)
         objective: what the local agents maximise: "team", the reward of the game, or "own", the paper's.
         observation: what the sample is taken for: "surrogate", the paper's, is the population; "posterior" is evidence
@@ -100,7 +106,8 @@ def solve(
         starts: how many local policies to begin from: uniform, walk to s_g, greedy for r_l, then random ones. The pair
             with the best joint value wins.
         nested: "on": large tables begin from what three starts find for few agents (`alternation.nested`); "off":
-            from uniform policies, as printed. Given `starts` of one's own, networks, and sampled operators never nest.
+            from uniform policies, as printed. Given `starts` or learners of one's own, networks, and sampled operators
+            never nest.
         select: "value", or "rollout": whatever earns most on n agents, of all starts, of the observation models up to
             `observation`, and of a pair that looks at nothing. (`docs/posterior.md`)
         steps: at most so many proposals of each player.
@@ -125,6 +132,7 @@ def solve(
         SizeError: the simplex of k agents is too large to list (tabular), float32 does not count to k (neural), or a
             degree has too many coefficients (lifted).
         LearningError: a network's training diverged.
+        PolicyError: a learner of one's own returned no policy.
 
     Examples:
         >>> import altmarl_torch as am
@@ -140,6 +148,7 @@ def solve(
     learning = Learning(
         solver=solver,
         l_learner=l_learner,
+        g_learner=g_learner,
         chain=chain,
         m=m,
         xi=xi,

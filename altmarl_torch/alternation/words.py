@@ -1,11 +1,34 @@
-"""The words that options take, and which of them go together."""
+"""The words that options take, and which of them go together; learners of one's own are functions in their place."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, get_args
 
-__all__ = ["LEARNERS", "Eta", "LLearner", "Nested", "SolverChoice"]
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from altmarl_torch.alternation.players.problems import GlobalProblem, LocalProblem
+from altmarl_torch.errors import ArgumentError
+from altmarl_torch.support.tables import check_callable
+
+__all__ = [
+    "LEARNERS",
+    "Eta",
+    "GlobalFunction",
+    "LLearner",
+    "LocalFunction",
+    "Nested",
+    "SolverChoice",
+    "check_learners",
+]
 
 LLearner = Literal["auto", "dp", "ucfh", "neural"]
 """How the local agents' best response is found; "auto" is "dp"."""
+
+LocalFunction = Callable[[LocalProblem, Tensor], Tensor | ArrayLike]
+"""A learner of one's own for the local agents: (problem, present pi_l) to pi_l `[sl, sg, al]`."""
+
+GlobalFunction = Callable[[GlobalProblem, Tensor], Tensor | ArrayLike]
+"""A learner of one's own for the coordinator: (problem, present pi_g) to pi_g `[sg, N, ag]`."""
 
 Nested = Literal["on", "off"]
 """Whether large tables begin from what is found for few agents."""
@@ -23,3 +46,26 @@ LEARNERS: dict[SolverChoice, tuple[LLearner, ...]] = {
     "auto": ("auto", "dp", "ucfh", "neural"),
 }
 """Local learners that each solver has."""
+
+
+def check_learners(
+    solver: SolverChoice, l_learner: LLearner | LocalFunction, g_learner: GlobalFunction | None, draws: bool
+) -> None:
+    """Raise an ArgumentError unless the solver has these learners, and draws, if any, are the global one's to make."""
+    check_callable("g_learner", g_learner)
+    functions = [name for name, one in (("l_learner", l_learner), ("g_learner", g_learner)) if callable(one)]
+    if functions and solver not in ("tabular", "auto"):
+        raise ArgumentError(f"a function as {functions[0]} returns a table: use solver='tabular', not {solver!r}")
+    if g_learner is not None and draws:
+        raise ArgumentError("m and xi are draws of G-LEARN's; they have no place beside a g_learner of one's own")
+    if callable(l_learner):
+        return
+    if l_learner not in get_args(LLearner):
+        words = ", ".join(map(repr, get_args(LLearner)))
+        raise ArgumentError(f"l_learner must be one of {words}, or a function, not {l_learner!r}")
+    if l_learner not in LEARNERS[solver]:
+        owners = [f"solver={one!r}" for one, learners in LEARNERS.items() if l_learner in learners]
+        others = ", ".join(map(repr, LEARNERS[solver][1:]))
+        raise ArgumentError(
+            f"l_learner={l_learner!r} needs {' or '.join(owners)}; with solver={solver!r} use {others} or 'auto'"
+        )

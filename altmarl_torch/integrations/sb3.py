@@ -3,28 +3,37 @@
 `Sb3VecEnv` shows a vectorised environment of `envs` to SB3: observations flattened to numbers in [0, 1] (states
 one-hot, counts as frequencies), rewards divided by V_max so that values are of the order of one.
 
-`respond` is L-LEARN by any of SB3's algorithms for finitely many actions: the induced problem of one tagged agent
-(`envs.local`) is learned from episodes alone, and the policy is read off at every (s_l, s_g).
+`learner` makes a best response of any of SB3's algorithms for finitely many actions, for `l_learner=` and `g_learner=`
+of `solve`: the induced problem is learned from episodes alone, and the policy is read off wherever it can be asked.
+`respond` is a single response of the local agents.
 """
 
+import contextlib
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from altmarl_torch.envs import SystemVectorEnv, local_vector_env
+from altmarl_torch.alternation.players.problems import GlobalProblem, LocalProblem
+from altmarl_torch.envs import SystemVectorEnv
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
 from altmarl_torch.operators.joint_value import Objective
-from altmarl_torch.policies.tabular import deterministic_local
+from altmarl_torch.policies.tabular import one_hot
 from altmarl_torch.support.extras import require
+from altmarl_torch.support.tables import as_integer
 
 sb3, sb3_contrib = require("stable_baselines3", "sb3"), require("sb3_contrib", "sb3")
 spaces = require("gymnasium.spaces", "envs")
 VecEnv: Any = sb3.common.vec_env.VecEnv
 
-__all__ = ["ALGORITHMS", "Sb3VecEnv", "respond"]
+__all__ = ["ALGORITHMS", "Sb3Learner", "Sb3VecEnv", "learner", "respond"]
+
+MOST_STEPS, MOST_SYSTEMS = 10**12, 10**6
 
 ALGORITHMS: dict[str, Any] = {"PPO": sb3.PPO, "A2C": sb3.A2C, "DQN": sb3.DQN, "TRPO": sb3_contrib.TRPO}
 
@@ -101,6 +110,70 @@ def _unit(part: Any, values: Any) -> Any:
     return (values / part.high).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Sb3Learner:
+    """A best response of one of SB3's algorithms, for `l_learner=` and `g_learner=` of `solve`; `learner` makes it.
+
+    Attributes:
+        algorithm: "PPO", "A2C", "DQN" or "TRPO".
+        total_steps: of all systems together, in each turn.
+        num_envs: systems at once.
+        settings: handed to the algorithm's class.
+
+    Raises:
+        ArgumentError: there is no such algorithm, or a number is out of range.
+    """
+
+    algorithm: str = "PPO"
+    total_steps: int = 500_000
+    num_envs: int = 256
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.algorithm not in ALGORITHMS:
+            raise ArgumentError(f"algorithm must be one of {', '.join(ALGORITHMS)}, not {self.algorithm!r}")
+        as_integer("total_steps", self.total_steps, 1, MOST_STEPS, ArgumentError)
+        as_integer("num_envs", self.num_envs, 1, MOST_SYSTEMS, ArgumentError)
+
+    def __call__(self, problem: LocalProblem | GlobalProblem, start: Tensor) -> Tensor:
+        """The greedy policy that is learned, in the shape of the problem's; SB3 begins anew, not at `start`."""
+        game = problem.game
+        venv = Sb3VecEnv(problem.vector(self.num_envs), game.v_max or 1.0)
+        given = {"gamma": game.gamma, "seed": problem.seed, "device": "cpu"} | dict(self.settings)
+        with _own_randomness():
+            model = ALGORITHMS[self.algorithm]("MlpPolicy", venv, **given)
+            model.learn(self.total_steps)
+            actions, _ = model.predict(venv.flatten(problem.observations()), deterministic=True)
+        venv.close()
+        *rows, number = problem.shape
+        return one_hot(torch.as_tensor(actions).reshape(rows), number)
+
+
+@contextlib.contextmanager
+def _own_randomness() -> Iterator[None]:
+    """SB3 seeds the global generators of Python, NumPy and torch; they are the caller's, and are put back."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # read and restored, never drawn from
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+
+
+def learner(algorithm: str = "PPO", *, total_steps: int = 500_000, num_envs: int = 256, **settings: Any) -> Sb3Learner:
+    """A learner for `l_learner=` and `g_learner=` of `solve`; arguments and errors as for `Sb3Learner`.
+
+    Examples:
+        >>> import altmarl_torch as am
+        >>> from altmarl_torch.integrations import sb3
+        >>> ppo = sb3.learner("PPO", total_steps=2_000, num_envs=16, n_steps=32)
+        >>> am.solve(am.games.steer(), k=2, l_learner=ppo, steps=1).history[1].player
+        'local'
+    """
+    return Sb3Learner(algorithm, total_steps, num_envs, settings)
+
+
 def respond(
     game: Game,
     pi_g: Tensor,
@@ -118,23 +191,12 @@ def respond(
 
     Args:
         game, pi_g, pi_l, k, objective: as for `LocalEnv`; pi_g is a table.
-        algorithm: "PPO", "A2C", "DQN" or "TRPO".
-        total_steps: of all systems together.
-        num_envs: systems at once.
+        algorithm, total_steps, num_envs, settings: as for `Sb3Learner`.
         seed: of SB3 and of the systems.
-        settings: handed to the algorithm's class.
 
     Raises:
         ArgumentError: there is no such algorithm, or an argument is out of range.
         PolicyError: pi_g or pi_l is no policy of this game.
     """
-    if algorithm not in ALGORITHMS:
-        raise ArgumentError(f"algorithm must be one of {', '.join(ALGORITHMS)}, not {algorithm!r}")
-    venv = Sb3VecEnv(local_vector_env(game, pi_g, pi_l, k, objective=objective, num_envs=num_envs), game.v_max or 1.0)
-    given = {"gamma": game.gamma, "seed": seed, "device": "cpu"} | settings
-    model = ALGORITHMS[algorithm]("MlpPolicy", venv, **given)
-    model.learn(total_steps)
-    s_l, s_g = (grid.flatten() for grid in np.meshgrid(np.arange(game.num_sl), np.arange(game.num_sg), indexing="ij"))
-    actions, _ = model.predict(venv.flatten({"s_l": s_l, "s_g": s_g}), deterministic=True)
-    venv.close()
-    return deterministic_local(torch.as_tensor(actions).reshape(game.num_sl, game.num_sg), game.num_al)
+    problem = LocalProblem(game, pi_g, pi_l, k, objective, seed)
+    return learner(algorithm, total_steps=total_steps, num_envs=num_envs, **settings)(problem, pi_l)

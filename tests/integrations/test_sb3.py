@@ -1,14 +1,17 @@
 """Stable-Baselines3: its VecEnv, and its algorithms as a local agent's best response."""
 
+import random
+
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("stable_baselines3")
 pytest.importorskip("sb3_contrib")
 
 import altmarl_torch as am
 from altmarl_torch.envs import vector_env
-from altmarl_torch.integrations.sb3 import ALGORITHMS, Sb3VecEnv, respond
+from altmarl_torch.integrations.sb3 import ALGORITHMS, Sb3VecEnv, learner, respond
 from altmarl_torch.policies import uniform_local
 
 
@@ -45,3 +48,27 @@ def test_an_unknown_algorithm_is_named():
     game = am.games.steer(n=3)
     with pytest.raises(am.ArgumentError, match="PPO, A2C, DQN, TRPO"):
         respond(game, uniform_local(game), uniform_local(game), 2, algorithm="SAC")
+
+
+def numpy_state():
+    return str(np.random.get_state())  # noqa: NPY002  # read, never drawn from
+
+
+@pytest.mark.parametrize("side", ["l_learner", "g_learner"])
+def test_ppo_is_a_learner_of_either_player_and_leaves_the_caller_s_chance_alone(side):
+    game = am.games.steer(n=5)
+    before = torch.get_rng_state(), numpy_state(), random.getstate()
+    ppo = learner("PPO", total_steps=2_048, num_envs=16, n_steps=32, batch_size=128)
+    found = am.solve(game, 2, steps=1, **{side: ppo})
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1] == numpy_state()
+    assert before[2] == random.getstate()
+    assert [one.player for one in found.history] == ["global", "local"]
+    assert torch.equal(found.pi_l, am.solve(game, 2, steps=1, **{side: ppo}).pi_l)
+    assert found.value <= am.solve(game, 2).value + 1e-9
+
+
+@pytest.mark.parametrize("settings", [{"algorithm": "SAC"}, {"total_steps": 0}, {"num_envs": 1.5}])
+def test_a_learner_checks_itself_when_it_is_made(settings):
+    with pytest.raises(am.ArgumentError, match=next(iter(settings))):
+        learner(**settings)

@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.alternation.loop import Curve, Learner, PhaseProgress, Player, Players, Proposal
+from altmarl_torch.alternation.players.problems import GlobalProblem, LocalProblem
 from altmarl_torch.alternation.run import AlternationRun
+from altmarl_torch.alternation.words import GlobalFunction, LocalFunction
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex, lift, scale_up
+from altmarl_torch.errors import AltMarlError, PolicyError
 from altmarl_torch.learners.chains.explorer import Bounds
 from altmarl_torch.learners.chains.l_learn import ChainSettings, chain_l_learn
 from altmarl_torch.learners.tabular.coarse_start import COARSEST
@@ -24,11 +27,14 @@ from altmarl_torch.learners.tabular.l_learn import l_learn
 from altmarl_torch.operators.joint_value import DIRECT, JointValue, Objective, joint_value
 from altmarl_torch.operators.surrogate import Surrogate, SurrogateCache
 from altmarl_torch.policies.base import Pair
+from altmarl_torch.policies.tabular import check_pi_g, check_pi_l
 from altmarl_torch.support.digests import digest
 from altmarl_torch.support.snapshots import WorkInProgress
 
 __all__ = [
     "ChainLocalLearner",
+    "GivenGlobalLearner",
+    "GivenLocalLearner",
     "TabularEvaluator",
     "TabularGlobalLearner",
     "TabularLocalLearner",
@@ -193,6 +199,67 @@ class ChainLocalLearner:
 
 
 @dataclass(frozen=True, eq=False)
+class GivenGlobalLearner:
+    """Proposes what a function of the caller's returns (`g_learner=`)."""
+
+    surrogates: SurrogateCache
+    function: GlobalFunction
+    player: Player = "global"
+    phase: str = "g_learn"
+
+    def propose(
+        self, pair: Pair[Tensor], value: JointValue, memory: TabularMemory
+    ) -> tuple[Proposal[Tensor], TabularMemory]:
+        """The function's answer to `pair.pi_l`, from `pair.pi_g`; a PolicyError where it is no policy."""
+        game, simplex, (seed, generator) = self.surrogates.game, self.surrogates.plan.simplex, _next_seed(memory.for_g)
+        problem = GlobalProblem(game.to("cpu"), pair.pi_l.cpu(), simplex.k, seed)
+        found = self.function(problem, pair.pi_g.cpu().clone())
+        pi_g = _checked("g_learner", lambda: check_pi_g(game, _on(game.device, found), simplex))
+        return Proposal(Pair(pi_g, pair.pi_l), value.values, None, 0), replace(memory, for_g=generator)
+
+
+@dataclass(frozen=True, eq=False)
+class GivenLocalLearner:
+    """Proposes what a function of the caller's returns (`l_learner=`)."""
+
+    surrogates: SurrogateCache
+    objective: Objective
+    function: LocalFunction
+    player: Player = "local"
+    phase: str = "l_learn"
+
+    def propose(
+        self, pair: Pair[Tensor], value: JointValue, memory: TabularMemory
+    ) -> tuple[Proposal[Tensor], TabularMemory]:
+        """The function's answer to `pair.pi_g`, from `pair.pi_l`; a PolicyError where it is no policy."""
+        game, (seed, generator) = self.surrogates.game, _next_seed(memory.for_l)
+        k, pi_g, pi_l = self.surrogates.plan.simplex.k, pair.pi_g.cpu(), pair.pi_l.cpu()
+        problem = LocalProblem(game.to("cpu"), pi_g, pi_l, k, self.objective, seed)
+        found = self.function(problem, pi_l.clone())
+        answer = _checked("l_learner", lambda: check_pi_l(game, _on(game.device, found)))
+        return Proposal(Pair(pair.pi_g, answer), value.values, None, 0), replace(memory, for_l=generator)
+
+
+def _next_seed(generator: torch.Generator) -> tuple[int, torch.Generator]:
+    """A seed that any library takes, and the generator behind it."""
+    after = generator.clone_state()
+    return int(torch.randint(2**31, (), generator=after, device=after.device)), after
+
+
+def _on(device: torch.device, table: object) -> Tensor:
+    """A function's table, there; what is none goes on as it is, to be refused by name."""
+    return table.to(device) if isinstance(table, Tensor) else table  # type: ignore[return-value]
+
+
+def _checked(learner: str, check: Callable[[], Tensor]) -> Tensor:
+    """What the check lets pass; a PolicyError that names the learner elsewhere."""
+    try:
+        return check()
+    except AltMarlError as cause:
+        raise PolicyError(f"{learner} must return a policy: {cause}") from cause
+
+
+@dataclass(frozen=True, eq=False)
 class TabularEvaluator:
     """Scores pairs by their exact joint value on the surrogate."""
 
@@ -228,5 +295,12 @@ def tabular_players(run: AlternationRun) -> Players[Tensor, TabularMemory]:
     local: Learner[Tensor, TabularMemory] = TabularLocalLearner(surrogates, objective, progress)
     if learning.chain is not None:
         local = ChainLocalLearner(surrogates, objective, learning.chain, progress, run.curve, run.work)
-    learners = TabularGlobalLearner(surrogates, learning.m, progress, run.reward_draws), local
-    return Players(learners, TabularEvaluator(surrogates, progress), run.first_pair, TabularMemory(for_g, for_l))
+    elif callable(learning.l_learner):
+        local = GivenLocalLearner(surrogates, objective, learning.l_learner)
+    coordinator: Learner[Tensor, TabularMemory] = TabularGlobalLearner(
+        surrogates, learning.m, progress, run.reward_draws
+    )
+    if learning.g_learner is not None:
+        coordinator = GivenGlobalLearner(surrogates, learning.g_learner)
+    players = coordinator, local
+    return Players(players, TabularEvaluator(surrogates, progress), run.first_pair, TabularMemory(for_g, for_l))
