@@ -22,30 +22,30 @@ without replacement. As k goes to n, R goes to the identity and the posterior me
 
 R without its matrix
 --------------------
-R has N^2 entries, but it is reversible with respect to pi = DirichletMultinomial(k, alpha), and so is the chain
+R has N^2 entries. Draw the unseen agents one after the other from Polya's urn: each stands where a uniformly chosen one
+of the agents before it stands, or in a new place by alpha. So every agent of the next sample descends from one of the k
+seen agents (which it may be itself), or from alpha. Say that j of those k have descendants among them. They are any j
+of the k alike; and given these j, of counts g, the next sample is g and k - j more from the urn that holds alpha + g
+(that a seen agent has m >= 1 descendants weighs the same for every m, as it does when the urn grows from it). Hence
 
-    M:  one agent leaves, drawn uniformly; one joins, in state y with probability proportional to alpha_y + h_y,
+    R = sum_j w_j D^(k-j) U^(k-j),
 
-and both map polynomials of degree d in h to polynomials of degree d. In each degree they act on the new part as a
-number (the Hahn polynomials of several variables are their common eigenfunctions), for d = 0, ..., k,
+where D takes an agent away, drawn uniformly, U adds one, in z with probability (alpha_z + g_z) / (|alpha| + j), and w_j
+is the law of the number of ancestors. With s of the next k among those seen (hypergeometric),
 
-    mu_d     = 1 - d (d + |alpha| - 1) / ( k (k + |alpha| - 1) ),
-    lambda_d = k_(d) / n_(d)  sum_i  C(d, i) (n-k)_(i) / (|alpha| + k)^(i),
+    w_j = sum_{s<=j} P(s) C(k-s, j-s) (|alpha| + j)^(k-j) / (k-j)!  /  [ (|alpha| + k)^(k-s) / (k-s)! ],
 
-which tends to k_(d) / (|alpha| + k)^(d) as n grows; x_(d) are falling and x^(d) rising factorials. (lambda_d is the
-leading coefficient of E[h~_(d) | h]: the factorial moments of a sample are those of the population it is drawn from.)
-So R = p(M) for any polynomial with p(mu_d) = lambda_d, and since lambda falls fast, one of low degree will do: at
-k = 50 some 30 steps of M, each of 2 |S_l| look-ups. Its error is known, max_d |p(mu_d) - lambda_d|, as an operator on
-L2(pi). The steps are summed in Chebyshev's basis, in which they cannot grow.
+x^(m) = x (x+1) ... (x+m-1). All terms are positive and every D, U and w is a law: rows of R are laws to rounding, under
+any prior. It takes two look-ups per state and level between k and the fewest ancestors that matter: V_j = U V_{j+1}
+down from V_k = V, and back S_j = w_j V_j + D S_{j-1} up to S_k = R V.
 
-At a count that pi all but excludes, an error in L2(pi) says little. Where the prior is strong and k large (at k = 50,
-|alpha| = 50 nearly all in one of two states), expectations there are wrong; a warning in the log says so.
+Ranks of counts do not depend on h_0 (`counts.simplex`), so the tables of k agents begin with those of fewer.
 
-References: Karlin and McGregor, *Linear growth models with many types and multidimensional Hahn polynomials* (1975);
-Diaconis, Khare and Saloff-Coste, *Gibbs sampling, exponential families and orthogonal polynomials* (2008).
+References: Hoppe, *Polya-like urns and the Ewens' sampling formula* (J. Math. Biology 20, 1984); Diaconis, Khare and
+Saloff-Coste, *Gibbs sampling, exponential families and orthogonal polynomials* (2008), who diagonalise R.
 """
 
-import logging
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -55,15 +55,13 @@ from torch import Tensor
 from altmarl_torch.counts.kernels import Kernel, check_values
 from altmarl_torch.counts.simplex import CountSimplex
 
-__all__ = ["PosteriorKernel", "ResamplingKernel", "sample_eigenvalues"]
+__all__ = ["PosteriorKernel", "ResamplingKernel", "ancestor_law"]
 
-logger = logging.getLogger(__name__)
+NEGLIGIBLE = 1e-18
+"""Numbers of ancestors that are less likely than this, at either end of their law, are left out."""
 
-TOLERANCE = 1e-11
-"""Error of R as an operator on L2(pi)."""
-
-PROBES, VISIBLE = 4, 1e-6
-"""Values whose expectations are looked at; one that leaves their range by more is told in the log."""
+LARGEST_KEPT = 2**26
+"""Entries of values that are kept between the way down and the way up; more columns are taken in turns."""
 
 
 class ResamplingKernel:
@@ -74,108 +72,116 @@ class ResamplingKernel:
         alpha: `[sl]`, the Dirichlet prior.
         n: how many agents there are to draw from.
         seen: how many are seen, k >= J, where the simplex counts J of them; by default J. Then this is R on functions
-            that are lifted from J to k agents: M of k agents is, but for its speed, M of J agents there, so that the
-            same polynomial rule holds with the first J eigenvalues of k (`docs/lifted.md`).
+            that are lifted from J to k agents: J of the next sample have their ancestors among the k.
 
     Attributes:
-        degree: of the polynomial in M.
-        error: of R as an operator on L2(pi).
+        fewest, most: numbers of ancestors that matter, between which values are kept.
     """
 
     def __init__(self, simplex: CountSimplex, alpha: Tensor, n: int, seen: int | None = None) -> None:
-        self.simplex, k = simplex, simplex.k
-        strength = float(alpha.sum())
-        wanted = sample_eigenvalues(seen or k, strength, n, k)
-        of_step = 1 - np.arange(k + 1) * (np.arange(k + 1) + strength - 1) / max(k * (k + strength - 1), 1e-300)
-        self._weights, self.error = _chebyshev(of_step, wanted)
-        self.degree = len(self._weights) - 1
-        smaller, self._without = simplex.remove_one()
-        _, self._joined = smaller.add_one()
-        self._leave = simplex.frequencies
-        self._join = (alpha + smaller.counts) / (strength + k - 1)
-        # the transpose of M: whoever joined leaves again, with the weights of the counts that they had come from
-        self._left = (smaller.counts + 1).to(torch.float64) / max(k, 1)
-        self._had_joined = torch.where(simplex.counts > 0, alpha + simplex.counts - 1, 0.0) / (strength + k - 1)
-        if seen is None:
-            self._check(strength)
-
-    def _check(self, strength: float) -> None:
-        """Say so where expectations of values in [-1, 1] are not in it: at counts that the prior all but excludes."""
-        generator = torch.Generator(self._leave.device).manual_seed(0)
-        shape = (self.simplex.size, PROBES)
-        values = torch.randint(2, shape, generator=generator, device=generator.device).to(torch.float64) * 2 - 1
-        excess = float(self.expect(values).abs().max()) - 1
-        if not excess <= VISIBLE:
-            logger.warning(
-                "fresh samples of k = %d agents under so strong a prior, |alpha| = %.3g, have expectations that "
-                "are wrong by %.2g of the values or more; use a smaller k or alpha",
-                *(self.simplex.k, strength, excess),
-            )
+        self.simplex, k, strength = simplex, simplex.k, float(alpha.sum())
+        law = ancestor_law(k, strength, n, seen or k)
+        (likely,) = np.nonzero(law > NEGLIGIBLE)
+        self.fewest, self.most = int(likely[0]), int(likely[-1])
+        law = law[self.fewest : self.most + 1]
+        self._law: list[float] = (law / law.sum()).tolist()
+        self._sizes = [CountSimplex(j, simplex.num_sl).size for j in range(k + 1)]
+        self._h_0 = simplex.counts[:, 0].to(torch.float64)  # of k agents; of j it is k - j less
+        smaller, without = simplex.remove_one()
+        without = without.T[1:].contiguous()  # [sl - 1, N] the rank of h - e_z, z > 0; that of h - e_0 is that of h
+        joined = smaller.add_one()[1].T[1:].contiguous()  # [sl - 1, N'] the rank of h + e_z, of k - 1 agents and fewer
+        h, prior = simplex.counts.T[1:].to(torch.float64), alpha[1:, None]
+        few, no_prior, a_prior = h[:, : smaller.size], (0, 0.0, 0.0), (1, float(alpha[0]), strength)
+        self._leaves = _Step(without, h, *no_prior)
+        self._joins = _Step(joined, few + prior, *a_prior)
+        self._had_left = _Step(joined, few + 1, *no_prior)  # the transposes
+        self._had_joined = _Step(without, torch.where(h > 0, h - 1 + prior, 0.0), *a_prior)
 
     def expect(self, values: Tensor) -> Tensor:
         """E[values(h~) | h]: `[N, ...]` to `[N, ...]`, in the type of the values."""
-        return self._apply(values, self._leave, self._join)
+        return self._apply(values, self._joins, self._leaves)
 
     def push(self, law: Tensor) -> Tensor:
         """The law of h~ when h has the given law: `[N, ...]` to `[N, ...]`; the transpose of `expect`."""
-        return self._apply(law, self._had_joined, self._left)
+        return self._apply(law, self._had_left, self._had_joined)
 
-    def _apply(self, values: Tensor, leave: Tensor, join: Tensor) -> Tensor:
-        """p(M), or of M's transpose: p and Chebyshev's recursion are the same."""
+    def _apply(self, values: Tensor, down: "_Step", up: "_Step") -> Tensor:
+        """sum_j w_j up^(k-j) down^(k-j) of the values, some columns at a time."""
         check_values(values, self.simplex)
         flat = values.reshape(self.simplex.size, -1)
-        leave, join = leave.to(flat.dtype), join.to(flat.dtype)
-        total, before, last = self._weights[0] * flat, flat, flat
-        for number, weight in enumerate(self._weights[1:]):
-            moved = 2 * self._step(last, leave, join) - last  # M has eigenvalues in [0, 1], 2 M - 1 in [-1, 1]
-            before, last = last, moved if number == 0 else 2 * moved - before
-            total = total.add(last, alpha=weight)
-        return total.reshape(values.shape)
+        kept = self._sizes[self.most] * (self.most - self.fewest + 1)
+        down, up, h_0 = down.to(values.dtype), up.to(values.dtype), self._h_0.to(values.dtype)
+        parts = torch.split(flat, max(1, LARGEST_KEPT // kept), dim=1)
+        return torch.cat([self._carry(part, down, up, h_0) for part in parts], 1).reshape(values.shape)
 
-    def _step(self, values: Tensor, leave: Tensor, join: Tensor) -> Tensor:
-        """M: one agent joins those that one has left."""
-        joined = _weighted(values, self._joined, join)
-        return _weighted(joined, self._without, leave)
-
-
-def _weighted(values: Tensor, columns: Tensor, weights: Tensor) -> Tensor:
-    """sum_z weights[:, z] values[columns[:, z]]: `[N', c]` from values `[N, c]`, columns and weights `[N', sl]`."""
-    total = torch.zeros(len(columns), values.shape[1], dtype=values.dtype, device=values.device)
-    for z in range(columns.shape[1]):
-        total.addcmul_(values.index_select(0, columns[:, z]), weights[:, z, None])
-    return total
+    def _carry(self, values: Tensor, down: "_Step", up: "_Step", h_0: Tensor) -> Tensor:
+        """Columns `[N, c]` to fewer and fewer agents, and back."""
+        k, kept = self.simplex.k, []
+        for j in range(k, self.fewest, -1):
+            if j <= self.most:
+                kept.append(values)
+            values = down.take(values, j, h_0[: self._sizes[j - 1]] - (k - j))
+        values = self._law[0] * values
+        for j in range(self.fewest + 1, k + 1):
+            values = up.take(values, j, h_0[: self._sizes[j]] - (k - j))
+            if j <= self.most:
+                values.add_(kept.pop(), alpha=self._law[j - self.fewest])
+        return values
 
 
-def sample_eigenvalues(k: int, strength: float, n: int, degrees: int | None = None) -> NDArray[np.float64]:
-    """R's eigenvalues lambda_0, ..., lambda_k, or up to `degrees`, for k of n agents and |alpha| = `strength`."""
-    degrees = k if degrees is None else degrees
-    i = np.arange(degrees, dtype=np.float64)
-    with np.errstate(divide="ignore"):  # of n - k unseen agents no more than n - k can be drawn
-        drawn = _sums(np.log(np.maximum(n - k - i, 0.0)) - np.log(strength + k + i))
-    share, factorial = _sums(np.log(k - i) - np.log(n - i)), _sums(np.log(i + 1))
-    values = []
-    for d in range(degrees + 1):  # logarithms: the terms are as large as n^k, and k_(d) / n_(d) as small as n^-k
-        choices = factorial[d] - factorial[: d + 1] - factorial[d::-1]
-        values.append(np.exp(share[d] + choices + drawn[: d + 1]).sum())
-    return np.array(values)
+class _Step(NamedTuple):
+    """An agent leaves or joins, between j - 1 and j agents: for every number of them at once, since ranks do not tell.
+
+    In z > 0 it does so with weight `weights[z]` from the values at `columns[z]`; in z = 0, which moves no rank, with
+    weight h_0 - lag + alpha_0, h that of j agents; all weights sum to j - lag + strength.
+    """
+
+    columns: Tensor  # [sl - 1, N] ranks
+    weights: Tensor  # [sl - 1, N]
+    lag: int
+    alpha_0: float
+    strength: float
+
+    def to(self, dtype: torch.dtype) -> "_Step":
+        """With weights of another type."""
+        return self._replace(weights=self.weights.to(dtype))
+
+    def take(self, values: Tensor, j: int, h_0: Tensor) -> Tensor:
+        """The step on columns `[N_j, c]` or `[N_{j-1}, c]`, to those of which `h_0` is given."""
+        rows, both = len(h_0), min(len(h_0), len(values))
+        found = values.new_zeros(rows, values.shape[1])
+        torch.mul(values[:both], (h_0[:both] - self.lag + self.alpha_0)[:, None], out=found[:both])
+        for columns, weights in zip(self.columns, self.weights, strict=True):
+            found.addcmul_(values.index_select(0, columns[:rows]), weights[:rows, None])
+        return found.div_(j - self.lag + self.strength)
+
+
+def ancestor_law(k: int, strength: float, n: int, seen: int) -> NDArray[np.float64]:
+    """w: of how many of the `seen` agents do k others of the n descend, who are drawn afresh, `[k + 1]`.
+
+    Computed from sums of logarithms: w_j is the sum over s <= j of
+
+        (n-K)_(k-s) / (K + |alpha|)^(k-s) / (s! (j-s)!)    times    K_(j) (|alpha| + j)^(k-j) k! / ((k-j)! n_(k)),
+
+    K agents being seen; x_(m) are falling and x^(m) rising factorials.
+    """
+    i = np.arange(k, dtype=np.float64)
+    with np.errstate(divide="ignore"):  # of n - K unseen agents no more than n - K can be drawn
+        unseen = _sums(np.log(np.maximum(n - seen - i, 0.0)) - np.log(seen + strength + i))[::-1]  # by s
+    ancestors, urn = _sums(np.log(seen - i)), _sums(np.log(strength + i))
+    everyone, factorial = _sums(np.log(n - i))[-1], _sums(np.log(i + 1))
+    outside = ancestors + urn[-1] - urn + factorial[-1] - factorial[::-1] - everyone
+    logs = np.empty(k + 1)
+    for j in range(k + 1):
+        terms = unseen[: j + 1] - factorial[: j + 1] - factorial[j::-1]
+        logs[j] = outside[j] + np.logaddexp.reduce(terms)
+    law: NDArray[np.float64] = np.exp(logs) / np.exp(logs).sum()
+    return law
 
 
 def _sums(terms: NDArray[np.float64]) -> NDArray[np.float64]:
     """0, and the running sums."""
     return np.concatenate([[0.0], np.cumsum(terms)])
-
-
-def _chebyshev(points: NDArray[np.float64], wanted: NDArray[np.float64]) -> tuple[list[float], float]:
-    """The polynomial of lowest degree with values `wanted` at `points` in [0, 1]: weights of T_d(2x - 1), and error."""
-    for degree in range(len(points)):
-        basis = np.polynomial.chebyshev.chebvander(2 * points - 1, degree)
-        weights = np.linalg.lstsq(basis, wanted, rcond=None)[0]
-        error = float(np.abs(basis @ weights - wanted).max())
-        if error <= TOLERANCE:
-            break
-    else:
-        logger.warning("fresh samples are computed with an error of %.2g instead of %.2g", error, TOLERANCE)
-    return (weights / weights.sum()).tolist(), error  # T_d(1) = 1: rows sum to one to the last digits
 
 
 class PosteriorKernel:

@@ -7,15 +7,18 @@ It solves the adjoint of the equation for the value (`operators.joint_value`), K
 and its error is bounded in the 1-norm by |residual|_1 / (1-gamma).
 """
 
+import logging
+
 import torch
 from torch import Tensor
 
-from altmarl_torch.counts.resampling import logger
 from altmarl_torch.operators.bellman import next_sg_law, push_law
 from altmarl_torch.operators.fixed_point import LARGE_TABLE, History
 from altmarl_torch.operators.surrogate import Surrogate
 
 __all__ = ["occupancy"]
+
+logger = logging.getLogger(__name__)
 
 OCCUPANCY_SWEEPS = 2_000
 """A cap for what mixes too slowly, and for tolerances below what rounding allows; reaching it is told in the log."""

@@ -9,7 +9,7 @@ from oracles.neural import TablePolicy, random_global, random_local, seeded
 import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.prior import Prior, fit_alpha
-from altmarl_torch.counts.resampling import ResamplingKernel, sample_eigenvalues
+from altmarl_torch.counts.resampling import ResamplingKernel
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games import random_game
 from altmarl_torch.learners.neural.rollout_evaluator import RolloutEvaluator
@@ -103,13 +103,6 @@ def test_who_sees_everybody_has_nothing_to_guess(k):
     assert torch.allclose(R, torch.eye(kernel.simplex.size, dtype=torch.float64), rtol=0, atol=1e-9)
     mean = Prior(ALPHA.unsqueeze(0), k).mean(kernel.simplex.counts, k)[0]
     assert torch.allclose(mean, kernel.simplex.frequencies, rtol=0, atol=1e-14)
-
-
-def test_eigenvalues_begin_with_one_and_fall():
-    values = sample_eigenvalues(20, 1.5, 1000)
-    assert values[0] == 1.0
-    assert (values[1:] < values[:-1]).all()
-    assert values[1] == pytest.approx(20 / 1000 * (1 + 980 / 21.5))
 
 
 def surrogate_of(game, k, alpha, n, pi_l=None):

@@ -8,13 +8,12 @@ where r is the reward of Eq. 6, linear in the frequencies and so lifted itself. 
 space.
 
 **The posterior correction** (`counts.resampling`) stays in it as well. Its resampling R takes k seen agents for a
-fresh sample of k, by k leave-one-join-one moves whose eigenvalues on degree d are known. On lift(c), one such move of k
-agents is, but for its speed, the same move of J agents on c: with M_k the chain of k agents,
+fresh sample of k. A function of J agents asks of that sample only where J of them stand. These have some j of the k for
+ancestors, any j alike, and j uniformly drawn ones of the k are what lift draws: so
 
-    k (k + |alpha| - 1) (1 - M_k) lift(c) = lift( J (J + |alpha| - 1) (1 - M_J) c ),
+    R lift(c) = lift(R_J c),      R_J = sum_j w_j D^(J-j) U^(J-j),
 
-so R lift(c) = lift(R_J c) for the R_J that is the polynomial in M_J with R's eigenvalues lambda_0, ..., lambda_J for k
-of n agents. It costs the same at every k.
+with w the law of the number of ancestors of J agents among the k. It costs the same at every k.
 """
 
 import math
