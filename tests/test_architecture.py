@@ -25,7 +25,7 @@ ORDER = [
     "learners", "learners.tabular", "learners.chains", "learners.neural", "learners.lifted", "learners.simulated",
     "envs", "alternation", "alternation.simulated", "offline", "integrations",
     "heuristics", "rewards", "tabular", "neural", "",  # public doors, and the package's own behind them
-    "runs", "runs.sweeps", "sweeps", "runs.cli", "cli",
+    "runs", "runs.simulated", "runs.sweeps", "sweeps", "runs.cli", "cli",
     "federated", "__main__",
 ]  # fmt: skip
 SIBLINGS = {

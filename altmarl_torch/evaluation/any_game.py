@@ -17,7 +17,9 @@ from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.pairs import SimulatedPair
 from altmarl_torch.simulators.rollouts import SimulatedRollouts, rollout_simulator
 
-__all__ = ["rollout"]
+__all__ = ["AnyRollouts", "rollout"]
+
+AnyRollouts = Rollouts | SimulatedRollouts
 
 
 @overload

@@ -25,6 +25,7 @@ from altmarl_torch.games.named.smart_grid import AirConditioner, smart_grid
 from altmarl_torch.games.named.toys import beacon, beacon_value, beacon_value_against_waiting, hash_game, steer, ware
 from altmarl_torch.games.named.two_speed import two_speed_warehouse
 from altmarl_torch.games.named.warehouse import warehouse
+from altmarl_torch.simulators.game import SimulatedGame
 
 __all__ = [
     "AirConditioner",
@@ -42,6 +43,7 @@ __all__ = [
     "make",
     "names",
     "random_game",
+    "simulators",
     "smart_grid",
     "steer",
     "two_speed_warehouse",
@@ -61,18 +63,30 @@ _REGISTRY: dict[str, Callable[..., Game]] = {
     "federated": federated,
 }
 
+_SIMULATORS: dict[str, Callable[..., SimulatedGame]] = {
+    "continuous_warehouse": continuous_warehouse,
+    "linear_quadratic": linear_quadratic,
+}
+
+_ALL: dict[str, Callable[..., Game | SimulatedGame]] = {**_REGISTRY, **_SIMULATORS}
+
 
 def names() -> list[str]:
-    """The names that `make` knows."""
+    """The names of the games of tables that `make` knows."""
     return list(_REGISTRY)
 
 
+def simulators() -> list[str]:
+    """The names of the simulators that `make` knows."""
+    return list(_SIMULATORS)
+
+
 def describe() -> dict[str, str]:
-    """One line per named game: the first line of its function's docstring."""
-    return {name: (inspect.getdoc(build) or "").partition("\n")[0] for name, build in _REGISTRY.items()}
+    """One line per named game, tables first: the first line of its function's docstring."""
+    return {name: (inspect.getdoc(build) or "").partition("\n")[0] for name, build in _ALL.items()}
 
 
-def make(name: str, **kwargs: Any) -> Game:
+def make(name: str, **kwargs: Any) -> Game | SimulatedGame:
     """Build a named game: `make("warehouse", preset="code")` is `warehouse(preset="code")`.
 
     Raises:
@@ -83,7 +97,7 @@ def make(name: str, **kwargs: Any) -> Game:
     unknown = [argument for argument in kwargs if argument not in known]
     if unknown:
         raise ArgumentError(f"game {name!r} takes {', '.join(known)}; not {', '.join(unknown)}")
-    return _REGISTRY[name](**kwargs)
+    return _ALL[name](**kwargs)
 
 
 def arguments(name: str) -> list[str]:
@@ -92,8 +106,8 @@ def arguments(name: str) -> list[str]:
     Raises:
         ArgumentError: the name is unknown; the message lists all names and the closest.
     """
-    if not isinstance(name, str) or name not in _REGISTRY:
-        close = difflib.get_close_matches(str(name), _REGISTRY, n=1)
+    if not isinstance(name, str) or name not in _ALL:
+        close = difflib.get_close_matches(str(name), _ALL, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ArgumentError(f"no game is named {name!r}; the names are {', '.join(_REGISTRY)}{hint}")
-    return list(inspect.signature(_REGISTRY[name]).parameters)
+        raise ArgumentError(f"no game is named {name!r}; the names are {', '.join(_ALL)}{hint}")
+    return list(inspect.signature(_ALL[name]).parameters)

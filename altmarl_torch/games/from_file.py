@@ -1,12 +1,12 @@
 """A game of one's own on the command line: `--game path/to/my_game.py:build`.
 
 The part before the last colon is a Python file, the part behind it a function in it that takes no arguments (or only
-such as have defaults) and returns a `Game`. The file is run as `python my_game.py` would
+such as have defaults) and returns a `Game` or a `SimulatedGame`. The file is run as `python my_game.py` would
 run it, but for `__name__`: its folder comes first on the import path meanwhile, so that it may import its neighbours.
 
 This is the one place where the library runs code that it is pointed at, and only a word on the command line points
 there. A run folder holds the game itself (`game.npz`), so that resuming, evaluating and certifying a run, also
-somebody else's, run nothing.
+somebody else's, run nothing. (A simulator is functions, and in no file: they are asked for again.)
 
 What goes wrong in the file is told in one line: the file, the line in it, and what Python said.
 """
@@ -22,6 +22,7 @@ from typing import Any
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
+from altmarl_torch.simulators.game import SimulatedGame
 
 __all__ = ["call_function", "is_function"]
 
@@ -33,7 +34,7 @@ def is_function(name: str) -> bool:
     return Path(name.rpartition(":")[0] or name).suffix == SUFFIX
 
 
-def call_function(name: str) -> Game:
+def call_function(name: str) -> Game | SimulatedGame:
     """The game that the function in `path.py:function` returns.
 
     Raises:
@@ -51,8 +52,8 @@ def call_function(name: str) -> Game:
             there = [word for word, value in vars(module).items() if callable(value) and not word.startswith("_")]
             raise ArgumentError(f"{file} has no function {function}; it has {', '.join(there) or 'none'}")
         game = _told(path, build)
-    if not isinstance(game, Game):
-        raise ArgumentError(f"{name} returned {type(game).__name__}; expected an altmarl_torch.Game")
+    if not isinstance(game, Game | SimulatedGame):
+        raise ArgumentError(f"{name} returned {type(game).__name__}; expected an altmarl_torch.Game or SimulatedGame")
     return game
 
 

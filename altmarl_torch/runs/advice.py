@@ -7,8 +7,11 @@ from altmarl_torch.support.intervals import Difference
 __all__ = ["advice", "comparison_text"]
 
 
-def comparison_text(config: TrainConfig, measured: Measurement) -> str:
-    """One line on the learned pair and the best rule; where the rule earns more, why, and what does better."""
+def comparison_text(config: TrainConfig, measured: Measurement, otherwise: str = "") -> str:
+    """One line on the learned pair and the best rule; where the rule earns more, why, and what does better.
+
+    `otherwise` says that instead of `advice`.
+    """
     rule, lead = measured.best_rule, measured.lead
     if rule is None or lead is None:
         return ""
@@ -17,7 +20,7 @@ def comparison_text(config: TrainConfig, measured: Measurement) -> str:
     if lead.high >= 0:
         return f"learned and the best rule ({rule}) earn the same: they differ by {_margin(lead)}"
     less = Difference(-lead.mean, lead.sem, -lead.high, -lead.low, lead.level)
-    return f"{rule} earns {_margin(less)} more than what was learned: {advice(config)}"
+    return f"{rule} earns {_margin(less)} more than what was learned: {otherwise or advice(config)}"
 
 
 def _margin(difference: Difference) -> str:

@@ -32,12 +32,14 @@ from altmarl_torch.learners.chains.l_learn import ChainSettings
 from altmarl_torch.learners.neural.fitting import Settings
 from altmarl_torch.operators.joint_value import Acceptance, Objective
 from altmarl_torch.runs.flags import add_flags, check_word, flag, or_word
-from altmarl_torch.runs.named_game import COUNTED, Preset, named_game
+from altmarl_torch.runs.named_game import COUNTED, AnyGame, Preset, named_game, usual_observation
+from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.support.tables import as_integer, as_number
 
 __all__ = ["TrainConfig", "add_arguments", "from_arguments"]
 
 Certify = Literal["auto", "always", "never"]
+AnyObservation = Observation | Literal["population"]
 HORIZONS: dict[Preset, int] = {"paper": 100, "code": 50}
 """Steps per episode of either experiment."""
 
@@ -105,12 +107,14 @@ class TrainConfig:
         default="team",
         metadata=flag("what a local agent maximises: the joint reward or its own", choices=get_args(Objective)),
     )
-    observation: Observation = field(
-        default="surrogate",
+    observation: AnyObservation = field(
+        default=None,  # type: ignore[arg-type]  # replaced by one of them, at the latest when the game is known
         metadata=flag(
-            "what the sample is taken for: the population (surrogate, the paper's), evidence about it (posterior), or "
-            "one look of many (filter: a dispatcher with memory)",
-            choices=get_args(Observation),
+            "what the sample is taken for: the population (surrogate, the paper's), evidence about it (posterior), "
+            "one look of many (filter: a dispatcher with memory), or some of many agents that are played (population, "
+            "of simulators)",
+            choices=(*get_args(Observation), "population"),
+            unset="surrogate; of a simulator, population",
         ),
     )
     m: int | None = field(
@@ -231,6 +235,8 @@ class TrainConfig:
             object.__setattr__(self, "game", "warehouse" if self.from_data is None else COUNTED)
         for option in dataclasses.fields(self):
             check_word(option, getattr(self, option.name))
+        if self.observation is None:
+            object.__setattr__(self, "observation", usual_observation(self.game))
         if self.horizon is None:
             object.__setattr__(self, "horizon", HORIZONS[self.preset])
         for name, low, high in INTEGERS:
@@ -273,7 +279,8 @@ class TrainConfig:
         """The records, which check themselves."""
         chain = ChainSettings(self.epsilon, self.delta, self.confidence)
         learning = self._record(Learning, chain=chain if self.l_learner == "ucfh" else None)
-        return Options(self._record(Problem), learning, self._record(Stopping))
+        observed = "surrogate" if self.observation in (None, "population") else self.observation
+        return Options(self._record(Problem, observation=observed), learning, self._record(Stopping))
 
     def _record(self, kind: type[Record], **given: object) -> Record:
         """A record, its fields from `given` or from those of the same name here."""
@@ -299,7 +306,24 @@ class TrainConfig:
             SizeError: the counts of k agents are too many to list, or episodes and horizon too many to keep.
             AltMarlError: the game refuses n or gamma, or the file holds no game.
         """
-        game = self._options.fit(named_game(self.game, self.n, self.gamma, self.preset, self.from_data))
+        return self.fitted(self.named_game())
+
+    def named_game(self) -> AnyGame:
+        """The game that the configuration names, tables or a simulator, with its n and gamma, on the CPU.
+
+        Raises:
+            ArgumentError: no such game or file (the message lists what there is).
+            AltMarlError: the game refuses n or gamma, or the file holds no game.
+        """
+        return named_game(self.game, self.n, self.gamma, self.preset, self.from_data)
+
+    def fitted(self, named: AnyGame) -> Game:
+        """The game of tables, asked whether the options fit it, on its device; errors are those of `build_game`."""
+        if isinstance(named, SimulatedGame):
+            raise ArgumentError(f"{self.game} is a simulator: `altmarl train`, `evaluate` and `certify` alone take one")
+        if self.observation == "population":
+            raise ArgumentError("observation = 'population' is of simulators; choose surrogate, posterior or filter")
+        game = self._options.fit(named)
         require_memory(game, self.k, self.episodes, self.horizon)
         return game
 

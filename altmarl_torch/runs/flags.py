@@ -65,5 +65,5 @@ def check_word(option: "dataclasses.Field[Any]", value: object) -> None:
     if value == "":
         raise ArgumentError(f"{option.name} must not be empty")
     choices = option.metadata["choices"]
-    if choices and value not in choices:
+    if choices and not unset and value not in choices:
         raise ArgumentError(f"{option.name} must be one of {', '.join(choices)}; not {value!r}")

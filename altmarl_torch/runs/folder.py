@@ -3,6 +3,7 @@
     runs/{game}__{solver}__k{k}__seed{seed}__{time}/
         config.json            what was asked: every field of `TrainConfig`
         game.npz               the game itself (tables, n, gamma, initial law): nothing has to be guessed later
+        simulator.json         or which simulator it was: its functions are in no file
         metrics.jsonl          what happened: one line per proposal, appended as it is decided
         policy.npz             what was learned: pi_l, counts, pi_g
         selection.json         what it was chosen from (where there was a choice)
@@ -37,11 +38,13 @@ import torch
 
 from altmarl_torch import __version__
 from altmarl_torch.alternation.loop import Update
+from altmarl_torch.alternation.simulated.solution import SimulatedSolution
 from altmarl_torch.alternation.solution import Selection, Solution
 from altmarl_torch.errors import AltMarlError, ArgumentError, FileFormatError
 from altmarl_torch.evaluation.certificate import Certificate
 from altmarl_torch.games.game import Game
 from altmarl_torch.runs.config import TrainConfig
+from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.support.files import file_digest, parse_object, read_json, read_text, to_json, write_json, write_text
 
 __all__ = [
@@ -49,8 +52,10 @@ __all__ = [
     "RunFolder",
     "create_run",
     "file_word",
+    "folder_with",
     "open_run",
     "peak_memory",
+    "read_config",
     "read_metrics",
     "read_summary",
     "reopen",
@@ -109,7 +114,7 @@ class RunFolder:
         """Write selection.json, atomically."""
         write_json(self.path / SELECTION, selection.as_dict())
 
-    def save_policy(self, solution: Solution) -> None:
+    def save_policy(self, solution: Solution | SimulatedSolution) -> None:
         """Write policy.npz."""
         solution.save(self.path / POLICY)
 
@@ -171,8 +176,10 @@ class Run:
     summary: dict[str, Any]
 
 
-def create_run(config: TrainConfig, game: Game, name: str | None = None) -> RunFolder:
+def create_run(config: TrainConfig, game: Game | SimulatedGame, name: str | None = None) -> RunFolder:
     """Make the folder of a new run and write down what was asked: config.json, game.npz, an empty metrics.jsonl.
+
+    (A simulator is in no file.)
 
     Args:
         config: what was asked.
@@ -187,7 +194,8 @@ def create_run(config: TrainConfig, game: Game, name: str | None = None) -> RunF
         name = f"{file_word(game.name)}__{config.solver}__k{config.k}__seed{config.seed}__{stamp}"
     folder = _claim(Path(config.runs_dir), name)
     write_json(folder / CONFIG, config.as_dict())
-    game.save(folder / GAME)
+    if isinstance(game, Game):
+        game.save(folder / GAME)
     (folder / METRICS).touch()
     return RunFolder(folder)
 
@@ -198,8 +206,8 @@ def reopen(path: str | os.PathLike[str]) -> tuple[TrainConfig, Game, RunFolder, 
     Raises:
         FileFormatError: there is no such folder, or what was asked cannot be read; the message names the file.
     """
-    folder = _folder_with((CONFIG, GAME), path, "cannot be resumed; train anew")
-    config = dataclasses.replace(_read_config(folder / CONFIG), runs_dir=str(folder.parent))
+    folder = folder_with((CONFIG, GAME), path, "cannot be resumed; train anew")
+    config = dataclasses.replace(read_config(folder / CONFIG), runs_dir=str(folder.parent))
     over = (folder / SUMMARY).is_file() and not read_summary(folder)["interrupted"]
     return config, Game.load(folder / GAME), RunFolder(folder), over
 
@@ -210,12 +218,12 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     Raises:
         FileFormatError: there is no such folder, or a file in it is missing or malformed; the message names it.
     """
-    folder = _folder_with((CONFIG, GAME, METRICS, POLICY, SUMMARY), path, "is not the folder of a finished run")
+    folder = folder_with((CONFIG, GAME, METRICS, POLICY, SUMMARY), path, "is not the folder of a finished run")
     summary = read_summary(folder)
-    return Run(_read_config(folder / CONFIG), Game.load(folder / GAME), Solution.load(folder / POLICY), summary)
+    return Run(read_config(folder / CONFIG), Game.load(folder / GAME), Solution.load(folder / POLICY), summary)
 
 
-def _folder_with(names: Sequence[str], path: str | os.PathLike[str], otherwise: str) -> Path:
+def folder_with(names: Sequence[str], path: str | os.PathLike[str], otherwise: str) -> Path:
     """The run folder `path`, if it has these files; what it is `otherwise` is the error's to say."""
     folder = Path(path)
     if not folder.is_dir():
@@ -291,7 +299,8 @@ def _candidates(name: str) -> Iterator[str]:
         yield f"{name}-{number}"
 
 
-def _read_config(path: Path) -> TrainConfig:
+def read_config(path: Path) -> TrainConfig:
+    """The configuration of a run, from its config.json; a FileFormatError names the file."""
     try:
         return TrainConfig.from_dict(read_json(path))
     except FileFormatError:

@@ -1,17 +1,20 @@
 """What a run measures when it has learned: which certificates it can afford, and what n agents earn."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from altmarl_torch.alternation.solution import Solution
+from altmarl_torch.errors import ArgumentError
+from altmarl_torch.evaluation.any_game import AnyRollouts, rollout
 from altmarl_torch.evaluation.certificate import LARGEST_CHOICE, PARTS, Part
-from altmarl_torch.evaluation.records import Rollouts
-from altmarl_torch.evaluation.rollouts import rollout
 from altmarl_torch.evaluation.tied import WORK, step_work
 from altmarl_torch.evaluation.tied_rows import MOST_STATES
 from altmarl_torch.games.game import Game
-from altmarl_torch.policies.base import PolicyPair
 from altmarl_torch.policies.yardsticks import yardsticks
+from altmarl_torch.simulators.game import SimulatedGame
+from altmarl_torch.simulators.rules import heuristic_pairs
 from altmarl_torch.support.intervals import Difference
 
 __all__ = ["Measurement", "affordable_parts", "measure"]
@@ -45,8 +48,8 @@ class Measurement:
         seconds: wall seconds for all of them.
     """
 
-    learned: Rollouts
-    heuristics: dict[str, Rollouts]
+    learned: AnyRollouts
+    heuristics: Mapping[str, AnyRollouts]
     seconds: float
 
     @property
@@ -67,8 +70,8 @@ class Measurement:
 
 
 def measure(
-    game: Game,
-    pair: PolicyPair,
+    game: Game | SimulatedGame,
+    pair: Any,
     *,
     episodes: int,
     horizon: int,
@@ -84,20 +87,18 @@ def measure(
     """
     started = time.perf_counter()
 
-    def run(candidate: PolicyPair) -> Rollouts:
-        return rollout(
-            game,
-            candidate,
-            episodes=episodes,
-            horizon=horizon,
-            n=n,
-            seed=seed,
-            answer_rate=answer_rate,
-            turnover=turnover,
-        )
+    options: dict[str, Any] = {"episodes": episodes, "horizon": horizon, "n": n, "seed": seed}
+    if not isinstance(game, SimulatedGame):
+        options |= {"answer_rate": answer_rate, "turnover": turnover}
+    elif (answer_rate, turnover) != (1, 0):
+        raise ArgumentError("answer_rate and turnover are of tables; agents of a simulator all answer, and stay")
+
+    def run(candidate: Any) -> AnyRollouts:
+        return rollout(game, candidate, **options)
 
     learned = run(pair)
-    heuristics = {name: run(yardstick) for name, yardstick in yardsticks(game, pair.k).items()}
+    rules = heuristic_pairs(game, pair.k) if isinstance(game, SimulatedGame) else yardsticks(game, pair.k)
+    heuristics = {name: run(rule) for name, rule in rules.items()}
     return Measurement(learned, heuristics, time.perf_counter() - started)
 
 

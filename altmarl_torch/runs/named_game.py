@@ -1,4 +1,7 @@
-"""The game that a configuration names: a named one, a file, a function of one's own, or the one counted from data."""
+"""The game that a configuration names: a named one, a file, a function of one's own, or the one counted from data.
+
+A function of one's own may return a simulator, and two of the named games are simulators.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +13,12 @@ from altmarl_torch.games.from_file import call_function, is_function
 from altmarl_torch.games.game import Game
 from altmarl_torch.offline.learning import game_of_data
 from altmarl_torch.offline.trajectories import Trajectories
+from altmarl_torch.simulators.game import SimulatedGame
 
-__all__ = ["COUNTED", "Preset", "named_game"]
+__all__ = ["COUNTED", "AnyGame", "Preset", "named_game", "usual_observation"]
 
 Preset = Literal["paper", "code"]
+AnyGame = Game | SimulatedGame
 
 GAME_FILE = ".npz"
 
@@ -21,7 +26,7 @@ COUNTED = "counted"
 """The word for the game that is counted from the data that are learned from."""
 
 
-def named_game(word: str, n: int | None, gamma: float | None, preset: Preset, from_data: str | None) -> Game:
+def named_game(word: str, n: int | None, gamma: float | None, preset: Preset, from_data: str | None) -> AnyGame:
     """The game of a configuration's fields, on the CPU, before anything is asked of it.
 
     Raises:
@@ -50,3 +55,10 @@ def _refuse_preset(word: str, preset: Preset, arguments: Sequence[str]) -> None:
     """Raise an ArgumentError where a preset is asked of a game that has none."""
     if preset != "paper" and "preset" not in arguments:
         raise ArgumentError(f"preset must be paper for game {word!r}; {preset!r} is of the warehouse")
+
+
+def usual_observation(word: str) -> Literal["surrogate", "population"] | None:
+    """What the sample is taken for, unless something else is asked; None where only the function knows its game."""
+    if is_function(word):
+        return None
+    return "population" if word in games.simulators() else "surrogate"

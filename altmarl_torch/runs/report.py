@@ -17,11 +17,13 @@ from tqdm import tqdm
 
 from altmarl_torch.alternation.loop import Decision, Update
 from altmarl_torch.alternation.solution import Selection, Solution
+from altmarl_torch.evaluation.any_game import AnyRollouts
 from altmarl_torch.evaluation.certificate import Certificate
 from altmarl_torch.evaluation.gaps_by_rollout import RolloutGaps
-from altmarl_torch.evaluation.records import Rollouts, TypeReport
+from altmarl_torch.evaluation.records import TypeReport
 from altmarl_torch.games.game import Game
 from altmarl_torch.runs.config import TrainConfig
+from altmarl_torch.simulators.game import SimulatedGame
 
 __all__ = [
     "Console",
@@ -85,7 +87,7 @@ class Console:
             self._bar = None
 
 
-def configuration_text(config: TrainConfig, game: Game) -> str:
+def configuration_text(config: TrainConfig, game: Game | SimulatedGame) -> str:
     """Every option with its value, below a line that describes the game."""
     values = config.as_dict() | {"n": game.n, "gamma": game.gamma}
     return "\n".join(
@@ -110,9 +112,9 @@ def update_line(update: Update) -> str:
     )
 
 
-def return_table(learned: Rollouts, heuristics: Mapping[str, Rollouts]) -> str:
+def return_table(learned: AnyRollouts, heuristics: Mapping[str, AnyRollouts]) -> str:
     """The learned pair's n-agent return beside the heuristics', best first."""
-    rows = {f"learned (k = {learned.k:,})": learned, **heuristics}
+    rows: dict[str, AnyRollouts] = {f"learned (k = {learned.k:,})": learned, **heuristics}
     width = max(map(len, rows))
     title = f"return of n = {learned.n:,} agents over {learned.horizon:,} steps, {len(learned.returns):,} episodes"
     lines = [title, f"  {'pair':<{width}}  {'mean':>10}  {'std. error':>10}  {'at the mode':>11}"]

@@ -4,21 +4,23 @@ import dataclasses
 import time
 from typing import Any
 
+from altmarl_torch.alternation.simulated.solution import SimulatedSolution
 from altmarl_torch.alternation.solution import Solution
+from altmarl_torch.evaluation.any_game import AnyRollouts
 from altmarl_torch.evaluation.certificate import Certificate
-from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.games.game import Game
 from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.folder import peak_memory, versions
 from altmarl_torch.runs.measuring import Measurement
+from altmarl_torch.simulators.game import SimulatedGame
 
 __all__ = ["summary_of"]
 
 
 def summary_of(
     config: TrainConfig,
-    game: Game,
-    solution: Solution,
+    game: Game | SimulatedGame,
+    solution: Solution | SimulatedSolution,
     certificate: Certificate | None,
     measured: Measurement | None,
     started: float,
@@ -66,7 +68,7 @@ def _lead(measured: Measurement | None) -> dict[str, Any] | None:
     return {"over": measured.best_rule, **dataclasses.asdict(measured.lead)}
 
 
-def _types(learned: Rollouts) -> list[dict[str, Any]] | None:
+def _types(learned: AnyRollouts) -> list[dict[str, Any]] | None:
     """What summary.json says of each type of agents; null where there is one."""
     types = learned.types
     if types is None:

@@ -35,12 +35,13 @@ from torch.utils.tensorboard.summary import hparams as untyped_hparams
 
 from altmarl_torch.alternation.loop import Decision, Update
 from altmarl_torch.errors import ArgumentError
+from altmarl_torch.evaluation.any_game import AnyRollouts
 from altmarl_torch.evaluation.certificate import Certificate
-from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.games.game import Game
 from altmarl_torch.policies.rules import pair_word
 from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.plots import pixels
+from altmarl_torch.simulators.game import SimulatedGame
 
 __all__ = ["Tag", "Tracker", "track_certificate", "track_images"]
 
@@ -179,7 +180,7 @@ class Tracker:
         game: the game that is solved.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], config: TrainConfig, game: Game) -> None:
+    def __init__(self, folder: str | os.PathLike[str], config: TrainConfig, game: Game | SimulatedGame) -> None:
         self._writer = SummaryWriter(log_dir=str(folder))
         self._count = 0
         values = _columns(config.as_dict() | {"n": game.n, "gamma": game.gamma})
@@ -231,7 +232,7 @@ class Tracker:
         for key, value in metrics.items():
             self._writer.add_scalar(str(Tag(key)), value, step)
 
-    def evaluation(self, learned: Rollouts, heuristics: dict[str, Rollouts]) -> None:
+    def evaluation(self, learned: AnyRollouts, heuristics: Mapping[str, AnyRollouts]) -> None:
         """What the pair earns on the n-agent system, and what the heuristics do."""
         self._scalar(Tag.RETURN_MEAN, learned.mean)
         if len(learned.returns) > 1:

@@ -28,10 +28,12 @@ from typing import Any
 
 from altmarl_torch.alternation.loop import Update
 from altmarl_torch.alternation.options import Keeping
+from altmarl_torch.alternation.simulated.solution import SimulatedSolution
 from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.alternation.solving import solve_with
 from altmarl_torch.errors import ArgumentError, KernelError, SizeError
 from altmarl_torch.evaluation.certificate import PARTS, Certificate, certify
+from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.games.game import Game
 from altmarl_torch.offline.learning import check_same_sizes, learn_from_data
 from altmarl_torch.offline.trajectories import Trajectories
@@ -40,7 +42,7 @@ from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.folder import RunFolder, create_run, reopen
 from altmarl_torch.runs.interrupts import Interrupts
 from altmarl_torch.runs.measuring import Measurement, affordable_parts, measure
-from altmarl_torch.runs.named_game import COUNTED
+from altmarl_torch.runs.named_game import COUNTED, AnyGame
 from altmarl_torch.runs.plots import occupation_figure, save_png, value_history_figure
 from altmarl_torch.runs.policy_slice import policy_slice_figure
 from altmarl_torch.runs.report import (
@@ -59,7 +61,7 @@ from altmarl_torch.runs.tensorboard import Tag, Tracker
 from altmarl_torch.support.files import alone
 from altmarl_torch.support.tables import as_device
 
-__all__ = ["TrainedRun", "resume", "train"]
+__all__ = ["TrainedRun", "recorder", "resume", "train"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,17 +75,20 @@ class TrainedRun:
     """
 
     folder: Path
-    solution: Solution
+    solution: Solution | SimulatedSolution
     summary: dict[str, Any]
 
 
-def train(config: TrainConfig, console: Console, *, name: str | None = None) -> TrainedRun:
+def train(
+    config: TrainConfig, console: Console, *, name: str | None = None, named: AnyGame | None = None
+) -> TrainedRun:
     """Solve the game of `config`, measure the pair, and write a run folder.
 
     Args:
         config: what to do.
         console: where to print.
         name: of the run folder within `config.runs_dir`; by default made of game, solver, k, seed and time.
+        named: the game that `config` names, where it has been built.
 
     Raises:
         AltMarlError: the game or an option is refused, or a table would be too large.
@@ -98,7 +103,8 @@ def train(config: TrainConfig, console: Console, *, name: str | None = None) -> 
                 "collect data with that many"
             )
         config = dataclasses.replace(config, k=data.k, from_data=os.path.abspath(str(config.from_data)))
-    game = config.build_game()
+    config = dataclasses.replace(config, observation=config.observation or "surrogate")
+    game = config.fitted(named or config.named_game())
     if data is not None:
         check_same_sizes(data, game)  # before there is a folder
     folder = create_run(config, game, name)
@@ -179,7 +185,7 @@ def _run(
 def _learn(config: TrainConfig, game: Game, folder: RunFolder, tracker: Tracker, console: Console) -> Solution:
     if config.from_data is not None:
         return _learn_from_data(config, game, console)
-    told, checkpoints = _recorder(folder, tracker, console), folder.checkpoints
+    told, checkpoints = recorder(folder, tracker, console), folder.checkpoints
     return solve_with(game, config.options(Keeping(told, console.progress, tracker.curve, checkpoints)))
 
 
@@ -197,7 +203,7 @@ def _learn_from_data(config: TrainConfig, game: Game, console: Console) -> Solut
     return solution
 
 
-def _recorder(folder: RunFolder, tracker: Tracker, console: Console) -> Callable[[Update], None]:
+def recorder(folder: RunFolder, tracker: Tracker, console: Console) -> Callable[[Update], None]:
     """A callback that tells the disk, TensorBoard and the reader of every proposal."""
 
     def record(update: Update) -> None:
@@ -240,6 +246,7 @@ def _draw(folder: RunFolder, tracker: Tracker, game: Game, solution: Solution, m
     }
     if measured is not None:
         tracker.evaluation(measured.learned, measured.heuristics)
+        assert isinstance(measured.learned, Rollouts)  # of tables
         figures[Tag.OCCUPATION] = occupation_figure(measured.learned)
     for tag, figure in figures.items():
         save_png(figure, folder.path / f"{tag.partition('/')[2]}.png")

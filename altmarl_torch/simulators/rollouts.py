@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -59,8 +60,8 @@ class SimulatedRollouts:
     horizon: int
     seed: int
 
-    mode_accuracy = None
-    types = None
+    mode_accuracy: ClassVar[None] = None
+    types: ClassVar[None] = None
     """What the episodes of tables have, and these have not: a mode that is hit, and types of agents."""
 
     @property

@@ -7,6 +7,7 @@ JSON text. The game's functions are the user's: `load` is given the game again, 
 import copy
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -79,6 +80,16 @@ class SimulatedSolution:
             f"SimulatedSolution({self.game_name!r}, k={self.k}: value {self.value:.6g} after {len(self.history)} "
             f"updates, {end})"
         )
+
+    @property
+    def solver(self) -> str:
+        """How it was found: networks."""
+        return "neural"
+
+    @property
+    def eta_paper(self) -> float:
+        """Algorithm 3's tolerance: nan, since its formula asks for the largest reward, which no simulator tells."""
+        return math.nan
 
     def dispatcher(self, seed: int = 0) -> SampleDispatcher:
         """The deployable global agent: `act(s_g [batch, dg], sample [batch, k, dl])` answers `[batch]`."""

@@ -8,11 +8,12 @@ from altmarl_torch.evaluation.certificate import PARTS, Certificate, certify
 from altmarl_torch.evaluation.simulated_gaps import rollout_gaps
 from altmarl_torch.runs.cli.codes import DONE, INTERRUPTED
 from altmarl_torch.runs.config import add_arguments, from_arguments
-from altmarl_torch.runs.folder import RunFolder, open_run, read_metrics, read_summary
+from altmarl_torch.runs.folder import Run, RunFolder, open_run, read_metrics, read_summary
 from altmarl_torch.runs.measuring import measure
 from altmarl_torch.runs.report import Console, certificate_text, gaps_text, return_table, tensorboard_command
+from altmarl_torch.runs.simulated.folder import SimulatedRun, is_of_simulator, open_simulated_run
+from altmarl_torch.runs.simulated.training import resume, train
 from altmarl_torch.runs.tensorboard import track_certificate
-from altmarl_torch.runs.training import resume, train
 
 __all__ = ["add_certify", "add_evaluate", "add_train"]
 
@@ -26,7 +27,8 @@ def add_train(commands: "argparse._SubParsersAction[Any]") -> None:
     train_parser.add_argument(
         "--resume",
         metavar="RUN",
-        help="go on with a run that was broken off; of the other options --quiet alone counts",
+        help="go on with a run that was broken off; of the other options --quiet alone counts, and --game where the "
+        "run is of a simulator of your own",
     )
     train_parser.set_defaults(run=_train)
 
@@ -51,6 +53,7 @@ def add_evaluate(commands: "argparse._SubParsersAction[Any]") -> None:
         ("turnover", "chance in [0, 1] that an agent leaves after a step and is replaced (default: the run's)"),
     ):
         evaluate_parser.add_argument(f"--{flag}", type=float, metavar="RATE", help=meaning)
+    _add_game(evaluate_parser)
     evaluate_parser.set_defaults(run=_evaluate)
 
 
@@ -63,6 +66,7 @@ def add_certify(commands: "argparse._SubParsersAction[Any]") -> None:
     certify_parser.add_argument(
         "--quick", action="store_true", help="leave out the deviation of all local agents together, which takes longest"
     )
+    _add_game(certify_parser)
     certify_parser.set_defaults(run=_certify)
 
 
@@ -70,15 +74,26 @@ def _train(arguments: argparse.Namespace) -> int:
     """Learn, measure, write a run folder; or go on with one, with the options that it was begun with."""
     config = from_arguments(arguments)
     with Console(config.quiet) as console:
-        run = train(config, console) if arguments.resume is None else resume(arguments.resume, console)
+        run = train(config, console) if arguments.resume is None else resume(arguments.resume, console, arguments.game)
         console.result(f"\nrun folder   {run.folder}")
         console.say(f"TensorBoard  {tensorboard_command(str(run.folder.parent))}")
     return INTERRUPTED if run.summary["interrupted"] else DONE
 
 
+def _add_game(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--game", help="where the run is of a simulator of your own: my_sim.py:build, which is run")
+
+
+def _opened(arguments: argparse.Namespace) -> Run | SimulatedRun:
+    """The run in the folder; its simulator is built again."""
+    if is_of_simulator(arguments.folder):
+        return open_simulated_run(arguments.folder, arguments.game)
+    return open_run(arguments.folder)
+
+
 def _evaluate(arguments: argparse.Namespace) -> int:
     """Simulate a finished run again, for another n, horizon or number of episodes; the folder is not changed."""
-    run = open_run(arguments.folder)
+    run = _opened(arguments)
     given = {name: getattr(arguments, name) for name in run.config.evaluation()}
     asked = run.config.evaluation() | {name: value for name, value in given.items() if value is not None}
     measured = measure(run.game, run.solution, n=arguments.n, **asked)
@@ -100,12 +115,12 @@ def _certify(arguments: argparse.Namespace) -> int:
     """Compute what either player of a finished run could gain by deviating; writes certificate.json into its folder,
     and the gap into its summary and its events.
 
-    Where the counts of k agents are too many for tables, or the global agent has a memory, deviations are tried by
-    rollouts instead, and bound the gaps from below; nothing is written.
+    Where the counts of k agents are too many for tables, the global agent has a memory, or the game is a simulator,
+    deviations are tried by rollouts instead, and bound the gaps from below; nothing is written.
     """
-    run = open_run(arguments.folder)
+    run = _opened(arguments)
     with Console() as console:
-        if run.solution.pi_g is None or run.solution.belief is not None:
+        if isinstance(run, SimulatedRun) or run.solution.pi_g is None or run.solution.belief is not None:
             console.result(gaps_text(rollout_gaps(run.game, run.solution, seed=run.config.seed)))
             return DONE
         parts = [part for part in PARTS if part != "shared" or not arguments.quick]

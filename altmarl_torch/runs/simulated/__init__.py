@@ -1,0 +1,1 @@
+"""Runs of simulators: the same run folder, tags and report, with a game that is in no file."""
