@@ -309,12 +309,7 @@ class TrainConfig:
         return self.fitted(self.named_game())
 
     def named_game(self) -> AnyGame:
-        """The game that the configuration names, tables or a simulator, with its n and gamma, on the CPU.
-
-        Raises:
-            ArgumentError: no such game or file (the message lists what there is).
-            AltMarlError: the game refuses n or gamma, or the file holds no game.
-        """
+        """The game that the configuration names, tables or a simulator, on the CPU; `named_game` tells its errors."""
         return named_game(self.game, self.n, self.gamma, self.preset, self.from_data)
 
     def fitted(self, named: AnyGame) -> Game:
