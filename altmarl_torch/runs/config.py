@@ -255,7 +255,7 @@ class TrainConfig:
 
     def _check_data(self) -> None:
         """Options that go with learning from data, and those that do not, are not mixed."""
-        defaults = {option.name: option.default for option in dataclasses.fields(self)}
+        defaults = {option.name: option.default for option in dataclasses.fields(self)} | {"observation": "surrogate"}
         refused = OF_DATA if self.from_data is None else NOT_OF_DATA
         given = [name for name in refused if getattr(self, name) != defaults[name]]
         if given:

@@ -106,7 +106,7 @@ def test_a_configuration_survives_the_round_trip_through_its_record():
         ("answer_rate", 1.5, r"answer_rate must be a number in \[0, 1\], not 1\.5"),
         ("turnover", -1, r"turnover must be a number in \[0, 1\], not -1"),
         ("learning_rate", "fast", r"learning_rate must be a number in \(0, inf\)"),
-        ("observation", "dream", "observation must be one of surrogate, posterior, filter; not 'dream'"),
+        ("observation", "dream", "observation must be one of surrogate, posterior, filter, population; not 'dream'"),
         ("compile", 1, "compile must be true or false, not 1"),
         ("quiet", "yes", "quiet must be true or false, not 'yes'"),
         ("runs_dir", None, "runs_dir must be text, not None"),
