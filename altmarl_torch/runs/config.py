@@ -31,23 +31,26 @@ from altmarl_torch.games.game import LARGEST_N, Game
 from altmarl_torch.learners.chains.l_learn import ChainSettings
 from altmarl_torch.learners.neural.fitting import Settings
 from altmarl_torch.operators.joint_value import Acceptance, Objective
-from altmarl_torch.runs.flags import add_flags, check_word, flag, or_word
-from altmarl_torch.runs.named_game import COUNTED, AnyGame, Preset, named_game, usual_observation
-from altmarl_torch.simulators.game import SimulatedGame
+from altmarl_torch.runs.flags import add_flags, check_names, check_word, flag, or_word
+from altmarl_torch.runs.named_game import (
+    COUNTED,
+    AnyGame,
+    AnyObservation,
+    Preset,
+    named_game,
+    tables_of,
+    usual_observation,
+)
 from altmarl_torch.support.tables import as_integer, as_number
 
 __all__ = ["TrainConfig", "add_arguments", "from_arguments"]
 
 Certify = Literal["auto", "always", "never"]
-AnyObservation = Observation | Literal["population"]
 HORIZONS: dict[Preset, int] = {"paper": 100, "code": 50}
 """Steps per episode of either experiment."""
 
 INTEGERS = (("n", 1, LARGEST_N), ("passes", 1, 10**6), ("episodes", 1, math.inf), ("horizon", 1, math.inf))
 """Fields with whole numbers that are the run's own, and the range of each."""
-
-EVALUATION = ("episodes", "horizon", "seed", "answer_rate", "turnover")
-"""Options of the final evaluation."""
 
 OF_DATA = ("step_size", "passes")
 """Options that learning from data has alone."""
@@ -70,7 +73,7 @@ class TrainConfig:
         default=None,  # type: ignore[assignment]  # replaced by a name; readers always find that
         metadata=flag(
             "a named game (`altmarl games` lists them), a file that Game.save wrote (*.npz), or a function in a file "
-            "of your own, which is run and returns a Game (my_game.py:build)",
+            "of your own, which is run and returns a Game or a SimulatedGame (my_game.py:build)",
             unset="warehouse; with --from-data, the game counted from the data",
         ),
     )
@@ -110,9 +113,8 @@ class TrainConfig:
     observation: AnyObservation = field(
         default=None,  # type: ignore[arg-type]  # replaced by one of them, at the latest when the game is known
         metadata=flag(
-            "what the sample is taken for: the population (surrogate, the paper's), evidence about it (posterior), "
-            "one look of many (filter: a dispatcher with memory), or some of many agents that are played (population, "
-            "of simulators)",
+            "what the sample is taken for: the population (surrogate, the paper's), evidence about it (posterior), or "
+            "one look of many (filter: a dispatcher with memory); of a simulator, some of those played (population)",
             choices=(*get_args(Observation), "population"),
             unset="surrogate; of a simulator, population",
         ),
@@ -297,8 +299,8 @@ class TrainConfig:
         """What the solver is asked, by whoever keeps the run."""
         return dataclasses.replace(self._options, keeping=keeping)
 
-    def build_game(self) -> Game:
-        """The game that the configuration names, with its n and gamma, on its device.
+    def build_game(self, named: AnyGame | None = None) -> Game:
+        """The game of tables that the configuration names, with its n and gamma, on its device; `named`: as built.
 
         Raises:
             ArgumentError: no such game, file or device (the message lists what there is), k is outside 1..n, or xi is
@@ -306,25 +308,17 @@ class TrainConfig:
             SizeError: the counts of k agents are too many to list, or episodes and horizon too many to keep.
             AltMarlError: the game refuses n or gamma, or the file holds no game.
         """
-        return self.fitted(self.named_game())
+        game = self._options.fit(tables_of(self.game, named or self.named_game(), self.observation))
+        require_memory(game, self.k, self.episodes, self.horizon)
+        return game
 
     def named_game(self) -> AnyGame:
         """The game that the configuration names, tables or a simulator, on the CPU; `named_game` tells its errors."""
         return named_game(self.game, self.n, self.gamma, self.preset, self.from_data)
 
-    def fitted(self, named: AnyGame) -> Game:
-        """The game of tables, asked whether the options fit it, on its device; errors are those of `build_game`."""
-        if isinstance(named, SimulatedGame):
-            raise ArgumentError(f"{self.game} is a simulator: `altmarl train`, `evaluate` and `certify` alone take one")
-        if self.observation == "population":
-            raise ArgumentError("observation = 'population' is of simulators; choose surrogate, posterior or filter")
-        game = self._options.fit(named)
-        require_memory(game, self.k, self.episodes, self.horizon)
-        return game
-
     def evaluation(self) -> dict[str, Any]:
         """How the pair is measured: arguments of `measure`."""
-        return {name: getattr(self, name) for name in EVALUATION}
+        return {name: getattr(self, name) for name in ("episodes", "horizon", "seed", "answer_rate", "turnover")}
 
     def as_dict(self) -> dict[str, str | int | float | bool | None]:
         """Fields by name, in order: the content of config.json."""
@@ -337,12 +331,7 @@ class TrainConfig:
         Raises:
             ArgumentError: a key is no field, or a value is outside its range.
         """
-        if not isinstance(values, Mapping):
-            raise ArgumentError(f"options must be a mapping of names to values, not {type(values).__name__}")
-        known = [option.name for option in dataclasses.fields(cls)]
-        unknown = [str(name) for name in values if name not in known]
-        if unknown:
-            raise ArgumentError(f"no option is called {', '.join(unknown)}; the options are {', '.join(known)}")
+        check_names(cls, values)
         return cls(**values)
 
 

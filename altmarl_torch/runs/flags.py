@@ -2,12 +2,12 @@
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from altmarl_torch.errors import ArgumentError
 
-__all__ = ["add_flags", "check_word", "flag", "or_word"]
+__all__ = ["add_flags", "check_names", "check_word", "flag", "or_word"]
 
 
 def flag(
@@ -67,3 +67,13 @@ def check_word(option: "dataclasses.Field[Any]", value: object) -> None:
     choices = option.metadata["choices"]
     if choices and not unset and value not in choices:
         raise ArgumentError(f"{option.name} must be one of {', '.join(choices)}; not {value!r}")
+
+
+def check_names(kind: Any, values: object) -> None:
+    """Raise an ArgumentError unless `values` maps names of fields of the dataclass `kind` to something."""
+    if not isinstance(values, Mapping):
+        raise ArgumentError(f"options must be a mapping of names to values, not {type(values).__name__}")
+    known = [option.name for option in dataclasses.fields(kind)]
+    unknown = [str(name) for name in values if name not in known]
+    if unknown:
+        raise ArgumentError(f"no option is called {', '.join(unknown)}; the options are {', '.join(known)}")

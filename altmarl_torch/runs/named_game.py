@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from altmarl_torch import games
+from altmarl_torch.alternation.solution import Observation
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.from_file import call_function, is_function
 from altmarl_torch.games.game import Game
@@ -15,10 +16,11 @@ from altmarl_torch.offline.learning import game_of_data
 from altmarl_torch.offline.trajectories import Trajectories
 from altmarl_torch.simulators.game import SimulatedGame
 
-__all__ = ["COUNTED", "AnyGame", "Preset", "named_game", "usual_observation"]
+__all__ = ["COUNTED", "AnyGame", "AnyObservation", "Preset", "named_game", "tables_of", "usual_observation"]
 
 Preset = Literal["paper", "code"]
 AnyGame = Game | SimulatedGame
+AnyObservation = Observation | Literal["population"]
 
 GAME_FILE = ".npz"
 
@@ -62,3 +64,12 @@ def usual_observation(word: str) -> Literal["surrogate", "population"] | None:
     if is_function(word):
         return None
     return "population" if word in games.simulators() else "surrogate"
+
+
+def tables_of(word: str, named: AnyGame, observation: str | None) -> Game:
+    """The game, if it is one of tables; else, or where the observation is of simulators, an ArgumentError."""
+    if isinstance(named, SimulatedGame):
+        raise ArgumentError(f"{word} is a simulator: `altmarl train`, `evaluate` and `certify` alone take one")
+    if observation == "population":
+        raise ArgumentError("observation = 'population' is of simulators; choose surrogate, posterior or filter")
+    return named

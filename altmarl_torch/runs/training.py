@@ -104,7 +104,7 @@ def train(
             )
         config = dataclasses.replace(config, k=data.k, from_data=os.path.abspath(str(config.from_data)))
     config = dataclasses.replace(config, observation=config.observation or "surrogate")
-    game = config.fitted(named or config.named_game())
+    game = config.build_game(named)
     if data is not None:
         check_same_sizes(data, game)  # before there is a folder
     folder = create_run(config, game, name)
