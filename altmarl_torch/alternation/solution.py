@@ -11,6 +11,7 @@ import dataclasses
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -35,9 +36,20 @@ from altmarl_torch.policies.rules import RuleDispatcher
 from altmarl_torch.policies.tabular import TabularDispatcher, read_policy, table_player
 from altmarl_torch.support.intervals import Difference
 from altmarl_torch.support.npz import read_npz, write_npz
+from altmarl_torch.support.showing import as_html, as_plain, in_columns
 from altmarl_torch.support.tables import as_float64, as_integer, as_table
 
-__all__ = ["Choice", "Observation", "Select", "Selection", "Solution", "Solver", "tabulate_within"]
+__all__ = [
+    "Choice",
+    "Observation",
+    "Select",
+    "Selection",
+    "Solution",
+    "Solver",
+    "history_columns",
+    "solution_html",
+    "tabulate_within",
+]
 
 Solver = Literal["tabular", "neural", "lifted"]
 """What policies and values are made of."""
@@ -75,9 +87,9 @@ class Selection:
     choices: tuple[Choice, ...]  # the best first
     margin: Difference | None  # return of the first over the best that differs, on fresh episodes; None without one
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As JSON's types."""
-        return dataclasses.asdict(self)
+        return dict(as_plain(self))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -187,6 +199,24 @@ class Solution:
         assert self.pi_g is not None
         return self.pi_g[s_g, self.simplex.rank(counts)]
 
+    def to_dict(self, tables: bool = False) -> dict[str, Any]:
+        """Everything but the policies as JSON's types: numbers and words by name, updates as records.
+
+        With `tables`, pi_l, and pi_g where it is a table, as nested lists.
+        """
+        found = {
+            name: getattr(self, name)
+            for name in ("k", "reads", *RECORD, "alpha", "phase_seconds", "history", "selection")
+        }
+        return dict(as_plain(found | ({"pi_l": self.pi_l, "pi_g": self.pi_g} if tables else {})))
+
+    def to_columns(self) -> dict[str, list[Any]]:
+        """The history as columns of equal length, as data frames take them; a learner's own numbers by their tag."""
+        return history_columns(self.history)
+
+    def _repr_html_(self) -> str:
+        return solution_html(self)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `policy.npz` to exactly `path`, atomically."""
         record = {name: getattr(self, name) for name in RECORD}
@@ -240,6 +270,20 @@ class Solution:
             raise FileFormatError(f"{path} holds no solution: {cause}") from cause
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
             raise FileFormatError(f"{path} holds no solution: {type(cause).__name__}: {cause}") from cause
+
+
+def history_columns(history: Sequence[Update]) -> dict[str, list[Any]]:
+    """Updates as columns; None where one lacks a learner's number."""
+    rows = (as_plain(update) for update in history)
+    return in_columns({name: row[name] for name in row if name != "details"} | row["details"] for row in rows)
+
+
+def solution_html(solution: Any) -> str:
+    """A solution of either kind, for notebooks: what it is, and its history."""
+    names = ("game_name", "k", "value", "eta", "converged", "interrupted", "observation", "seed")
+    columns, shown = history_columns(solution.history), ("step", "player", "decision", "value_before", "value_proposed")
+    table = {name: columns[name] for name in (*shown, "seconds") if name in columns}
+    return as_html(type(solution).__name__, {name: getattr(solution, name) for name in names}, table)
 
 
 def tabulate_within(policy: BatchPolicy, simplex: CountSimplex, entries: int) -> Tensor | None:

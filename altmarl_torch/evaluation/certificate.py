@@ -21,7 +21,6 @@ Nothing here imports a learner, so a mistake in learning cannot hide itself. Num
 are "exact" or a "bound", and how large the numerical error is; nash_gap is at least the true G, up to that error.
 """
 
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -45,6 +44,7 @@ from altmarl_torch.operators.joint_value import JointValue, joint_value, span_to
 from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate, exact_surrogate
 from altmarl_torch.policies.tabular import TabularPolicies, check_pi_g, check_pi_l, greedy
+from altmarl_torch.support.showing import as_html, as_plain, in_columns
 from altmarl_torch.support.tables import as_tolerance, check_callable
 from altmarl_torch.support.threads import one_thread
 
@@ -114,14 +114,19 @@ class Certificate:
     k: int
     initial_law: str = "averages over the game's initial law of (s_g, h)"
 
-    def as_dict(self) -> dict[str, Any]:
-        """Everything as plain numbers and words for JSON; an end that was not computed is None."""
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON's types; an end that was not computed is None."""
         gaps = {"global_gap": self.global_gap, "local_gap": self.local_gap, "nash_gap": self.nash_gap}
-        fields = dataclasses.asdict(self)
-        for gap in fields.values():
-            if isinstance(gap, dict) and math.isinf(gap["upper"]):
-                gap["upper"] = None
-        return gaps | fields
+        return gaps | dict(as_plain(self))
+
+    as_dict = to_dict  # its name in 0.1
+
+    def _repr_html_(self) -> str:
+        found = self.to_dict()
+        facts = {name: found[name] for name in ("k", "value", "global_gap", "local_gap", "nash_gap")}
+        parts = ("global_deviation", "shared_deviation", "single_team", "single_own")
+        rows = [{"deviation": part} | found[part] for part in parts if found[part] is not None]
+        return as_html("Certificate", facts, in_columns(rows))
 
     @property
     def seconds(self) -> float:

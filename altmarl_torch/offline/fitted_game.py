@@ -149,7 +149,7 @@ class FittedGame:
             lines.append(end_hint(counted.never_left).removeprefix(". "))
         return ["", *lines] if lines else []
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The report as numbers, for JSON."""
         counted = self.counted
         return {
@@ -163,6 +163,8 @@ class FittedGame:
             "visits": {name: table.sum(-1).tolist() for name, table in counted.counts.items()},
             "standard_errors": {name: table.tolist() for name, table in self.errors.items()},
         }
+
+    as_dict = to_dict  # its name in 0.1
 
     def _start(self) -> str:
         if self.counted.given_initial:

@@ -182,6 +182,8 @@ class Trajectories:
         columns |= {"sl": self.s_l[:, :-1], "al": self.a_l, "r_l": self.r_l, "sl_next": self.s_l[:, 1:]}
         return {name: column.ravel() for name, column in columns.items()}
 
+    to_columns = transitions  # the name under which every table gives its columns
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to exactly `path`, whole or not at all; `load` gives back the same bits."""
         write_npz(path, FILE_FORMAT, FILE_VERSION, {name: getattr(self, name) for name in (*ARRAYS, *SCALARS)})

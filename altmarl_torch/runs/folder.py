@@ -108,11 +108,11 @@ class RunFolder:
 
     def write_certificate(self, certificate: Certificate) -> None:
         """Write certificate.json, atomically."""
-        write_json(self.path / CERTIFICATE, certificate.as_dict())
+        write_json(self.path / CERTIFICATE, certificate.to_dict())
 
     def write_selection(self, selection: Selection) -> None:
         """Write selection.json, atomically."""
-        write_json(self.path / SELECTION, selection.as_dict())
+        write_json(self.path / SELECTION, selection.to_dict())
 
     def save_policy(self, solution: Solution | SimulatedSolution) -> None:
         """Write policy.npz."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from altmarl_torch.alternation.loop import Update
+from altmarl_torch.alternation.solution import history_columns, solution_html
 from altmarl_torch.alternation.solution_files import read_update
 from altmarl_torch.errors import FileFormatError
 from altmarl_torch.learners.simulated.features import Frame, frame_of
@@ -31,6 +32,7 @@ from altmarl_torch.learners.simulated.policies import (
 from altmarl_torch.simulators.game import SimulatedGame, check_simulated
 from altmarl_torch.simulators.pairs import SampleDispatcher, number_of_actions
 from altmarl_torch.support.npz import read_npz, write_npz
+from altmarl_torch.support.showing import as_plain
 from altmarl_torch.support.snapshots import Arrays, load_module, module_arrays, reading, tensor_of
 
 __all__ = ["SimulatedObservation", "SimulatedSolution", "pack_pair", "unpack_pair"]
@@ -102,6 +104,17 @@ class SimulatedSolution:
             ArgumentError: pi_l is still uniform, and there is no generator to draw from.
         """
         return self.pi_l.actions(s_l, s_g.expand(*s_l.shape[:-1], s_g.shape[-1]), generator)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the policies as JSON's types: numbers and words by name, updates as records."""
+        return dict(as_plain({name: getattr(self, name) for name in (*RECORD, "phase_seconds", "history")}))
+
+    def to_columns(self) -> dict[str, list[Any]]:
+        """The history as columns of equal length, as data frames take them; a learner's own numbers by their tag."""
+        return history_columns(self.history)
+
+    def _repr_html_(self) -> str:
+        return solution_html(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the solution to exactly `path`, atomically; nothing is pickled."""

@@ -137,7 +137,7 @@ def count_transitions(
         SizeError: a table would have more than 2^25 entries.
     """
     a, found = _pseudo_counts(smoothing), _checked_sizes(log, sizes, n)
-    rows, first = log.columns(), log.first_of_step
+    rows, first = log.to_columns(), log.first_of_step
     steps = {name: column[first] for name, column in rows.items()}
     seen = {"P_g": _Sightings(steps, ("sg", "ag"), found), "P_l": _Sightings(rows, ("sl", "sg", "al"), found)}
     counts, visits = ({name: getattr(pairs, what) for name, pairs in seen.items()} for what in ("counts", "visits"))
@@ -245,7 +245,7 @@ def _rest(name: str) -> tuple[int, ...]:
 
 def _absent(log: Transitions, sizes: Mapping[str, int]) -> dict[str, list[int]]:
     """The states and actions that the log never has."""
-    columns = log.columns()
+    columns = log.to_columns()
     seen = {word: [columns[name] for name in (word, f"{word}_next") if name in columns] for word in sizes}
     return {word: np.setdiff1d(np.arange(size), np.concatenate(seen[word])).tolist() for word, size in sizes.items()}
 

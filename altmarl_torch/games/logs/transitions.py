@@ -42,13 +42,15 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from altmarl_torch.errors import ArgumentError, LogError
+from altmarl_torch.errors import LogError
+from altmarl_torch.games.logs.frames import opened
 from altmarl_torch.support.files import whole
 from altmarl_torch.support.npz import write_npz
 from altmarl_torch.support.tables import refuse_masked
@@ -123,7 +125,7 @@ class Transitions:
             raise LogError(f"{self.source} has only one of the columns episode and step; give both or neither")
         for name, column in given.items():
             object.__setattr__(self, name, self._as_column(name, column))
-        lengths = {name: len(column) for name, column in self.columns().items()}
+        lengths = {name: len(column) for name, column in self.to_columns().items()}
         if len(set(lengths.values())) > 1:
             raise LogError(f"{self.source} has columns of different lengths: {lengths}")
         if not len(self):
@@ -145,21 +147,22 @@ class Transitions:
 
     @classmethod
     def of(cls, table: "Table", source: str = "the log", **more: Integers) -> "Transitions":
-        """A log from columns by name: a dict of arrays or lists, or whatever has columns, like a pandas DataFrame.
+        """A log from columns by name: a dict of arrays or lists, a frame (pandas, polars), an Arrow table or stream.
 
         Columns of other names are left out.
 
         Raises:
             ArgumentError: the table has no columns by name.
+            MissingExtraError: it is an Arrow stream, and pyarrow is not there to read it.
             LogError: as for the class.
         """
         if isinstance(table, Transitions):
             return table
-        there = _names(table)
+        columns, there = opened(table)
         missing = [name for name in COLUMNS if name not in there]
         if missing:
             raise LogError(f"{source} lacks the columns {', '.join(missing)}; it has {', '.join(there) or 'none'}")
-        return cls(**{name: table[name] for name in (*COLUMNS, *OPTIONAL) if name in there}, **more, source=source)  # type: ignore[arg-type]
+        return cls(**{name: columns[name] for name in (*COLUMNS, *OPTIONAL) if name in there}, **more, source=source)  # type: ignore[arg-type]
 
     @cached_property
     def first_of_step(self) -> Integers:
@@ -168,17 +171,19 @@ class Transitions:
             return np.arange(len(self))
         return np.unique(_places(self.episode, self.step), return_index=True)[1]
 
-    def columns(self) -> dict[str, NDArray[Any]]:
-        """The columns that there are, by name."""
+    def to_columns(self) -> dict[str, NDArray[Any]]:
+        """The columns that there are, by name, as data frames take them."""
         found = {name: getattr(self, name) for name in (*COLUMNS, *OPTIONAL)}
         return {name: column for name, column in found.items() if column is not None}
+
+    columns = to_columns  # its name in 0.1
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to exactly `path`, whole or not at all: CSV where it ends in `.csv`, an npz archive elsewhere.
 
         `read_log` gives back the same numbers.
         """
-        columns = self.columns()
+        columns = self.to_columns()
         if not str(path).endswith(SUFFIX):
             write_npz(path, FILE_FORMAT, FILE_VERSION, columns)
             return
@@ -210,8 +215,8 @@ class Transitions:
         """A column as finite numbers, float64 `[rows]`."""
         refuse_masked(f"{self.source}: column {name}", column, LogError)
         array = np.asarray(column)
-        if array.dtype.kind == "O":  # a nullable column: None, or pandas' NA
-            array = np.array([np.nan if entry is None or str(entry) == "<NA>" else entry for entry in array.tolist()])
+        if array.dtype.kind == "O":
+            array = np.array([_known(entry) for entry in array.tolist()])
         if array.dtype.kind not in "fiub" or array.ndim != 1:
             found = f"an array of {array.dtype} and shape {list(array.shape)}"
             raise LogError(f"{self.source}: column {name} is {found}; expected numbers, one for each row")
@@ -246,7 +251,7 @@ class Transitions:
     def repeats(self) -> int:
         """How often the whole log stands there: 2 if every row has an equal, or three of them, and so on; else 1."""
         code = np.zeros(len(self), dtype=np.uint64)
-        for number, column in enumerate(self.columns().values()):
+        for number, column in enumerate(self.to_columns().values()):
             bits = np.ascontiguousarray(column.astype(np.float64)).view(np.uint64)
             code = (code ^ bits) * np.uint64(0x9E3779B97F4A7C15 + 2 * number)  # a hash; products wrap around
         return int(np.gcd.reduce(np.unique(code, return_counts=True)[1])) if len(self) > 1 else 1
@@ -260,7 +265,7 @@ class Transitions:
         if len(first) == len(self):
             return
         same_as = first[which.reshape(-1)]
-        for name, column in self.columns().items():
+        for name, column in self.to_columns().items():
             bad = (column != column[same_as]) & ~((column != column) & (column[same_as] != column[same_as]))
             if bad.any():
                 row = int(bad.argmax())
@@ -268,7 +273,7 @@ class Transitions:
         kept = np.sort(first)
         object.__setattr__(self, "dropped", len(self) - len(kept))
         lines = {} if self.lines is None else {"lines": self.lines}
-        for name, column in (self.columns() | lines).items():
+        for name, column in (self.to_columns() | lines).items():
             object.__setattr__(self, name, column[kept])
         logger.warning("%s: %s rows stand there twice, and are counted once", self.source, f"{self.dropped:,}")
 
@@ -325,16 +330,11 @@ Table = Mapping[str, ArrayLike] | Transitions
 """A log, or its columns by name."""
 
 
-def _names(table: Any) -> list[str]:
-    """The columns of a mapping, of a data frame (pandas, polars), of a pyarrow table or of a structured array."""
-    if hasattr(table, "keys"):
-        return [str(name) for name in table.keys()]  # noqa: SIM118  # a DataFrame is no Mapping
-    for words in (getattr(getattr(table, "dtype", None), "names", None), getattr(table, "column_names", None)):
-        if words:
-            return list(words)
-    if hasattr(table, "columns") and all(isinstance(name, str) for name in table.columns):
-        return list(table.columns)
-    raise ArgumentError(f"a log is a mapping of names to columns, not {type(table).__name__}")
+def _known(entry: object) -> object:
+    """An entry of a column of objects: what a nullable column has for none (None, pandas' NA) is no number."""
+    if entry is None or str(entry) == "<NA>":
+        return np.nan
+    return float(entry) if isinstance(entry, Decimal) else entry
 
 
 def _exact(value: float) -> str:

@@ -84,7 +84,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         fitted.game.check_k(arguments.k)
     print(fitted.report())
     fitted.game.save(out)
-    report = fitted.as_dict()
+    report = fitted.to_dict()
     if arguments.k is not None:
         report["solution"] = _solved(fitted, arguments.k, arguments.draws, arguments.seed)
     write_json(out.with_suffix(".json"), report)

@@ -28,6 +28,7 @@ from altmarl_torch.runs.folder import CERTIFICATE, versions
 from altmarl_torch.runs.sweeps.plan import Cell, Plan, shared_options
 from altmarl_torch.support.files import read_json, write_json, write_text
 from altmarl_torch.support.intervals import Difference
+from altmarl_torch.support.showing import as_html, as_plain, in_columns
 
 __all__ = ["METHOD", "Finished", "Sweep", "open_sweep", "write_results"]
 
@@ -135,6 +136,24 @@ class Sweep:
         """The finished cells of one k, by seed."""
         return self._by_k.get(k, ())
 
+    def to_dict(self) -> dict[str, Any]:
+        """What the sweep has found as JSON's types: intervals over seeds by k, seconds, versions (summary.json)."""
+        return dict(as_plain(_summary(self)))
+
+    def to_columns(self) -> dict[str, list[Any]]:
+        """The finished cells as columns of equal length, as data frames take them (results.csv)."""
+        return in_columns(_rows(self))
+
+    def _repr_html_(self) -> str:
+        found = _summary(self)
+        facts = {"game": found["game"], "finished": f"{len(self.finished)} of {self.plan.size} cells"}
+        shown = ("return_mean", "value", "nash_gap")
+        rows = [
+            {"k": at["k"], "seeds": len(at["seeds"])} | {name: _short(at[name]) for name in shown}
+            for at in found["by_k"]
+        ]
+        return as_html("Sweep", facts | {"interval": METHOD}, in_columns(rows))
+
     def estimate(self, k: int, number: Callable[[Finished], float | None]) -> Difference | None:
         """Mean of a number over the seeds of one k, with its interval; None where no seed has it.
 
@@ -164,17 +183,23 @@ def write_results(sweep: Sweep) -> None:
     write_json(sweep.plan.folder / SUMMARY, _summary(sweep))
 
 
-def _csv(sweep: Sweep) -> str:
-    """One row per finished cell; a heuristic's return is a column; what was not computed is empty."""
-    columns = [*OPTIONS, *FACTS, *FOUND, *GAPS, *(f"return_{pair_word(name)}" for name in sweep.heuristics)]
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(columns)
+def _rows(sweep: Sweep) -> list[dict[str, Any]]:
+    """One row per finished cell; a heuristic's return is a column; what was not computed is None."""
+    rows = []
     for one in sweep.finished:
         options = one.cell.config.as_dict() | {"game": one.summary["game"]}
-        row = [options[name] for name in OPTIONS] + [one.summary[name] for name in (*FACTS, *FOUND)]
-        row += [one.certificate.get(name) for name in GAPS]
-        table.writerow(row + [one.heuristic(name) for name in sweep.heuristics])
+        row = {name: options[name] for name in OPTIONS} | {name: one.summary[name] for name in (*FACTS, *FOUND)}
+        row |= {name: one.certificate.get(name) for name in GAPS}
+        rows.append(row | {f"return_{pair_word(name)}": one.heuristic(name) for name in sweep.heuristics})
+    return rows
+
+
+def _csv(sweep: Sweep) -> str:
+    """The rows as text; what was not computed is empty."""
+    text, names = io.StringIO(), [f"return_{pair_word(name)}" for name in sweep.heuristics]
+    table = csv.DictWriter(text, [*OPTIONS, *FACTS, *FOUND, *GAPS, *names], lineterminator="\n")
+    table.writeheader()
+    table.writerows(_rows(sweep))
     return text.getvalue()
 
 
@@ -223,6 +248,11 @@ def _gap(name: str) -> Callable[[Finished], float | None]:
 
 def _interval(estimate: Difference | None) -> dict[str, float] | None:
     return None if estimate is None else {"mean": estimate.mean, "low": estimate.low, "high": estimate.high}
+
+
+def _short(interval: dict[str, float] | None) -> str | None:
+    """An interval for a reader."""
+    return None if interval is None else f"{interval['mean']:.6g} [{interval['low']:.6g}, {interval['high']:.6g}]"
 
 
 def _range(values: Iterable[float]) -> dict[str, float]:

@@ -183,6 +183,15 @@ class TestResults:
             assert float(row["return_mean"]) == one.summary["return_mean"]
             assert float(row["return_hold_walk"]) == one.summary["heuristics"]["hold + walk"]["return_mean"]
 
+    def test_a_sweep_read_back_gives_the_same_table_and_summary_to_other_tools(self, unbroken):
+        found = open_sweep(unbroken)
+        columns, table = found.to_columns(), rows(unbroken)
+        assert list(columns) == list(table[0])
+        for name, column in columns.items():
+            assert [row[name] for row in table] == ["" if value is None else str(value) for value in column]
+        assert json.loads(json.dumps(found.to_dict())) == json.loads((unbroken / "summary.json").read_text())
+        assert "4 of 4 cells" in found._repr_html_()
+
     def test_the_summary_has_students_intervals_over_seeds(self, unbroken):
         summary = json.loads((unbroken / "summary.json").read_text())
         assert "Student's t interval over seeds, 95%" in summary["interval"]
