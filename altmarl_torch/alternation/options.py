@@ -39,7 +39,7 @@ from altmarl_torch.learners.lifted.basis import MOST_DEGREE
 from altmarl_torch.learners.lifted.degrees import check_degree
 from altmarl_torch.learners.neural.fitting import Settings
 from altmarl_torch.learners.neural.surrogate import check_count
-from altmarl_torch.learners.tabular.g_learn import MOST_XI
+from altmarl_torch.learners.tabular.q_operators import MOST_XI
 from altmarl_torch.operators.joint_value import Acceptance, Objective
 from altmarl_torch.support.digests import known_as
 from altmarl_torch.support.tables import as_device, as_integer, as_number, as_seed, check_callable

@@ -28,7 +28,7 @@ from altmarl_torch.evaluation.rollouts import LARGEST_ROLLOUT, rollout
 from altmarl_torch.games.game import Game
 from altmarl_torch.learners.neural.fitting import Settings
 from altmarl_torch.learners.neural.policies import UniformPolicy
-from altmarl_torch.learners.tabular.g_learn import MOST_XI
+from altmarl_torch.learners.tabular.q_operators import MOST_XI
 from altmarl_torch.operators.joint_value import value_span
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.policies.tabular import uniform_global, uniform_local

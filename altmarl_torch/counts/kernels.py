@@ -34,7 +34,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from altmarl_torch.counts.compiled import PackedLaws, apply_packed, library, pack_laws
-from altmarl_torch.counts.pair_moves import PairMoves, PairPlan, apply_moves, binomial_matrices, factor_pairs
+from altmarl_torch.counts.factoring import PairMoves, factor_pairs
+from altmarl_torch.counts.pair_moves import PairPlan, apply_moves, binomial_matrices
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError, KernelError
 from altmarl_torch.support.sampling import split, split_shares

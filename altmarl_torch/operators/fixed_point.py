@@ -122,9 +122,8 @@ def _iterate(
     correct: Correction | None = None,
 ) -> FixedPoint:
     """Sweep until the error is at most `tolerance`, or `relative` times the span of the values, or does not fall."""
-    scale, history, best = gamma / (1 - gamma), History(), float("inf")
-    longest = min(LONGEST_MEMORY, LARGEST_HISTORY // values.numel())
-    stuck, mark, plain = 0, float("inf"), False  # sweeps since the error was `mark`, the last that counts as progress
+    scale, best = gamma / (1 - gamma), float("inf")
+    history, stall = History(min(LONGEST_MEMORY, LARGEST_HISTORY // values.numel())), Stall(gamma)
     for _ in range(max_sweeps):
         updated = step(values)
         change = updated - values
@@ -133,27 +132,52 @@ def _iterate(
         if progress:
             progress(sweeps, error)
         floor = relative * float(updated.max() - updated.min())
-        stuck += 1
-        if error < PROGRESS * mark or (plain and stuck == PATIENCE and error < (1 + gamma) / 2 * mark):
-            stuck, mark = 0, error
-        if error <= max(tolerance, floor) or (stuck >= PATIENCE and (plain or relative)):
+        stands_still = stall.after(error, history.is_plain)
+        if error <= max(tolerance, floor) or (stands_still and (history.is_plain or relative)):
             break
-        if stuck >= PATIENCE:
-            stuck, mark, correct = 0, error, None
-            plain, history.memory = 2 * history.memory > longest, 2 * history.memory
+        if stands_still:
+            stall.begin(error)
+            history.widen()
+            correct = None
         if error > RESTART * best:
             history.clear()
         best = min(best, error)
-        better = updated if correct is None else correct(updated, change)
-        values = better if plain else history.mix(values, better)
+        values = history.next(values, updated if correct is None else correct(updated, change))
     return FixedPoint(updated + scale * (high + low) / 2, error, sweeps, error <= tolerance)
 
 
-class History:
-    """The last few sweeps, and the combination of them whose residual is smallest."""
+class Stall:
+    """Whether the error still falls: it must, to `PROGRESS` of what it was, in `PATIENCE` sweeps.
 
-    def __init__(self) -> None:
-        self.memory = MEMORY
+    Plain sweeps lower it by gamma each at worst; then half of that is enough.
+    """
+
+    def __init__(self, gamma: float) -> None:
+        self._slow = (1 + gamma) / 2
+        self.begin(float("inf"))
+
+    def begin(self, error: float) -> None:
+        """Count from here."""
+        self._mark, self._sweeps = error, 0
+
+    def after(self, error: float, is_plain: bool) -> bool:
+        """Count a sweep; whether the iteration stands still."""
+        self._sweeps += 1
+        is_last = self._sweeps == PATIENCE
+        if error < PROGRESS * self._mark or (is_plain and is_last and error < self._slow * self._mark):
+            self.begin(error)
+        return self._sweeps >= PATIENCE
+
+
+class History:
+    """The last few sweeps, and the combination of them whose residual is smallest.
+
+    Args:
+        longest: sweeps that may be remembered; where more would be wanted, plain updates are made.
+    """
+
+    def __init__(self, longest: int = LONGEST_MEMORY) -> None:
+        self._longest, self._memory, self.is_plain = longest, MEMORY, False
         self.clear()
 
     def clear(self) -> None:
@@ -161,11 +185,20 @@ class History:
         self.updated: list[Tensor] = []
         self.residuals: list[Tensor] = []
 
+    def widen(self) -> None:
+        """Remember twice as many sweeps, or none."""
+        self._memory *= 2
+        self.is_plain = self._memory > self._longest
+
+    def next(self, values: Tensor, updated: Tensor) -> Tensor:
+        """The next values to try, after a sweep from values to updated."""
+        return updated if self.is_plain else self.mix(values, updated)
+
     def mix(self, values: Tensor, updated: Tensor) -> Tensor:
         """Add a sweep, values to updated, and return the next values to try."""
         residual = (updated - values).flatten()
-        self.updated = [*self.updated, updated][-self.memory :]
-        self.residuals = [*self.residuals, residual - residual.mean()][-self.memory :]
+        self.updated = [*self.updated, updated][-self._memory :]
+        self.residuals = [*self.residuals, residual - residual.mean()][-self._memory :]
         residuals = torch.stack(self.residuals)
         residuals /= residuals.abs().max().clamp_min(torch.finfo(residuals.dtype).tiny)  # whose squares fit any float
         weights = anderson_mix((residuals @ residuals.T).flatten())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from oracles.surrogate import count_kernel
 
 import altmarl_torch as am
-from altmarl_torch.counts import kernels, pair_moves
+from altmarl_torch.counts import factoring, kernels, pair_moves
 from altmarl_torch.games import warehouse
 from altmarl_torch.policies.tabular import uniform_local
 
@@ -118,8 +118,8 @@ def test_factors_multiply_to_the_matrix_and_are_laws():
     game = warehouse()
     for sg in range(5):
         P = game.P_l[:, sg, 1]
-        moves = pair_moves.factor_pairs(P, 50)
-        product = pair_moves.multiply_moves(5, moves.pairs, moves.chances)[0][-1]
+        moves = factoring.factor_pairs(P, 50)
+        product = factoring.multiply_moves(5, moves.pairs, moves.chances)[0][-1]
         torch.testing.assert_close(product[:, torch.tensor(moves.relabel).argsort()], P, rtol=0, atol=1e-14)
         assert bool((moves.chances >= 0).all())
         assert bool((moves.chances <= 1).all())
@@ -172,7 +172,7 @@ def birth_death(num_sl, stay):
 
 @pytest.mark.usefixtures("only_pair_moves")
 def test_row_factors_equal_brute_force(monkeypatch):
-    monkeypatch.setattr(pair_moves, "_newton", lambda P, pairs: None)
+    monkeypatch.setattr(factoring, "_newton", lambda P, pairs: None)
     for P in (random_law(3, 2, 0.7), random_law(4, 1, 0.8), birth_death(4, 0.8), torch.eye(3).double()):
         check(P, 4, "pair moves")
 

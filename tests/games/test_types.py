@@ -10,8 +10,9 @@ from oracles import surrogate as oracles
 from oracles.agents import assert_same_law, simulate
 
 import altmarl_torch as am
+from altmarl_torch.counts.factoring import factor_pairs, multiply_moves
 from altmarl_torch.counts.kernels import dense_kernel
-from altmarl_torch.counts.pair_moves import PairPlan, factor_pairs, multiply_moves
+from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError, GameError
 from altmarl_torch.evaluation.rollouts import visits

@@ -13,7 +13,8 @@ from scipy import stats
 
 import altmarl_torch as am
 from altmarl_torch.counts import kernels
-from altmarl_torch.counts.pair_moves import PairPlan, factor_pairs
+from altmarl_torch.counts.factoring import factor_pairs
+from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.prior import Prior, fit_alpha
 from altmarl_torch.counts.resampling import PosteriorKernel, ResamplingKernel
 from altmarl_torch.evaluation.rollouts import visits

@@ -30,35 +30,23 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from altmarl_torch.counts.tuples import list_tuples, rank_tuples, tuples_to_counts
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.games.game import Game
 from altmarl_torch.learners.tabular.coarse_start import CoarseStart, coarse_start
-from altmarl_torch.operators.bellman import (
-    action_values,
-    draw_next,
-    empirical_adapted_bellman,
-    max_backup,
-    randomized_adapted_bellman,
-    reward_noise,
-)
-from altmarl_torch.operators.fixed_point import LARGE_TABLE, MAX_SWEEPS, FixedPoint, Progress, Step, solve_fixed_point
+from altmarl_torch.learners.tabular.q_operators import ExactOperator, QOperator, make_operator
+from altmarl_torch.operators.fixed_point import MAX_SWEEPS, FixedPoint, Progress, solve_fixed_point
 from altmarl_torch.operators.joint_value import JointValue, value_after_update, value_tolerance
-from altmarl_torch.operators.surrogate import Surrogate, surrogate_reward
-from altmarl_torch.operators.tuples import adapted_bellman_tuples, draw_next_tuples, tuple_reward, uses_tuples
+from altmarl_torch.operators.surrogate import Surrogate
+from altmarl_torch.operators.tuples import uses_tuples
 from altmarl_torch.policies.tabular import greedy_actions, one_hot, read_policy
 from altmarl_torch.support.tables import as_integer, as_tolerance, check_kind
 from altmarl_torch.theory import sweeps_algorithm_3
 
-__all__ = ["MOST_XI", "GlobalResponse", "Parameterization", "approx_value", "g_learn"]
+__all__ = ["GlobalResponse", "Parameterization", "approx_value", "g_learn"]
 
 Parameterization = Literal["paper", "auto", "tuples", "counts"]
 
 MOST_TUPLES = 20_000
 """Beyond so many k-tuples the switch rule is not followed: counts give the same policy, and are far fewer."""
-
-MOST_XI = 10**6
-"""Draws of a reward that are averaged at most."""
 
 
 @dataclass(frozen=True)
@@ -104,63 +92,44 @@ def g_learn(
     """
     check_kind("surrogate", surrogate, Surrogate)
     tolerance = value_tolerance(surrogate) if tolerance is None else as_tolerance(tolerance)
-    k, game = surrogate.simplex.k, surrogate.game
-    if parameterization not in get_args(Parameterization):
-        raise ArgumentError(f"parameterization must be one of {get_args(Parameterization)}, not {parameterization!r}")
-    if surrogate.prior is not None:
-        parameterization = "counts"  # the posterior correction is one of counts
-    tuples = parameterization == "tuples" or (parameterization == "paper" and _prefers_tuples(game.num_sl, k))
-    count = sweeps_algorithm_3(game, k) if sweeps == "paper" else sweeps
-    if count is not None:
-        count = as_integer("sweeps", count, 1, MAX_SWEEPS, ArgumentError)
-    noise = None if xi is None else _draw_noise(surrogate, tuples, xi, generator)
-    to_q = (_tuple_operator if tuples else _count_operator)(surrogate, m, generator, noise)
-    if count is None and start is None and not tuples and m is None:
-        begin = coarse_start(surrogate)
+    game, count = surrogate.game, _number_of_sweeps(surrogate, sweeps)
+    operator = make_operator(surrogate, _over_tuples(surrogate, parameterization), m, xi, generator)
+    if count is None:
+        begin = _begin(surrogate, operator, start, exact=m is None)
+        found = solve_fixed_point(
+            operator.step, begin.values, game.gamma, tolerance, progress=progress, correct=begin.correct
+        )
+        V, Q = operator.last(found)
     else:
-        begin = CoarseStart(surrogate.start if start is None else start, None)
-    if tuples:
-        folding = rank_tuples(surrogate.simplex)
-        begin = CoarseStart(begin.values[:, folding], None)
-    exact = not tuples and m is None and xi is None
-    step: Step = _Updates(surrogate) if exact else (lambda V: to_q(V).amax(-1))
-    found = (
-        _sweep(step, torch.zeros_like(begin.values), count, game, progress, _value_bound(game, noise))
-        if count is not None
-        else solve_fixed_point(step, begin.values, game.gamma, tolerance, progress=progress, correct=begin.correct)
-    )
-    V, Q = step.last(found) if isinstance(step, _Updates) and count is None else (found.values, to_q(found.values))
-    if tuples:
-        Q = _fold(Q, folding, surrogate.simplex.size)
+        found = _sweep(operator, operator.unfold(torch.zeros_like(surrogate.start)), count, game.gamma, progress)
+        V, Q = found.values, operator.to_q(found.values)
+    Q = operator.fold(Q)
     actions = greedy_actions(Q)
     pi_g, values = one_hot(actions, game.num_ag), Q.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
-    joint = value_after_update(surrogate, pi_g, V, values, found.sweeps) if exact else None
-    return GlobalResponse(pi_g, Q, values, found.error, found.sweeps, "tuples" if tuples else "counts", joint)
+    is_exact = isinstance(operator, ExactOperator)
+    joint = value_after_update(surrogate, pi_g, V, values, found.sweeps) if is_exact else None
+    return GlobalResponse(pi_g, Q, values, found.error, found.sweeps, operator.table, joint)
 
 
-class _Updates:
-    """V to max_a Q; of large tables the last Q in float64 is kept, which another update would have to find again."""
+def _number_of_sweeps(surrogate: Surrogate, sweeps: int | Literal["paper"] | None) -> int | None:
+    """How many plain updates are asked for; None for as many as it takes."""
+    count = sweeps_algorithm_3(surrogate.game, surrogate.simplex.k) if sweeps == "paper" else sweeps
+    return None if count is None else as_integer("sweeps", count, 1, MAX_SWEEPS, ArgumentError)
 
-    def __init__(self, surrogate: Surrogate) -> None:
-        self._surrogate = surrogate
-        self._kept: tuple[Tensor, Tensor] | None = None  # V and its Q
-        self._keeps = surrogate.local_reward.numel() >= LARGE_TABLE
 
-    def __call__(self, values: Tensor) -> Tensor:
-        if not (self._keeps and values.dtype == torch.float64):
-            return max_backup(self._surrogate, values)
-        self._kept = None  # its memory, before the next one's is taken
-        Q = action_values(self._surrogate, values)
-        self._kept = values, Q
-        return Q.amax(-1)
+def _over_tuples(surrogate: Surrogate, parameterization: Parameterization) -> bool:
+    """Whether Q is a table over k-tuples. The posterior correction is one of counts."""
+    if parameterization not in get_args(Parameterization):
+        raise ArgumentError(f"parameterization must be one of {get_args(Parameterization)}, not {parameterization!r}")
+    by_rule = parameterization == "paper" and _prefers_tuples(surrogate.game.num_sl, surrogate.simplex.k)
+    return surrogate.prior is None and (parameterization == "tuples" or by_rule)
 
-    def last(self, found: FixedPoint) -> tuple[Tensor, Tensor]:
-        """V and its Q = r + gamma E V, within the error of the fixed point."""
-        if self._kept is None:
-            return found.values, action_values(self._surrogate, found.values)
-        values, Q = self._kept
-        shift = float(found.values[0, 0] - Q[0, 0].max())  # the middle of the bounds, which Q of V + shift / gamma has
-        return values + shift / self._surrogate.game.gamma, Q.add_(shift)
+
+def _begin(surrogate: Surrogate, operator: QOperator, start: Tensor | None, exact: bool) -> CoarseStart:
+    """Where the iteration begins."""
+    if start is None and exact and operator.folding is None:
+        return coarse_start(surrogate)
+    return CoarseStart(operator.unfold(surrogate.start if start is None else start), None)
 
 
 def _prefers_tuples(num_sl: int, k: int) -> bool:
@@ -178,72 +147,13 @@ def approx_value(pi_g: Tensor, Q: Tensor) -> Tensor:
     return (pi_g * Q).sum(-1)
 
 
-def _draw_noise(surrogate: Surrogate, tuples: bool, xi: int, generator: torch.Generator | None) -> Tensor:
-    """What Xi draws of the rewards add to their means, at every state of the table and action."""
-    xi = as_integer("xi", xi, 1, MOST_XI, ArgumentError)
-    if surrogate.prior is not None:
-        raise ArgumentError("xi draws the rewards of the k agents; the posterior correction has expectations only")
-    game, simplex = surrogate.game, surrogate.simplex
-    counts = simplex.counts
-    if tuples:
-        counts = tuples_to_counts(list_tuples(simplex.k, game.num_sl, game.device), game.num_sl)
-    return reward_noise(surrogate, counts, xi, _required(generator))
-
-
-def _count_operator(
-    surrogate: Surrogate, m: int | None, generator: torch.Generator | None, noise: Tensor | None
-) -> Step:
-    """V to Q over counts, `[sg, N]` to `[sg, N, ag]`."""
-    game = surrogate.game
-    draws = None if m is None else draw_next(game, surrogate.P_l_pi, surrogate.plan, m, _required(generator))
-    if noise is not None:
-        return lambda values: randomized_adapted_bellman(values.unsqueeze(-1), surrogate, noise, draws)
-    if draws is None:
-        return lambda values: action_values(surrogate, values)
-    reward = surrogate_reward(surrogate)
-    return lambda values: empirical_adapted_bellman(values.unsqueeze(-1), reward, draws, game.gamma)
-
-
-def _tuple_operator(
-    surrogate: Surrogate, m: int | None, generator: torch.Generator | None, noise: Tensor | None
-) -> Step:
-    """V to Q over k-tuples, `[sg, sl^k]` to `[sg, sl^k, ag]`."""
-    game, k = surrogate.game, surrogate.simplex.k
-    reward = tuple_reward(game, surrogate.r_l_pi, k)
-    reward = reward if noise is None else reward + noise
-    if m is None:
-        return lambda values: adapted_bellman_tuples(values.unsqueeze(-1), reward, game, surrogate.P_l_pi, k)
-    draws = draw_next_tuples(game, surrogate.P_l_pi, k, m, _required(generator))
-    return lambda values: empirical_adapted_bellman(values.unsqueeze(-1), reward, draws, game.gamma)
-
-
-def _required(generator: torch.Generator | None) -> torch.Generator:
-    if generator is None:
-        raise ArgumentError("the sampled operator (an integer m or xi) needs a generator")
-    return generator
-
-
-def _fold(Q: Tensor, folding: Tensor, size: int) -> Tensor:
-    """Average Q over the tuples of each count vector: `[sg, sl^k, ag]` to `[sg, N, ag]`.
-
-    With exact expectations they agree; with draws, which differ from tuple to tuple, the mean uses all of them.
-    """
-    total = Q.new_zeros(Q.shape[0], size, Q.shape[-1]).index_add_(1, folding, Q)
-    return total / torch.bincount(folding, minlength=size)[:, None]
-
-
-def _value_bound(game: Game, noise: Tensor | None) -> float:
-    """V_max, of the rewards as they were drawn."""
-    return game.v_max if noise is None else game.v_max + float(noise.abs().max()) / (1 - game.gamma)
-
-
-def _sweep(step: Step, values: Tensor, count: int, game: Game, progress: Progress | None, bound: float) -> FixedPoint:
+def _sweep(operator: QOperator, values: Tensor, count: int, gamma: float, progress: Progress | None) -> FixedPoint:
     """Exactly `count` plain updates; all but the last are swept here, the last is the Q that is returned.
 
     The error is gamma^T V_max (Corollary B.11), with the bound V_max on the values.
     """
     for sweep in range(1, count):
-        values = step(values)
+        values = operator.step(values)
         if progress:
-            progress(sweep, game.gamma**sweep * bound)
-    return FixedPoint(values, game.gamma**count * bound, count, True)
+            progress(sweep, gamma**sweep * operator.bound)
+    return FixedPoint(values, gamma**count * operator.bound, count, True)

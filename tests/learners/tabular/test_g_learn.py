@@ -134,7 +134,7 @@ def test_sampled_operators_do_not_claim_an_exact_value():
 def test_few_updates_are_left_on_large_tables(monkeypatch):
     """In float32 and float64, with Q kept from the last; the same pair and values as from zero."""
     monkeypatch.setattr("altmarl_torch.operators.fixed_point.LARGE_TABLE", 10_000)
-    monkeypatch.setattr("altmarl_torch.learners.tabular.g_learn.LARGE_TABLE", 10_000)
+    monkeypatch.setattr("altmarl_torch.learners.tabular.q_operators.LARGE_TABLE", 10_000)
     monkeypatch.setattr("altmarl_torch.learners.tabular.coarse_start.LARGE_TABLE", 10_000)
     surrogate = surrogate_of(warehouse(), 14)
     tolerance = 1e-4 * 283
