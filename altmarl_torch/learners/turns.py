@@ -8,13 +8,22 @@ from torch import Tensor
 
 from altmarl_torch.policies.tabular import one_hot
 
-__all__ = ["single_changes", "turns"]
+__all__ = ["all_lose_clearly", "single_changes", "turns"]
 
 RELATIVE_GAIN = 1e-3
 """Derivatives below this part of the largest are taken for zero; single changes look closer."""
 
 CLOSE = 0.02
 """On large chains, single changes whose derivative loses more than this part of the largest are not evaluated."""
+
+CLEAR = 1.5 * CLOSE
+"""With derivatives for fewer agents, which are off by a few hundredths of themselves: where all changes lose more than
+this part of the largest, none would be evaluated with those of all k."""
+
+
+def all_lose_clearly(pi_l: Tensor, gains: Tensor) -> bool:
+    """Whether every change of pi_l loses so much that none is worth trying, going by derivatives for fewer agents."""
+    return bool(((pi_l >= 1) | (gains < -CLEAR * gains.abs().max())).all())
 
 
 def turns(pi_l: Tensor, gains: Tensor) -> Iterator[Tensor]:

@@ -28,6 +28,7 @@ from altmarl_torch.operators.bellman import next_sg_law, policy_backup
 from altmarl_torch.operators.fixed_point import LARGE_TABLE, Progress, solve_fixed_point
 from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate
+from altmarl_torch.operators.two_grid import two_grid
 from altmarl_torch.support.tables import LAW_TOLERANCE, as_law, as_tolerance, check_kind
 
 __all__ = [
@@ -127,6 +128,7 @@ def joint_value(
             surrogate.game.gamma,
             tolerance,
             progress=progress,
+            correct=two_grid(surrogate, pi_g),
         )
         values, error, sweeps = found.values, found.error, found.sweeps
     mean = float((surrogate.initial_law * values).sum())

@@ -64,11 +64,15 @@ class Surrogate:
         local_reward = einsum(prior.mean(plan.simplex.counts, plan.simplex.k), r_l_pi, "g h l, l g -> g h")
         return cls(game, plan, P_l_pi, r_l_pi, kernels, local_reward, prior)
 
+    @property
+    def moves(self) -> tuple[Kernel, ...]:
+        """The law of the next counts of those that move, under each s_g: the kernels without the resampling before."""
+        return tuple(kernel.moves if isinstance(kernel, PosteriorKernel) else kernel for kernel in self.kernels)
+
     @cached_property
     def half(self) -> "Surrogate":
         """The surrogate of half as many agents (of at least two), under the same pi_l."""
-        plan, like = self.plan.half, [k.moves if isinstance(k, PosteriorKernel) else k for k in self.kernels]
-        moves = make_kernels(self.P_l_pi, plan, like)
+        plan, moves = self.plan.half, make_kernels(self.P_l_pi, self.plan.half, self.moves)
         return replace(
             Surrogate.from_tables(self.game, self.P_l_pi, self.r_l_pi, plan, self.prior, moves), pi_l=self.pi_l
         )

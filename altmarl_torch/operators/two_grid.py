@@ -18,11 +18,15 @@ from einops import rearrange
 from torch import Tensor
 
 from altmarl_torch.counts.interpolation import Interpolation
+from altmarl_torch.counts.simplex import scale_up
 from altmarl_torch.operators.bellman import next_sg_law, pull_values
 from altmarl_torch.operators.fixed_point import solve_fixed_point
 from altmarl_torch.operators.surrogate import Surrogate
 
-__all__ = ["TwoGrid"]
+__all__ = ["COARSEST", "TwoGrid", "two_grid"]
+
+COARSEST = 1_000
+"""Tables with at most so many counts are not corrected."""
 
 RELATIVE_ERROR = 0.02
 """How well the coarse equation is solved, relative to the span of gamma/(1-gamma) times its right side."""
@@ -61,6 +65,15 @@ class TwoGrid:
         )
         further = found.values - residual
         return torch.add(updated, _read(self._plan.from_half, further - further.mean()), alpha=scale)
+
+
+def two_grid(surrogate: Surrogate, pi_g: Tensor) -> TwoGrid | None:
+    """What corrects updates of the policy `pi_g [sg, N, ag]`, shown on scaled counts; None on small tables."""
+    if surrogate.simplex.size <= COARSEST or surrogate.simplex.k < 2:
+        return None
+    half = surrogate.half
+    few = pi_g[:, scale_up(half.simplex, surrogate.simplex)]
+    return TwoGrid(surrogate, few, two_grid(half, few))
 
 
 def _read(interpolation: Interpolation, values: Tensor) -> Tensor:

@@ -9,10 +9,13 @@ import torch
 import altmarl_torch as am
 from altmarl_torch.alternation import nested, run, runner
 from altmarl_torch.alternation.loop import Decision
+from altmarl_torch.alternation.players.tabular import TabularEvaluator
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.operators.joint_value import joint_value
-from altmarl_torch.operators.surrogate import Surrogate
+from altmarl_torch.operators.surrogate import Surrogate, SurrogateCache
+from altmarl_torch.policies.base import Pair
+from altmarl_torch.policies.tabular import uniform_global, uniform_local
 
 
 @pytest.fixture(autouse=True)
@@ -120,3 +123,16 @@ def test_the_coarse_run_is_the_same_run_for_fewer(monkeypatch):
     assert [one.k for one in coarse] == [9] * nested.COARSE_STARTS
     assert all(isinstance(one, run.AlternationRun) and one.options is fine.options for one in seen)
     assert all(one.folder is None and one.callback is None for one in coarse)
+
+
+def test_the_first_value_needs_no_sweep_where_nobody_looks_at_the_sample():
+    """A uniform pi_g makes V linear in the counts: the value of one agent, lifted, against an evaluation from zero."""
+    game = am.games.warehouse()
+    plan = PairPlan(CountSimplex(7, game.num_sl))
+    surrogates = SurrogateCache(game, plan)
+    pair = Pair(uniform_global(game, plan.simplex), uniform_local(game))
+    found = TabularEvaluator(surrogates).evaluate(pair, None)
+    exact = joint_value(surrogates(pair.pi_l), pair.pi_g)
+    assert found.sweeps == 0
+    assert float((found.values - exact.values).abs().max()) <= found.error + exact.error
+    assert found.mean == pytest.approx(exact.mean, abs=found.error + exact.error)

@@ -10,7 +10,6 @@ from oracles.surrogate import joint_value as brute_force_value
 import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.games import random_game, steer, warehouse
-from altmarl_torch.operators import joint_value as evaluation
 from altmarl_torch.operators.joint_value import joint_value
 from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate, surrogate_reward
@@ -31,9 +30,7 @@ def test_direct_iterated_and_brute_force_values_agree(seed):
     game, surrogate, pi_g = random_pair(seed)
     expected = brute_force_value(game, pi_g, uniform_local(game), 3)
     direct = joint_value(surrogate, pi_g)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "DIRECT", 0)
-        iterated = joint_value(surrogate, pi_g, tolerance=1e-10)
+    iterated = joint_value(surrogate, pi_g, tolerance=1e-10, direct=0)
     np.testing.assert_allclose(direct.values, expected, rtol=0, atol=1e-11)
     np.testing.assert_allclose(iterated.values, expected, rtol=0, atol=1e-9)
     assert direct.sweeps == 0 < iterated.sweeps

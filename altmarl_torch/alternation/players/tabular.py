@@ -16,16 +16,17 @@ from altmarl_torch.alternation.loop import Curve, Learner, PhaseProgress, Player
 from altmarl_torch.alternation.players.problems import GlobalProblem, LocalProblem
 from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.alternation.words import GlobalFunction, LocalFunction
+from altmarl_torch.counts.kernels import CountKernel
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex, lift, scale_up
 from altmarl_torch.errors import AltMarlError, PolicyError
 from altmarl_torch.learners.chains.explorer import Bounds
 from altmarl_torch.learners.chains.l_learn import ChainSettings, chain_l_learn
-from altmarl_torch.learners.tabular.coarse_start import COARSEST
 from altmarl_torch.learners.tabular.g_learn import g_learn
 from altmarl_torch.learners.tabular.l_learn import l_learn
 from altmarl_torch.operators.joint_value import DIRECT, JointValue, Objective, joint_value
 from altmarl_torch.operators.surrogate import Surrogate, SurrogateCache
+from altmarl_torch.operators.two_grid import COARSEST
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.policies.tabular import check_pi_g, check_pi_l
 from altmarl_torch.support.digests import digest
@@ -269,15 +270,25 @@ class TabularEvaluator:
     def evaluate(self, pair: Pair[Tensor], start: Tensor | None) -> JointValue:
         """The joint value of the pair, from `start` or, where there is none, from its value if pi_g saw one agent."""
         surrogate = self.surrogates(pair.pi_l)
-        first = self._single_agent_values(pair) if start is None else start
-        return joint_value(surrogate, pair.pi_g, start=first, progress=_watch(self.progress, "evaluation"))
+        if start is None:
+            single = self._single_agent_value(pair)
+            if self._is_linear(surrogate, pair.pi_g):
+                return replace(single, mean=float((surrogate.initial_law * single.values).sum()))
+            start = single.values
+        return joint_value(surrogate, pair.pi_g, start=start, progress=_watch(self.progress, "evaluation"))
 
-    def _single_agent_values(self, pair: Pair[Tensor]) -> Tensor:
-        """Exact where pi_g looks at no sample, as the uniform one: V is then linear in the counts."""
+    def _single_agent_value(self, pair: Pair[Tensor]) -> JointValue:
+        """The value of the pair where k = 1, lifted to k: means of it, which keep its error."""
         simplex = self.surrogates.plan.simplex
         single = CountSimplex(1, simplex.num_sl, simplex.device)
         surrogate = Surrogate.build(self.surrogates.game, pair.pi_l, PairPlan(single))
-        return lift(joint_value(surrogate, pair.pi_g[:, scale_up(single, simplex)]).values, single, simplex)
+        value = joint_value(surrogate, pair.pi_g[:, scale_up(single, simplex)])
+        return replace(value, values=lift(value.values, single, simplex))
+
+    def _is_linear(self, surrogate: Surrogate, pi_g: Tensor) -> bool:
+        """Whether V is linear in the counts: where pi_g looks at no sample, as the uniform one, and moves are exact."""
+        exact = all(isinstance(kernel, CountKernel) for kernel in surrogate.kernels)
+        return exact and bool((pi_g == pi_g[:, :1]).all())
 
 
 def tabular_players(run: AlternationRun) -> Players[Tensor, TabularMemory]:

@@ -19,13 +19,10 @@ from altmarl_torch.operators.bellman import action_values, max_backup
 from altmarl_torch.operators.fixed_point import LARGE_TABLE, solve_fixed_point
 from altmarl_torch.operators.joint_value import span_tolerance
 from altmarl_torch.operators.surrogate import Surrogate
-from altmarl_torch.operators.two_grid import TwoGrid
+from altmarl_torch.operators.two_grid import COARSEST, TwoGrid
 from altmarl_torch.policies.tabular import greedy
 
 __all__ = ["CoarseStart", "coarse_start"]
-
-COARSEST = 1_000
-"""Tables with at most so many counts are solved from zero."""
 
 COARSE_TOLERANCE = 1e-4
 """Error of a coarse solution, relative to the span of values: well below what interpolating it loses."""

@@ -18,7 +18,8 @@ positive derivative. Then single changes of pi_l are evaluated exactly (`turns.s
 on from any that raises the value. What remains is a policy that no single change improves by more than the tolerance.
 
 With many agents the search starts from its own result for fewer, to whom pi_g is shown on scaled counts: what is
-proposed there is cheap, and still only accepted if the exact value rises.
+proposed there is cheap, and still only accepted if the exact value rises. The derivative hardly depends on how many
+agents there are: where it says for fewer that every change clearly loses, it is not taken again for all k.
 
 **Objectives.** `"team"` judges by the reward of the game, r_g + mean r_l; `"own"`, the paper's, by mean r_l alone,
 which by exchangeability is the expected reward of one tagged agent. (The paper's factor 1/n changes no policy and is
@@ -40,7 +41,7 @@ from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.simplex import scale_up
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game, check_game
-from altmarl_torch.learners.turns import single_changes, turns
+from altmarl_torch.learners.turns import all_lose_clearly, single_changes, turns
 from altmarl_torch.operators.bellman import next_sg_law
 from altmarl_torch.operators.fixed_point import LARGE_TABLE, Progress
 from altmarl_torch.operators.joint_value import DIRECT, JointValue, Objective, joint_value, value_tolerance
@@ -59,7 +60,7 @@ MAX_ROUNDS = 200
 OCCUPANCY_ERROR = 1e-2
 """Relative error of the occupancy, in the 1-norm."""
 
-COARSE_FROM = 1_000
+COARSE_FROM = 2_000
 """Above so many counts, the search is first carried out with fewer agents."""
 
 
@@ -74,6 +75,12 @@ class LocalResponse:
     sweeps: int  # Bellman updates
     law: Tensor | None  # [sg, N] discounted occupancy under the last policy whose derivative was taken
     changes_tried: int  # single changes whose value was computed exactly in the last pass
+    gains: Tensor | None  # [sl, sg, al] what turning pi_l promises; None where it was known without
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the response would hardly be another one for more agents."""
+        return self.gains is not None and all_lose_clearly(self.pi_l, self.gains)
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,7 @@ def agent_values(surrogate: Surrogate, pi_g: Tensor, law: Tensor, values: Tensor
     game, companions = surrogate.game, surrogate.plan.companions
     _, joined = companions.simplex.add_one()
     weight = (companions.simplex.counts + 1).to(values.dtype)
-    kernels = make_kernels(surrogate.P_l_pi, companions)
+    kernels = make_kernels(surrogate.P_l_pi, companions, surrogate.moves)
     to_sg = next_sg_law(surrogate, pi_g.to(law.dtype))
     landing = values.T[joined]  # [companions, z', sg'], value where the agent lands in z'
 
@@ -157,9 +164,12 @@ def l_learn(
     judged = game if objective == "team" else game.replace(r_g=torch.zeros_like(game.r_g))
     search = _Search(surrogates or SurrogateCache(judged, plan, prior), pi_g, tolerance, start_law, progress)
     best = search.evaluate(pi_l, None) if value is None else Candidate(pi_l, search.surrogates(pi_l), value)
+    rounds, tried, gains = 0, 0, None
     if plan.simplex.size > COARSE_FROM:
-        best = search.better(best, [_coarse_response(judged, pi_g, pi_l, plan, prior)])
-    rounds, tried = 0, 0
+        coarse = _coarse_response(judged, pi_g, pi_l, plan, prior)
+        best = search.better(best, [coarse.pi_l])
+        if coarse.is_clear and torch.equal(coarse.pi_l, best.pi_l):
+            return LocalResponse(best.pi_l, best.value.mean, best.value, rounds, search.sweeps, search.law, tried, None)
     while rounds < MAX_ROUNDS:
         gains = search.gains(best)
         improved = search.better(best, turns(best.pi_l, gains))
@@ -171,7 +181,7 @@ def l_learn(
         best, rounds = improved, rounds + 1
     else:
         logger.warning("L-LEARN still gains after %d improvements of pi_l, the most that are made", MAX_ROUNDS)
-    return LocalResponse(best.pi_l, best.value.mean, best.value, rounds, search.sweeps, search.law, tried)
+    return LocalResponse(best.pi_l, best.value.mean, best.value, rounds, search.sweeps, search.law, tried, gains)
 
 
 class _Search:
@@ -217,7 +227,7 @@ class _Search:
         return worth - (candidate.pi_l * worth).sum(-1, keepdim=True)
 
 
-def _coarse_response(game: Game, pi_g: Tensor, pi_l: Tensor, plan: PairPlan, prior: Prior | None) -> Tensor:
+def _coarse_response(game: Game, pi_g: Tensor, pi_l: Tensor, plan: PairPlan, prior: Prior | None) -> LocalResponse:
     """The response to the same pi_g seen by fewer agents, as a first proposal."""
     coarse = plan.simplex.coarser(COARSE_FROM)
-    return l_learn(game, pi_g[:, scale_up(coarse, plan.simplex)], pi_l, PairPlan(coarse), prior=prior).pi_l
+    return l_learn(game, pi_g[:, scale_up(coarse, plan.simplex)], pi_l, PairPlan(coarse), prior=prior)

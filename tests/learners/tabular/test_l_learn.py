@@ -13,6 +13,7 @@ from oracles.surrogate import uniform_mean
 import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.games import random_game, ware, warehouse
+from altmarl_torch.learners.turns import all_lose_clearly
 from altmarl_torch.operators.joint_value import joint_value
 from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate
@@ -107,3 +108,29 @@ def test_an_unknown_objective_is_refused():
     plan, pi_g = by_mode(game, k)
     with pytest.raises(am.ArgumentError, match="objective"):
         l_learn(game, pi_g, uniform_local(game), plan, objective="x")
+
+
+def test_where_every_change_clearly_loses_for_fewer_agents_the_derivative_is_not_taken_again(monkeypatch):
+    """The equilibrium of the warehouse at k = 13: the same answer as with the derivative of all k, at no full sweep."""
+    game = warehouse()
+    plan = PairPlan(am.CountSimplex(13, game.num_sl))
+    pi_l = am.solve(game, 9).pi_l
+    found = g_learn(Surrogate.build(game, pi_l, plan))
+    quick = l_learn(game, found.pi_g, pi_l, plan, value=found.joint)
+    assert quick.gains is None
+    assert quick.sweeps == 0
+    monkeypatch.setattr("altmarl_torch.learners.tabular.l_learn.all_lose_clearly", lambda pi_l, gains: False)
+    whole = l_learn(game, found.pi_g, pi_l, plan, value=found.joint)
+    assert whole.gains is not None
+    assert torch.equal(quick.pi_l, whole.pi_l)
+    assert quick.value == whole.value
+
+
+def test_one_change_that_hardly_loses_asks_for_the_derivative_at_k():
+    pi_l = deterministic_local(torch.zeros(2, 1, dtype=torch.int64), 2)
+    losses = torch.tensor([[[0.0, -1.0]], [[0.0, -0.05]]], dtype=torch.float64)
+    assert all_lose_clearly(pi_l, losses)
+    losses[1, 0, 1] = -0.02
+    assert not all_lose_clearly(pi_l, losses)
+    assert not all_lose_clearly(pi_l, torch.zeros_like(losses))
+    assert not all_lose_clearly(torch.full_like(losses, 0.5), losses)
