@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError, FileFormatError, GameError, SizeError
 from altmarl_torch.games.game import LARGEST_N
+from altmarl_torch.offline.minari_sets import read_minari, write_minari
 from altmarl_torch.support.npz import as_scalar, read_npz, write_npz
 from altmarl_torch.support.tables import as_integer, as_number, refuse_masked
 
@@ -203,6 +204,35 @@ class Trajectories:
             return cls(**{name: arrays[name] for name in ARRAYS}, **scalars)
         except (ArgumentError, GameError, SizeError) as cause:
             raise FileFormatError(f"{path} holds no trajectories: {cause}") from cause
+
+    def to_minari(self, dataset_id: str, **about: Any) -> Any:
+        """Keep them as a local Minari data set (extra `minari`; `offline.minari_sets`), which is returned.
+
+        Args:
+            dataset_id: its name, such as "fleet/explored-v0".
+            about: what Minari's `create_dataset_from_buffers` is told besides: author, description, ...
+
+        Raises:
+            ArgumentError: there is a data set of that name already, or Minari refuses the name.
+            MissingExtraError: Minari is not installed.
+        """
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        return write_minari(dataset_id, arrays, {name: getattr(self, name) for name in SCALARS}, about)
+
+    @classmethod
+    def from_minari(cls, dataset: Any, *, gamma: float | None = None, n: int | None = None) -> "Trajectories":
+        """Read a Minari data set, or the local one of that id, of the form that `to_minari` writes.
+
+        Args:
+            dataset: a `MinariDataset`, or its id.
+            gamma, n: discount factor and number of agents; None for those that `to_minari` has put down.
+
+        Raises:
+            ArgumentError: there is no such data set, or it has other spaces, no rewards of its own for agents, episodes
+                of different lengths, or entries out of their range.
+            MissingExtraError: Minari is not installed.
+        """
+        return cls(**read_minari(dataset, {"gamma": gamma, "n": n}))
 
     def _read(self, name: str, word: str) -> NDArray[Any]:
         """One array, of numbers in their range: int32, or float64 for rewards (where `word` is empty)."""
