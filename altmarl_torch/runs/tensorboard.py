@@ -30,6 +30,7 @@ from types import TracebackType
 from typing import Any
 
 from matplotlib.figure import Figure
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as untyped_hparams
 
@@ -161,8 +162,8 @@ LEARNER_TAGS = frozenset(tag for tag in Tag if tag.startswith(("g_learn/", "l_le
 RESULTS = (Tag.RETURN_MEAN, Tag.NASH_GAP, Tag.VALUE)
 """The metrics beside the hyper-parameters."""
 
-FIRST_COLUMNS = ("k", "solver", "seed")
-"""HPARAMS opens on these; the other options follow in the order of config.json."""
+FIRST_COLUMNS = ("game", "k", "observation", "seed", "solver")
+"""HPARAMS opens on these: TensorBoard shows columns that are marked as differing first, by name, and ticks five."""
 
 NUMBERS = ("k", "seed", "n", "gamma", "steps", "starts", "episodes", "horizon", "delta", "confidence", "learning_rate")
 """Options that are numbers in every run. The others are shown as text, "-" where nothing was given."""
@@ -185,7 +186,7 @@ class Tracker:
         self._count = 0
         values = _columns(config.as_dict() | {"n": game.n, "gamma": game.gamma})
         experiment, start, self._end = _hparams(values, dict.fromkeys(map(str, RESULTS)))
-        self._summary(experiment)
+        self._summary(_marked(experiment))
         self._summary(start)
 
     def __enter__(self) -> "Tracker":
@@ -269,6 +270,16 @@ def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
     names = [*FIRST_COLUMNS, *(name for name in values if name not in FIRST_COLUMNS + NO_COLUMN)]
     text = {name: "-" if values[name] is None else str(values[name]) for name in values.keys() - set(NUMBERS)}
     return {name: text.get(name, values[name]) for name in names}
+
+
+def _marked(summary: Any) -> Any:
+    """The summary of the columns, the first of them marked as differing."""
+    data = summary.value[0].metadata.plugin_data
+    record = HParamsPluginData.FromString(data.content)
+    for column in record.experiment.hparam_infos:
+        column.differs = column.name in FIRST_COLUMNS
+    data.content = record.SerializeToString()
+    return summary
 
 
 def track_certificate(folder: Path, certificate: Certificate, step: int) -> None:
