@@ -9,6 +9,7 @@ import copy
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from altmarl_torch.alternation.checkpoints import CurvePoints, RunCheckpoint, pack, unpack
@@ -17,8 +18,7 @@ from altmarl_torch.alternation.players.lifted import lifted_players
 from altmarl_torch.alternation.players.neural import neural_players
 from altmarl_torch.alternation.players.tabular import tabular_players
 from altmarl_torch.alternation.run import AlternationRun
-from altmarl_torch.alternation.solution import Solution, tabulate_within
-from altmarl_torch.alternation.solution_files import LARGEST_TABLE
+from altmarl_torch.alternation.solution import Solution, table_of
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import FileFormatError
 
@@ -91,8 +91,7 @@ def _solution(run: AlternationRun, result: Alternation[Any, Any]) -> Solution:
     """What an alternation has found."""
     learning, pi_g, policy = run.options.learning, result.pair.pi_g, None
     if learning.solver != "tabular":
-        policy, table = pi_g, tabulate_within(pi_g, _simplex(run), LARGEST_TABLE)
-        pi_g = None if table is None else table.double()
+        policy, pi_g = pi_g, partial(table_of, pi_g, CountSimplex(run.k, run.game.num_sl, run.game.device))
     return Solution(
         k=run.k,
         pi_g=pi_g,
@@ -109,7 +108,3 @@ def _solution(run: AlternationRun, result: Alternation[Any, Any]) -> Solution:
         interrupted=result.interrupted,
         policy=policy,
     )
-
-
-def _simplex(run: AlternationRun) -> CountSimplex:
-    return CountSimplex(run.k, run.game.num_sl, run.game.device)

@@ -1,9 +1,10 @@
 """What a solver returns: a pair of policies, what it is worth, and how it was found.
 
 A solution is a `PolicyPair`, so it can be rolled out, and its dispatcher can steer anybody's control loop. Its pi_g is
-a table over counts, or a network, tabulated as well where the table is no burden (`LARGEST_TABLE`). It is saved as
-`policy.npz`: `pi_l [sl, sg, al]`, and, in rank order, `counts [N, sl]` and `pi_g [sg, N, ag]` (`LARGEST_FILE`); a
-network's weights lie in the same archive (`neural.storage`), and so do the history and the scalars, as JSON text.
+a table over counts, or a function of them (a network, lifted functions), whose table is made when it is asked for, if
+that is no burden (`LARGEST_TABLE`). It is saved as `policy.npz`: `pi_l [sl, sg, al]`, and, in rank order,
+`counts [N, sl]` and `pi_g [sg, N, ag]` (`LARGEST_FILE`); a network's weights lie in the same archive
+(`neural.storage`), and so do the history and the scalars, as JSON text.
 Nothing is pickled, and loading runs no code. Wall times are left out, so that equal seeds give equal files.
 """
 
@@ -11,7 +12,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from altmarl_torch.alternation.loop import Update
 from altmarl_torch.alternation.solution_files import (
+    LARGEST_TABLE,
     fields_of,
     number_of_global_states,
     pack_policy,
@@ -48,7 +50,7 @@ __all__ = [
     "Solver",
     "history_columns",
     "solution_html",
-    "tabulate_within",
+    "table_of",
 ]
 
 Solver = Literal["tabular", "neural", "lifted"]
@@ -92,6 +94,21 @@ class Selection:
         return dict(as_plain(self))
 
 
+class _MadeWhenAsked:
+    """A field that holds a table, or what makes one when it is first asked for."""
+
+    def __get__(self, instance: "Solution | None", owner: type) -> Any:
+        if instance is None:
+            return self
+        found = instance.__dict__["_pi_g"]
+        if callable(found):
+            found = instance.__dict__["_pi_g"] = found()
+        return found
+
+    def __set__(self, instance: "Solution", value: Tensor | Callable[[], Tensor | None] | None) -> None:
+        instance.__dict__["_pi_g"] = value
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Solution:
     """A pair of policies and its record.
@@ -99,7 +116,8 @@ class Solution:
     Attributes:
         k: how many local agents the dispatcher sees.
         pi_g: `[sg, N, ag]`, law of a_g given (s_g, h), h in the rank order of `CountSimplex(k, num_sl)`; None for a
-            network's policy where the table would have more than 25 million entries.
+            policy that is no table where the table would have more than 25 million entries. Given as a function
+            without arguments, it is made when it is first asked for.
         pi_l: `[sl, sg, al]`, law of a_l given (s_l, s_g).
         value: joint value on the k-agent surrogate, averaged over the initial law.
         eta: UPDATE's tolerance in the last update.
@@ -172,7 +190,7 @@ class Solution:
                 assert self.pi_g is not None
                 play = at_distribution(table_player(self.pi_g, self.simplex), self.sample_size, rounded=True)
             return BeliefDispatcher(self.belief, play, sight, seed)
-        if self.policy is not None and (self.pi_g is None or self.pi_g.numel() > LARGEST_PLAYED):
+        if self.policy is not None and (not _fits(self.policy, self.simplex, LARGEST_PLAYED) or self.pi_g is None):
             return RuleDispatcher(self.policy, sight, seed)
         assert self.pi_g is not None
         return TabularDispatcher(self.pi_g, self.simplex, seed)
@@ -286,7 +304,19 @@ def solution_html(solution: Any) -> str:
     return as_html(type(solution).__name__, {name: getattr(solution, name) for name in names}, table)
 
 
+Solution.pi_g = _MadeWhenAsked()  # type: ignore[assignment]  # whose values are of the field's type
+
+
 def tabulate_within(policy: BatchPolicy, simplex: CountSimplex, entries: int) -> Tensor | None:
     """The table of a policy `[sg, N, ag]`, or None where it would have more entries."""
-    small = simplex.can_be_listed and simplex.size * math.prod(policy.sizes) <= entries
-    return tabulate(policy, simplex) if small else None
+    return tabulate(policy, simplex) if _fits(policy, simplex, entries) else None
+
+
+def table_of(policy: BatchPolicy, simplex: CountSimplex) -> Tensor | None:
+    """A policy's table as `Solution.pi_g`, float64, or None where it would be a burden."""
+    table = tabulate_within(policy, simplex, LARGEST_TABLE)
+    return None if table is None else table.double()
+
+
+def _fits(policy: BatchPolicy, simplex: CountSimplex, entries: int) -> bool:
+    return simplex.can_be_listed and simplex.size * math.prod(policy.sizes) <= entries

@@ -30,8 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from altmarl_torch.alternation.solution import Solution, tabulate_within
-from altmarl_torch.alternation.solution_files import LARGEST_TABLE
+from altmarl_torch.alternation.solution import Solution, table_of
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
@@ -174,8 +173,7 @@ def _solution(
 ) -> Solution:
     """The pair: there was one proposal and nothing to compare it with, so the history is empty and no eta was used."""
     if fitted is not None:
-        table = tabulate_within(fitted.policy, CountSimplex(data.k, data.num_sl), LARGEST_TABLE)
-        pi_g = None if table is None else table.double()
+        pi_g = table_of(fitted.policy, CountSimplex(data.k, data.num_sl))
     return Solution(
         k=data.k,
         pi_g=pi_g,

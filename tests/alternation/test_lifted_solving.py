@@ -73,6 +73,32 @@ def test_any_number_of_agents(k, tmp_path):
     assert again.policy.k == k
 
 
+def test_the_table_of_pi_g_is_made_when_it_is_asked_for(monkeypatch):
+    from altmarl_torch.alternation import solution as module
+
+    game, made = warehouse(num_zones=3), []
+    table = module.tabulate_within
+    monkeypatch.setattr(module, "tabulate_within", lambda *given: made.append(given) or table(*given))
+    monkeypatch.setattr(module, "LARGEST_PLAYED", 10)
+    solution = solve(game, 40, solver="lifted", degree=3, steps=1)
+    am.rollout(game, solution, episodes=5, horizon=5)
+    assert not made
+    simplex = CountSimplex(40, 3)
+    assert torch.equal(solution.pi_g, solution.policy.laws(simplex.counts).movedim(1, 0).double())
+    assert solution.pi_g is solution.pi_g
+    assert dataclasses.replace(solution, value=0.0).pi_g is solution.pi_g
+    assert len(made) == 1
+
+
+def test_of_many_states_few_single_changes_are_tried():
+    """Beyond J = k each try costs episodes: turns, and single changes where agents often are."""
+    solution = solve(warehouse(num_zones=8), 30, solver="lifted", degree=2)
+    turns = [update.details for update in solution.history if update.player == "local"]
+    for details in turns:
+        assert details["l_learn/changes_tried"] <= (details["l_learn/rounds"] + 1) * (7 + 16)
+    assert solution.value > 140
+
+
 def test_equal_seeds_give_equal_files(tmp_path):
     for name in ("a", "b"):
         solve(warehouse(), 12, solver="lifted", degree=4, seed=3).save(tmp_path / name)

@@ -13,7 +13,8 @@ from oracles.neural import cut_short, exact_mean, seeded, small_batches
 from torch import nn
 
 import altmarl_torch as am
-from altmarl_torch.alternation import runner
+from altmarl_torch.alternation import solution as solution_module
+from altmarl_torch.alternation import solution_files
 from altmarl_torch.games import beacon, hash_game, random_game, steer
 from altmarl_torch.learners.neural.networks import CountNetwork
 from altmarl_torch.learners.neural.policies import NetworkPolicy, UniformPolicy
@@ -234,11 +235,9 @@ class TestTooManyCounts:
 
     def test_a_table_between_the_limits_is_only_in_the_file(self, hasty, monkeypatch, tmp_path):
         """Too large to keep, small enough to store: there is no pi_g in hand, before and after loading."""
-        from altmarl_torch.alternation import solution_files as module
-
         game, k = SOLVED["random"]
-        monkeypatch.setattr(module, "LARGEST_TABLE", 10)
-        monkeypatch.setattr(runner, "LARGEST_TABLE", 10)
+        for module in (solution_module, solution_files):
+            monkeypatch.setattr(module, "LARGEST_TABLE", 10)
         found = neural(game, k, steps=1)
         assert found.pi_g is None
         found.save(tmp_path / "policy.npz")

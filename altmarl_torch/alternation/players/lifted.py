@@ -5,9 +5,10 @@ degree, the points, and the coefficients of the values that were fitted last, fr
 works on it in a `LiftedWorkspace`.
 
 **The degree** climbs a ladder. G-LEARN responds in the present one. Once that gains less than `SMALL_GAIN` of V_max
-over the current pair, nothing more is to be had there, and it responds in the next, until a greedy pair is no better
-than the one before by `STILL` of V_max, both played on the same episodes and held against the same fit. So the first
-turns, whose pairs will not last, cost next to nothing.
+over the current pair, nothing more is to be had there, and it responds in the next, until the greedy pair of one degree
+is worth what that of the one before is, within `STILL` of V_max or a standard error, both played on the same episodes
+and held against the same fit. (Where it is for sure worth less, it is not taken.) So the first turns, whose pairs will
+not last, cost next to nothing.
 """
 
 import math
@@ -23,7 +24,7 @@ from altmarl_torch.learners.lifted.degrees import ladder
 from altmarl_torch.learners.lifted.episodes import Rule
 from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_best_response, fit_value, proven_error
 from altmarl_torch.learners.lifted.judging import Judged, laws_at
-from altmarl_torch.learners.lifted.l_learn import local_gains
+from altmarl_torch.learners.lifted.l_learn import local_gains, shares
 from altmarl_torch.learners.lifted.policies import LiftedPolicy
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
 from altmarl_torch.learners.turns import single_changes, turns
@@ -35,6 +36,9 @@ __all__ = ["LiftedEvaluator", "LiftedGlobalLearner", "LiftedLocalLearner", "lift
 
 SMALL_GAIN, STILL = 2 * AUTO_ETA, 1e-4
 """Gains, relative to V_max: below the first UPDATE finds nothing to gain, below the second a higher degree is none."""
+
+SELDOM, MOST_SINGLES = 1e-3, 16
+"""Part of all steps in which a state is met below which pi_l is not changed there alone; changes that are tried so."""
 
 MAX_ROUNDS = 50
 """A cap on the improvements of pi_l in one turn."""
@@ -62,10 +66,9 @@ class _Response:
     judged: Judged
 
 
-def _difference(proposed: _Response, lower: Judged) -> tuple[float, float]:
+def _difference(higher: Judged, lower: Judged) -> tuple[float, float]:
     """What a response gains over the one in a lower degree, and its standard error."""
-    gain = proposed.judged.value.mean - lower.value.mean
-    return gain, gain_error(proposed.judged.value, lower.value, of_mean=True)
+    return higher.value.mean - lower.value.mean, gain_error(higher.value, lower.value, of_mean=True)
 
 
 @dataclass
@@ -91,10 +94,12 @@ class LiftedGlobalLearner:
             if last or gain >= SMALL_GAIN * scale:
                 break
             work.climb()
-            higher = self._respond(best.pair, best.pair.pi_g, closely=True)
-            gained, error = _difference(higher, work.judged(higher.surrogate, best.pair.pi_g, higher.fit))
-            work.settled = gained < max(STILL * scale, error)
-            best = higher
+            higher = self._respond(best.pair, best.pair.pi_g)
+            lower = replace(higher, pair=best.pair, judged=work.judged(higher.surrogate, best.pair.pi_g, higher.fit))
+            gained, error = _difference(higher.judged, lower.judged)
+            work.settled = abs(gained) < max(STILL * scale, error)
+            best = lower if gained < -2 * error else higher
+        work.remember(best.pair, best.judged)
         proposal = Proposal(best.pair, None, best.judged.value, sweeps, self._details(best), current)
         return proposal, replace(memory, team=work.leave())
 
@@ -105,12 +110,11 @@ class LiftedGlobalLearner:
             return value
         return self.workspace.judged(best.surrogate, pair.pi_g, best.fit, moments=False).value
 
-    def _respond(self, pair: Pair[Rule], policy: Rule, closely: bool = False) -> _Response:
+    def _respond(self, pair: Pair[Rule], policy: Rule) -> _Response:
         """The greedy pair in the present degree; the points follow the policy it replaces, then itself."""
         work = self.workspace
         surrogate = work.surrogate(pair.pi_l)
-        again = closely or not isinstance(policy, LiftedPolicy)
-        rounds = 2 if surrogate.basis.degree < work.k and again else 1
+        rounds = 1 if surrogate.basis.degree == work.k or isinstance(policy, LiftedPolicy) else 2
         for _ in range(rounds):
             points = work.choose_points(surrogate, policy)
             found = fit_best_response(surrogate, points, work.coefficients, work.watch(self.phase))
@@ -195,16 +199,27 @@ class LiftedLocalLearner:
         self, best: Pair[Rule], found: LiftedFit, judged: Judged, gains: Tensor
     ) -> tuple[Pair[Rule] | None, int]:
         """The first change that raises the value for sure, and how many were tried."""
-        small = self.workspace.basis(self.workspace.place).size * self.workspace.game.num_sg <= DIRECT
-        every = small and self.workspace.degrees[self.workspace.place] == self.workspace.k
         tried = 0
-        for pi_l in (*turns(best.pi_l, gains), *single_changes(best.pi_l, gains, every=every)):
+        for pi_l in (*turns(best.pi_l, gains), *self._singles(best, judged, gains)):
             if torch.equal(pi_l, best.pi_l):
                 continue
             candidate, tried = Pair(best.pi_g, pi_l), tried + 1
             if self._gains(candidate, found, judged):
                 return candidate, tried
         return None, tried
+
+    def _singles(self, best: Pair[Rule], judged: Judged, gains: Tensor) -> list[Tensor]:
+        """Changes of pi_l in single states: all that tables try where J = k; elsewhere a few, in states that matter.
+
+        A state that is met in less than `SELDOM` of all steps can gain or lose no more than that part of V_max.
+        """
+        work = self.workspace
+        if work.points is not None and work.points.is_exact:
+            every = work.basis(work.place).size * work.game.num_sg <= DIRECT
+            return single_changes(best.pi_l, gains, every=every)
+        met = shares(work.surrogate(best.pi_l), judged.moments) * (1 - work.game.gamma)
+        likely = torch.where(met.unsqueeze(-1) >= SELDOM, gains, -gains.abs().max())
+        return single_changes(best.pi_l, likely, every=False)[:MOST_SINGLES]
 
     def _gains(self, candidate: Pair[Rule], found: LiftedFit, judged: Judged) -> bool:
         """Whether a pair is better than the present one, held against the present fit on the same episodes."""

@@ -148,6 +148,11 @@ class LiftedWorkspace:
             self._judged = fit.coefficients, self.judged(surrogate, pair.pi_g, fit)
         return self._judged[1]
 
+    def remember(self, pair: Pair[Rule], judged: Judged) -> None:
+        """Take the fit at hand for that of a pair, whose value has been found with it."""
+        if self.coefficients is not None:
+            self.fitted_to, self._judged = digest(pair), (self.coefficients, judged)
+
     def judged(self, surrogate: LiftedSurrogate, policy: Rule, fit: LiftedFit, *, moments: bool = True) -> Judged:
         """The value of a pair near that of the fit."""
         assert self.points is not None

@@ -17,12 +17,15 @@ Three facts are all that the learners rest on (proofs in `docs/lifted.md`):
 * **E_k lift(c) = lift(E_J c)** for every k, infinity included: J of k agents that move independently are J agents that
   move (`moves`). At J = k a lifted function is any function of the counts.
 
-**Numbers.** The weight of g is J! / prod_{i<J} (1 - i/k) times prod_z prod_{i<g_z} (h_z - i)/k / g_z!. Every factor is
-at most one in size and correct to rounding, whether k is 3 or 10^9, and no large binomials meet; k = inf is i/k = 0.
-The product is taken over the states, or, where they are more than J, over the J agents in ascending order of state.
+**Numbers.** The weight of g is J! / prod_{i<J} (1 - i/k) times prod_z prod_{i<g_z} (h_z - i)/(k (i + 1)). Every
+factor is at most one in size and correct to rounding, whether k is 3 or 10^9, and no large binomials meet; k = inf is
+i/k = 0.
+The product over the states is one of two halves, each made once for all weights that share it; where states are more
+than J, it is taken over the J agents in ascending order of state.
 """
 
 import math
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -81,29 +84,19 @@ class Basis:
         return self.simplex.frequencies
 
     @cached_property
-    def _factors(self) -> tuple[Tensor, Tensor]:
-        """Which factors make up each weight, `[min(sl, J), N_J]` rows of `_table`, and J! / prod_z g_z!, `[N_J, 1]`."""
-        counts, width = self.simplex.counts, self.degree + 1
-        ways = torch.lgamma(torch.tensor(width, dtype=torch.float64)) - torch.lgamma(counts.double() + 1).sum(-1)
-        exact = torch.exp(ways).round().unsqueeze(-1)
-        if self._by_state:
-            return (torch.arange(self.simplex.num_sl, device=counts.device) * width + counts).T.contiguous(), exact
+    def _plan(self) -> "_Plan | None":
+        """How weights are products over the states; None where agents are fewer than states."""
+        by_state = self.simplex.num_sl <= max(self.degree, 1)
+        return _plan(self.simplex.counts, self.degree) if by_state else None
+
+    @cached_property
+    def _agents(self) -> tuple[Tensor, Tensor]:
+        """Which factors make up each weight, `[J, N_J]` rows of (h_z - i)/k, and J! / prod_z g_z!, `[N_J, 1]`."""
+        counts = self.simplex.counts
         agents = counts_to_tuples(counts)
         earlier = torch.stack([(agents[:, :j] == agents[:, j : j + 1]).sum(-1) for j in range(self.degree)])
-        return agents.T * self.degree + earlier, exact
-
-    @property
-    def _by_state(self) -> bool:
-        return self.simplex.num_sl <= max(self.degree, 1)
-
-    def _table(self, counts: Tensor, k: float) -> Tensor:
-        """Factors at counts `[sl, b]`: over i < g of (h_z - i)/k for row (z, g), or (h_z - i)/k for row (z, i)."""
-        unit, step = (counts.sum(0), 0.0) if math.isinf(k) else (k, 1.0)
-        single = torch.stack([(counts - i * step) / unit for i in range(self.degree)], 1)
-        if not self._by_state:
-            return single.flatten(0, 1)
-        first = torch.ones_like(counts).unsqueeze(1)
-        return torch.cat([first, single.cumprod(1)], 1).flatten(0, 1)
+        ways = math.lgamma(self.degree + 1) - torch.lgamma(counts.double() + 1).sum(-1)
+        return agents.T * self.degree + earlier, torch.exp(ways).round().unsqueeze(-1)
 
     def features(self, counts: Tensor, k: float) -> Tensor:
         """The weights of the coefficients at `counts [b, sl]` of k agents: `[b, N_J]`, float64, rows that sum to one.
@@ -117,13 +110,28 @@ class Basis:
             raise ArgumentError(f"degree = {self.degree} is above k = {k}: J of the k agents are drawn")
         if self.degree == 0:
             return torch.ones(len(counts), 1, dtype=torch.float64, device=counts.device)
-        factors, ways = self._factors
-        table = self._table(counts.to(torch.float64).T.contiguous(), k)
-        weights = ways / (1.0 if math.isinf(k) else math.prod(1 - i / k for i in range(self.degree)))
-        product = table.index_select(0, factors[0]).mul_(weights)
+        states = counts.to(torch.float64).T.contiguous()
+        unit, step = (states.sum(0), 0.0) if math.isinf(k) else (k, 1.0)
+        before = torch.arange(self.degree, dtype=torch.float64, device=counts.device).unsqueeze(-1)
+        single = (states.unsqueeze(1) - before * step) / unit  # [sl, J, b]
+        drawn = 1.0 if math.isinf(k) else math.prod(1 - i / k for i in range(self.degree))
+        return (self._over_agents(single, drawn) if self._plan is None else self._over_states(single, drawn)).T
+
+    def _over_states(self, single: Tensor, drawn: float) -> Tensor:
+        """The weights `[N_J, b]` as products over the states, each factor with its 1/g_z!."""
+        assert self._plan is not None
+        single = single / torch.arange(1, self.degree + 1, dtype=torch.float64, device=single.device).unsqueeze(-1)
+        table = torch.cat([torch.ones_like(single[:, :1]), single.cumprod(1)], 1)  # [sl, 0..J, b]
+        table[0] *= math.factorial(self.degree) / drawn
+        return self._plan.product(table)
+
+    def _over_agents(self, single: Tensor, drawn: float) -> Tensor:
+        """The weights `[N_J, b]` as products over the agents."""
+        (factors, ways), table = self._agents, single.flatten(0, 1)
+        product = table.index_select(0, factors[0]).mul_(ways / drawn)
         for row in factors[1:]:
             product.mul_(table.index_select(0, row))
-        return product.T
+        return product
 
     def elevate(self, coefficients: Tensor, higher: "Basis") -> Tensor:
         """The same functions in a higher degree: `[..., N_J]` to `[..., N_J']`."""
@@ -131,6 +139,42 @@ class Basis:
             return coefficients
         rows = lift(coefficients.reshape(-1, self.size), self.simplex, higher.simplex)
         return rows.reshape(*coefficients.shape[:-1], higher.size)
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """A product over some states, as products over their first and their last half, each of which is made once.
+
+    Attributes:
+        rows: which product of a half goes into each product, `[2, N]`; of a single state, which count, `[1, N]`.
+        halves: how those are made; none of a single state.
+    """
+
+    rows: Tensor
+    halves: tuple["_Plan", ...] = ()
+
+    def product(self, table: Tensor) -> Tensor:
+        """The products `[N, b]` of factors `[state, count, b]`."""
+        if not self.halves:
+            return table[0].index_select(0, self.rows[0])
+        middle = len(table) // 2
+        first, last = (
+            half.product(part) for half, part in zip(self.halves, (table[:middle], table[middle:]), strict=True)
+        )
+        return first.index_select(0, self.rows[0]).mul_(last.index_select(0, self.rows[1]))
+
+
+def _plan(counts: Tensor, most: int) -> _Plan:
+    """The plan of products for `counts [N, states]`, of at most so many agents in all."""
+    states = counts.shape[1]
+    if states == 1:
+        return _Plan(counts.T.contiguous())
+    rows, halves = [], []
+    for half in (counts[:, : states // 2], counts[:, states // 2 :]):
+        simplex = CountSimplex(most, half.shape[1] + 1, counts.device)  # the last state: whoever is elsewhere
+        rows.append(simplex.rank(torch.cat([half, most - half.sum(-1, keepdim=True)], -1)))
+        halves.append(_plan(simplex.counts[:, :-1], most))
+    return _Plan(torch.stack(rows), tuple(halves))
 
 
 def as_frequencies(counts: Tensor, k: float) -> Tensor:

@@ -32,7 +32,7 @@ from altmarl_torch.learners.lifted.basis import Basis
 from altmarl_torch.learners.lifted.moves import Moves
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
 
-__all__ = ["local_gains"]
+__all__ = ["local_gains", "shares"]
 
 
 def local_gains(surrogate: LiftedSurrogate, pi_l: Tensor, coefficients: Tensor, moments: Tensor) -> Tensor:
@@ -57,11 +57,11 @@ def local_gains(surrogate: LiftedSurrogate, pi_l: Tensor, coefficients: Tensor, 
         leaving = moving[:, joined] * weight  # [sg', N_{J-1}, z]
         worth.append(einsum(leaving, arrived, "G j z, j y G -> z y"))
     moved = einsum(game.P_l, torch.stack(worth), "l g a z, g l z -> l g a")
-    gains = _share(surrogate, moments).unsqueeze(-1) * game.r_l + game.gamma * moved
+    gains = shares(surrogate, moments).unsqueeze(-1) * game.r_l + game.gamma * moved
     return gains - (pi_l * gains).sum(-1, keepdim=True)
 
 
-def _share(surrogate: LiftedSurrogate, moments: Tensor) -> Tensor:
+def shares(surrogate: LiftedSurrogate, moments: Tensor) -> Tensor:
     """How many of all agents are in z while s_g, discounted, `[sl, sg]`."""
     law, basis = moments.sum(1), surrogate.basis
     if surrogate.resampling is None or surrogate.prior is None:
