@@ -166,11 +166,17 @@ def require_memory(game: Game, k: int, episodes: int, horizon: int) -> None:
 
 
 def _check_pi_g(game: Game, pair: PolicyPair) -> None:
-    """Where the pair shows its table pi_g [sg, h, ag], the states and actions are the game's."""
-    pi_g = getattr(pair, "pi_g", None)
-    if isinstance(pi_g, Tensor) and (pi_g.shape[0], pi_g.shape[-1]) != (game.num_sg, game.num_ag):
+    """Where the pair shows its policy's sizes, or its table pi_g [sg, h, ag], these are the game's."""
+    policy = getattr(pair, "policy", None)
+    if policy is not None and hasattr(policy, "sizes"):  # whose table need not be made
+        sizes = tuple(policy.sizes)
+    elif isinstance(pi_g := getattr(pair, "pi_g", None), Tensor):
+        sizes = pi_g.shape[0], pi_g.shape[-1]
+    else:
+        return
+    if sizes != (game.num_sg, game.num_ag):
         wanted = f"[{game.num_sg}, h, {game.num_ag}]"
-        raise PolicyError(f"pi_g has shape {list(pi_g.shape)}; this game needs [sg, h, ag] = {wanted}")
+        raise PolicyError(f"pi_g has shape [{sizes[0]}, h, {sizes[1]}]; this game needs [sg, h, ag] = {wanted}")
 
 
 def _check_actions(game: Game, a_g: Tensor) -> Tensor:
