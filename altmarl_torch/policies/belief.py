@@ -1,28 +1,44 @@
 r"""A dispatcher with memory: every sample counts, not only the last.
 
-The paper's global agent sees k agents, acts, and forgets (the class Pi_g). This one keeps a belief over the
-population's distribution mu, Dirichlet(c m) with mean m on the local states and strength c, and is **outside Pi_g**:
+The paper's global agent sees k agents, acts, and forgets (the class Pi_g). This one keeps a belief over where the n
+agents are, mu, their shares in the local states, and is **outside Pi_g**. It knows mu's mean m, and a strength c,
 
-    look     m <- (c m + h) / (c + k),        c <- c + k                         the k sampled agents are counted in
+    E mu = m,        Cov mu = (diag m - m m^T) / (c + 1):
+
+    look     m <- (c m + kappa h/k) / (c + kappa),   c <- c + kappa              the k sampled agents are counted in
     act      a_g = what an exact or learned policy for k' agents does at the counts, or frequencies, m
     predict  m <- m P_l_pi[s_g],              c <- the strength that matches what moving leaves of the uncertainty
-
-Agents who do not answer are left out of h and of k: less evidence, and nothing else changes.
 
 Acting at the mean is certainty equivalence: k' is larger than k, and its policy does not chase noise. Even one agent a
 step adds up, for the belief moves with the agents.
 
-**Strength.** If mu has covariance Sigma = (diag m - m m^T) / (c + 1), the distribution after a step, mu P plus what n
-agents' independent moves add, has mean m' = m P and covariance
+**The beginning.** n agents whose law is a draw of Dirichlet(c_0 m) have shares with
+
+    1 / (c + 1)  =  1/n + (1 - 1/n) / (c_0 + 1),          c = c_0 (n - 1) / (n + c_0),
+
+so n - 1 where they start independently (c_0 infinite): n coins are not known to fall evenly.
+
+**A sample is drawn without replacement**: k of n agents are worth
+
+    kappa = k (n - 1) / (n - k)
+
+independent draws from mu, for the variance of h/k is (diag mu - mu mu^T) / kappa. With it, `look` is the best linear
+estimate (credibility theory: Bühlmann 1967), and its c the one that matches the variance it leaves on average. For
+endless n it is Bayes' rule for a Dirichlet law. For the Dirichlet-multinomial populations of the beginning m is the
+posterior mean exactly, (h + (n-k) m) / n where agents are independent. A census, k = n, leaves nothing to guess: m is
+what was seen.
+
+**Strength after a step.** If mu has covariance Sigma, the shares after a step, mu P plus what n agents' independent
+moves add, have mean m' = m P and covariance
 
     Sigma' = P^T Sigma P + 1/n sum_z m_z (diag P_z - P_z P_z^T).
 
-The new strength is that of the Dirichlet law with mean m' and the same total variance,
+The new strength is that with the same total variance,
 
     c' + 1 = (1 - |m'|^2) / tr Sigma'.
 
-A kernel that brings agents together, wherever they were, raises it; the noise of n agents bounds it by about n. Nothing
-is tuned.
+A kernel that brings agents together, wherever they were, raises it; the noise of n agents bounds it by about n, if they
+move at all. Nothing is tuned.
 """
 
 import math
@@ -44,7 +60,9 @@ from altmarl_torch.support.tables import as_integer, as_law, as_number, as_seed,
 
 __all__ = ["Belief", "BeliefDispatcher", "at_distribution"]
 
-STRONGEST = 1e9
+WEAKEST, STRONGEST = 1e-9, 1e9
+"""The range of a belief's strength."""
+
 ENTRIES = ("belief/moves", "belief/mean", "belief/strength", "belief/n")
 
 
@@ -55,7 +73,7 @@ class Belief:
     Attributes:
         moves: `[sg, sl, sl']`, law of an agent's next state under the local policy (Eq. 5).
         mean: `[sl]`, where it begins.
-        strength: c in the beginning; infinite for a population that is known.
+        strength: c_0, of the law that the agents start from; `STRONGEST` where they start independently.
         n: how many agents there are.
     """
 
@@ -87,11 +105,21 @@ class Belief:
         strength = as_number(ENTRIES[2], found, span, lambda x: 0 < x <= STRONGEST, FileFormatError)
         return cls(moves, mean, strength, as_integer(ENTRIES[3], n, 1, math.inf, FileFormatError))
 
+    def begin(self, batch: int) -> tuple[Tensor, Tensor]:
+        """Mean `[batch, sl]` and strength `[batch, 1]` before anybody was seen."""
+        strength = self.strength * (self.n - 1) / (self.n + self.strength) if self.strength < STRONGEST else self.n - 1
+        table = torch.full((batch, 1), min(max(strength, WEAKEST), STRONGEST), dtype=torch.float64)
+        return self.mean.expand(batch, -1), table.to(self.mean.device)
+
     def look(self, mean: Tensor, strength: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """Count the sample in: mean `[b, sl]`, strength `[b, 1]` and counts `[b, sl]` to the new mean and strength."""
-        after = strength * mean + counts
-        total = after.sum(-1, keepdim=True)
-        return after / total, total
+        """Count a sample in: mean `[b, sl]`, strength `[b, 1]` and counts `[b, sl]` to the new mean and strength."""
+        others = max(self.n - 1, WEAKEST)  # a single agent has none, and its census is one all the same
+        seen = counts.sum(-1, keepdim=True)
+        unseen = self.n - seen
+        prior = strength * unseen  # c and kappa, times n - k: finite for a census
+        total = torch.add(prior, seen, alpha=others)
+        after = torch.mul(prior, mean).add_(counts, alpha=others).div_(total)
+        return after, total.div_(unseen).clamp_max_(STRONGEST)
 
     @cached_property
     def _laws_and_lengths(self) -> Tensor:
@@ -105,7 +133,7 @@ class Belief:
         moved, spread = averaged[:, :-1], averaged[:, -1:]
         length = moved.square().sum(-1, keepdim=True)
         variance = (spread - length) / (strength + 1) + (1 - spread) / self.n
-        return moved, ((1 - length) / variance.clamp_min(1e-300) - 1).clamp(1e-9, STRONGEST)
+        return moved, ((1 - length) / variance.clamp_min(1e-300) - 1).clamp(WEAKEST, STRONGEST)
 
 
 def _read_law(name: str, arrays: Mapping[str, Any], axes: str) -> Tensor:
@@ -140,8 +168,7 @@ class BeliefDispatcher:
     def reset(self, batch: int) -> None:
         """Forget all samples: `batch` new episodes."""
         batch = as_integer("batch", batch, 0, math.inf, ArgumentError)
-        self.mean = self._belief.mean.expand(batch, -1)
-        self.strength = torch.full((batch, 1), self._belief.strength, dtype=torch.float64, device=self._sight.device)
+        self.mean, self.strength = self._belief.begin(batch)
 
     def act(self, s_g: object, counts: object) -> Tensor:
         """Look, act, predict: actions [batch] int64 for s_g [batch] and the sampled agents' counts [batch, sl]."""
