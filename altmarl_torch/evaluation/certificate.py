@@ -32,9 +32,10 @@ from einops import einsum, rearrange
 from torch import Tensor
 
 from altmarl_torch.counts.pair_moves import PairPlan
-from altmarl_torch.counts.simplex import CountSimplex, lift, scale_up
+from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError, KernelError, PolicyError, SizeError
-from altmarl_torch.evaluation.deviations import Payoff, SharedDeviation, TaggedAgent
+from altmarl_torch.evaluation.deviations import Payoff, TaggedAgent
+from altmarl_torch.evaluation.relaxed import relaxed_values
 from altmarl_torch.evaluation.tied import TiedProblem, best_tied, best_values, mean_value
 from altmarl_torch.evaluation.tied_rows import MOST_STATES, global_rows, shared_rows, tagged_rows
 from altmarl_torch.games.game import Game, check_game
@@ -53,15 +54,8 @@ __all__ = ["PARTS", "Certificate", "Gap", "certify"]
 Part = Literal["global", "single", "shared"]
 PARTS: tuple[Part, ...] = ("global", "single", "shared")
 
-RELAXED_TOLERANCE, RELAXED_TOLERANCE_LARGE = 1e-4, 1e-3
-"""Numerical error of the relaxed shared deviation, relative to the span of values; it is added to the upper end, so
-that the bound stays proven. The second is for more than `COARSE_FROM` counts, where a sweep takes most of a minute."""
-
 LARGEST_CHOICE = 1_024
 """The most assignments of actions to local states over which the relaxed shared deviation maximises."""
-
-COARSE_FROM, COARSE_COUNTS = 20_000, 4_000
-"""On simplices larger than the first, the relaxed problem is first solved on one of at most the second."""
 
 SMALL = 20_000
 """Tables with at most so many entries are certified to `SMALL_TOLERANCE`, relative to the span of values."""
@@ -270,7 +264,8 @@ class _Judge:
             lower = max(0.0, *map(self._shared_gain, candidates))
             if self.game.num_al**self.game.num_sl > LARGEST_CHOICE:
                 return Gap(lower, math.inf, "lower end", 2 * self.value.error, time.perf_counter() - begun)
-            best = self._relaxed(self.value.values + self._coarse_gain())
+            told = self._watch("shared")
+            best = relaxed_values(self.surrogate, self.pi_g, self.value.values, self.tolerance, told).found
         except KernelError:  # some deviation moves agents by a law without an exact kernel: no end can be proven
             return Gap(lower, math.inf, "lower end", 2 * self.value.error, time.perf_counter() - begun)
         gain = float((self.surrogate.initial_law * (best.values - self.value.values)).sum())
@@ -283,24 +278,6 @@ class _Judge:
         lower, upper = max(0.0, found.lower - present), max(0.0, found.upper - present)
         error = self.value.error + found.tolerance
         return Gap(lower, upper, "exact" if lower == upper else "bound", error, time.perf_counter() - begun)
-
-    def _relaxed(self, start: Tensor) -> FixedPoint:
-        """The values of local agents that deviate together and see (s_g, h)."""
-        problem = SharedDeviation.build(self.surrogate, self.pi_g)
-        large = self.surrogate.simplex.size > COARSE_FROM
-        relative = RELAXED_TOLERANCE_LARGE if large else RELAXED_TOLERANCE
-        tolerance = max(self.tolerance, span_tolerance(self.game, relative))
-        return self._solve("shared", problem.best_backup, start, tolerance)
-
-    def _coarse_gain(self) -> Tensor:
-        """What relaxed agents gain where pi_g sees fewer of them, lifted: where to start on large tables."""
-        simplex = self.surrogate.simplex
-        coarse = simplex.coarser(COARSE_COUNTS)
-        if simplex.size <= COARSE_FROM:
-            return torch.zeros_like(self.value.values)
-        surrogate = exact_surrogate(self.game, self.pi_l, PairPlan(coarse))
-        few = _Judge(surrogate, self.pi_g[:, scale_up(coarse, simplex)], self.pi_l, self.tolerance, self.progress)
-        return lift(few._relaxed(few.value.values).values - few.value.values, coarse, simplex)
 
     def _shared_gain(self, pi_l: Tensor) -> float:
         deviated = exact_surrogate(self.game, pi_l, self.surrogate.plan)

@@ -25,6 +25,7 @@ Both operators are monotone and shift constants by gamma, so `fixed_point` solve
 """
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,9 +38,12 @@ from altmarl_torch.operators.bellman import next_sg_law
 from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.support.threads import run
 
-__all__ = ["Payoff", "SharedDeviation", "TaggedAgent"]
+__all__ = ["Active", "Payoff", "SharedDeviation", "TaggedAgent"]
 
 Payoff = Literal["team", "own"]
+
+Active = list[list[int]]
+"""Of each s_g, the indices of the choices that are tried."""
 
 
 @dataclass(frozen=True)
@@ -97,43 +101,83 @@ class TaggedAgent:
         return (weights * self.action_values(values)).sum(-1)
 
 
-@dataclass(frozen=True)
 class SharedDeviation:
-    """All k agents replaced: pi_g stays, and the local actions may depend on (s_g, h)."""
+    """All k agents replaced: pi_g stays, and the local actions may depend on (s_g, h).
 
-    surrogate: Surrogate
-    global_reward: Tensor  # [sg, N] sum_a pi_g r_g
-    to_sg: Tensor  # [sg, N, sg'] law of s_g' given (s_g, h)
-    choices: Tensor  # [alphas, sl] every assignment of an action to each local state
-    kernels: tuple[tuple[CountKernel, ...], ...]  # [sg][alphas] law of h' under each
+    Args:
+        surrogate: the k agents under the present pi_l.
+        pi_g: `[sg, N, ag]`.
 
-    @classmethod
-    def build(cls, surrogate: Surrogate, pi_g: Tensor) -> "SharedDeviation":
-        """Form the relaxed problem under `pi_g [sg, N, ag]`. KernelError where some alpha has no exact kernel."""
-        game, k = surrogate.game, surrogate.simplex.k
+    Attributes:
+        choices: [alphas, sl] every assignment of an action to each local state.
+    """
+
+    def __init__(self, surrogate: Surrogate, pi_g: Tensor) -> None:
+        game = surrogate.game
+        self.surrogate, self.to_sg = surrogate, next_sg_law(surrogate, pi_g)
+        self.global_reward = einsum(pi_g, game.r_g, "g h a, g a -> g h")
         assignments = itertools.product(range(game.num_al), repeat=game.num_sl)
-        choices = torch.tensor(list(assignments), device=game.device)
-        states = torch.arange(game.num_sl, device=game.device)
-        kernels = tuple(
-            tuple(CountKernel(game.P_l[states, sg, alpha], k, plan=surrogate.plan, keep=False) for alpha in choices)
-            for sg in range(game.num_sg)
-        )
-        globally = einsum(pi_g, game.r_g, "g h a, g a -> g h")
-        return cls(surrogate, globally, next_sg_law(surrogate, pi_g), choices, kernels)
+        self.choices = torch.tensor(list(assignments), device=game.device)
+        self._states = torch.arange(game.num_sl, device=game.device)
+        self._kernels: dict[tuple[int, int], CountKernel] = {}
 
-    def best_backup(self, values: Tensor) -> Tensor:
-        """The relaxed Bellman operator, on `[sg, N]`."""
+    @property
+    def everything(self) -> Active:
+        """Every choice, for every s_g."""
+        return [list(range(len(self.choices)))] * self.surrogate.game.num_sg
+
+    def best_backup(self, values: Tensor, active: Active) -> Tensor:
+        """The relaxed Bellman operator over the active choices of each s_g, on `[sg, N]`.
+
+        Raises:
+            KernelError: some choice has no exact kernel.
+        """
+        return self.improve(values, active, math.inf)[0]
+
+    def improve(self, values: Tensor, order: Active, margin: float) -> tuple[Tensor, Active]:
+        """The same, and the choices that win somewhere by more than `margin` over all that stand before them."""
         columns = rearrange(values, "G h -> h G").contiguous()
-        best = run(lambda sg: self._best(sg, columns), range(len(values)))
-        return torch.stack(best) + self.global_reward.to(values.dtype)
+        best = run(lambda sg: self._best(sg, columns, order[sg], margin), range(len(values)))
+        backed = torch.stack([value for value, _ in best]) + self.global_reward.to(values.dtype)
+        return backed, [winners for _, winners in best]
 
-    def _best(self, sg: int, columns: Tensor) -> Tensor:
-        game, dtype = self.surrogate.game, columns.dtype
-        frequencies, to_sg = self.surrogate.simplex.frequencies.to(dtype), self.to_sg[sg].to(dtype)
-        states, best = torch.arange(game.num_sl, device=game.device), None
-        for alpha, kernel in zip(self.choices, self.kernels[sg], strict=True):
-            reward = frequencies @ game.r_l[states, sg, alpha].to(dtype)
-            value = reward.add_((kernel.expect(columns) * to_sg).sum(-1), alpha=game.gamma)
-            best = value if best is None else torch.maximum(best, value)
-        assert best is not None
-        return best
+    def cover(self, values: Tensor, margin: float) -> Active:
+        """Few choices for each s_g that come within `margin` of the best at every h, the most useful first."""
+        columns = rearrange(values, "G h -> h G").contiguous()
+        return [self._cover(sg, columns, margin) for sg in range(len(values))]
+
+    def _cover(self, sg: int, columns: Tensor, margin: float) -> list[int]:
+        worth = torch.stack([self._value(sg, choice, columns) for choice in range(len(self.choices))])
+        close, found = worth >= worth.amax(0) - margin, list[int]()
+        uncovered = torch.ones_like(close[0])
+        while bool(uncovered.any()):
+            found.append(int((close & uncovered).sum(-1).argmax()))
+            uncovered = uncovered & ~close[found[-1]]
+        return found
+
+    def _best(self, sg: int, columns: Tensor, order: list[int], margin: float) -> tuple[Tensor, list[int]]:
+        best, winners = self._value(sg, order[0], columns), order[:1]
+        for choice in order[1:]:
+            value = self._value(sg, choice, columns)
+            if float((value - best).max()) > margin:
+                winners.append(choice)
+            best = torch.maximum(best, value)
+        return best, winners
+
+    def kernel(self, sg: int, choice: int) -> CountKernel:
+        """The law of the next counts under s_g and a choice."""
+        if (sg, choice) not in self._kernels:
+            P, k = self.surrogate.game.P_l[self._states, sg, self.choices[choice]], self.surrogate.simplex.k
+            self._kernels[sg, choice] = CountKernel(P, k, plan=self.surrogate.plan, keep=False)
+        return self._kernels[sg, choice]
+
+    def error_bound(self, active: Active) -> float:
+        """The largest bound on the relative rounding error of the kernels of some choices."""
+        return max(self.kernel(sg, choice).error_bound for sg, choices in enumerate(active) for choice in choices)
+
+    def _value(self, sg: int, choice: int, columns: Tensor) -> Tensor:
+        """What a choice is worth at every h, less the global reward, if it goes on with values `[N, sg']`: `[N]`."""
+        game, dtype, alpha = self.surrogate.game, columns.dtype, self.choices[choice]
+        expected = self.kernel(sg, choice).expect(columns)
+        reward = self.surrogate.simplex.frequencies.to(dtype) @ game.r_l[self._states, sg, alpha].to(dtype)
+        return reward.add_((expected * self.to_sg[sg].to(dtype)).sum(-1), alpha=game.gamma)

@@ -13,7 +13,7 @@ from oracles.surrogate import count_kernel, count_vectors, global_best_response,
 
 import altmarl_torch as am
 from altmarl_torch.counts import kernels
-from altmarl_torch.evaluation import certificate, tied, tied_rows
+from altmarl_torch.evaluation import certificate, relaxed, tied, tied_rows
 from altmarl_torch.games import hash_game, random_game, steer, ware, warehouse
 from altmarl_torch.policies.rules import RULES, table
 from altmarl_torch.policies.tabular import TabularPair, deterministic_local, uniform_global, uniform_local
@@ -261,3 +261,17 @@ def test_what_goes_round_in_circles_is_certified_exactly(k, gamma):
     assert found.global_gap == pytest.approx(0.0, abs=1e-9)
     assert found.shared_deviation.kind == found.single_own.kind == "exact"
     assert found.shared_deviation.upper == pytest.approx(found.single_own.upper, abs=1e-8)  # agents are independent
+
+
+@pytest.mark.parametrize("large", [20_000, 10])
+def test_few_choices_prove_the_bound_of_all(monkeypatch, large):
+    """The relaxed values of the warehouse, k = 6: over few choices at a time, in stages, and over all 243 at once."""
+    game = warehouse()
+    pair = am.solve(game, 6)
+    monkeypatch.setattr(tied_rows, "MOST_STATES", 0)
+    plain = am.certify(game, pair, parts=["shared"]).shared_deviation
+    monkeypatch.setattr(relaxed, "COARSEST", 20)
+    monkeypatch.setattr(relaxed, "LARGE", large)
+    staged = am.certify(game, pair, parts=["shared"]).shared_deviation
+    assert staged.kind == plain.kind == "bound"
+    assert staged.upper == pytest.approx(plain.upper, abs=(3e-4 if large > 10 else 3e-3) * game.v_max)
