@@ -185,7 +185,7 @@ def _sums(terms: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class PosteriorKernel:
-    """R, then K: the law of the next sample, given one (a `Kernel`)."""
+    """R, then K, which is `moves`: the law of the next sample, given one (a `Kernel`)."""
 
     def __init__(self, resampling: ResamplingKernel, moves: Kernel) -> None:
         self.form, self._resampling, self.moves = f"resampling, then {moves.form}", resampling, moves

@@ -87,6 +87,27 @@ class Surrogate:
         """The law of the counts that move, `[N, ...]`, where those that are seen under sg have the given law."""
         return law if self.prior is None else self.prior.kernels(self.simplex)[sg].push(law)
 
+    def changed(self, pi_l: Tensor) -> "Surrogate":
+        """The surrogate under another `pi_l [sl, sg, al]`; the kernels of s_g where agents move as before are kept."""
+        P_l_pi, r_l_pi = self.game.induced(pi_l)
+        same = (P_l_pi == self.P_l_pi).all(0).all(-1).tolist()
+        moves = [kernel.moves if isinstance(kernel, PosteriorKernel) else kernel for kernel in self.kernels]
+        for sg in (sg for sg, alike in enumerate(same) if not alike):
+            moves[sg] = make_kernels(P_l_pi[:, sg : sg + 1], self.plan)[0]
+        return replace(Surrogate.from_tables(self.game, P_l_pi, r_l_pi, self.plan, self.prior, tuple(moves)), pi_l=pi_l)
+
+    def changed_sg(self, other: "Surrogate") -> int:
+        """The first s_g under which agents move or earn otherwise in a surrogate of the same plan."""
+        moved, earned = (other.P_l_pi != self.P_l_pi).any(0).any(-1), (other.r_l_pi != self.r_l_pi).any(0)
+        return int((moved | earned).to(torch.uint8).argmax())
+
+    def moved_apart(self, other: "Surrogate", sg: int) -> Tensor:
+        """A bound on half the 1-norm between the laws of the next counts of the two, at every h under s_g: `[N]`."""
+        apart = (other.P_l_pi[:, sg] - self.P_l_pi[:, sg]).abs().sum(-1) / 2
+        if self.prior is not None:
+            return (self.simplex.k * apart.max()).clamp_max(1.0).expand(self.simplex.size)
+        return (self.simplex.counts.to(apart.dtype) @ apart).clamp_max(1.0)
+
     @property
     def simplex(self) -> CountSimplex:
         """The simplex of the surrogate's counts."""
@@ -120,7 +141,9 @@ class SurrogateCache:
     def __call__(self, pi_l: Tensor) -> Surrogate:
         """The surrogate under `pi_l [sl, sg, al]`."""
         if self._last is None or not torch.equal(self._last[0], pi_l):
-            self._last = pi_l, Surrogate.build(self.game, pi_l, self.plan, self.prior)
+            last = None if self._last is None else self._last[1]
+            built = last.changed(pi_l) if last else Surrogate.build(self.game, pi_l, self.plan, self.prior)
+            self._last = pi_l, built
         return self._last[1]
 
 

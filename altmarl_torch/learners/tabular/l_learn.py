@@ -14,8 +14,9 @@ h'' being where the companions go. Weighing by how often an agent is in z, and s
 the policy gradient, exactly (Sutton et al., NeurIPS 1999). In each round pi_l turns to its best actions wherever that
 promises a gain; the value is evaluated exactly, and where turning everywhere does not raise it, the half of the turns
 that promise most is tried, and so on. The value rises in every round, so the rounds end; they end where no turn has a
-positive derivative. Then single changes of pi_l are evaluated exactly (`turns.single_changes`), and the search goes
-on from any that raises the value. What remains is a policy that no single change improves by more than the tolerance.
+positive derivative. Then single changes of pi_l (`turns.single_changes`) are judged, by their exact gain on small
+chains, by a bound on it and then by their value on larger ones (`single`), and the search goes on from any that raises
+the value. What remains is a policy that no single change improves by more than the tolerance.
 
 With many agents the search starts from its own result for fewer, to whom pi_g is shown on scaled counts: what is
 proposed there is cheap, and still only accepted if the exact value rises. The derivative hardly depends on how many
@@ -27,7 +28,7 @@ left out.)
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import get_args
 
@@ -41,10 +42,11 @@ from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.simplex import scale_up
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game, check_game
+from altmarl_torch.learners.tabular.single import FACTORED, gaining
 from altmarl_torch.learners.turns import all_lose_clearly, single_changes, turns
 from altmarl_torch.operators.bellman import next_sg_law
 from altmarl_torch.operators.fixed_point import LARGE_TABLE, Progress
-from altmarl_torch.operators.joint_value import DIRECT, JointValue, Objective, joint_value, value_tolerance
+from altmarl_torch.operators.joint_value import JointValue, Objective, joint_value, value_tolerance
 from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate, SurrogateCache
 from altmarl_torch.policies.tabular import check_pi_g
@@ -60,6 +62,9 @@ MAX_ROUNDS = 200
 OCCUPANCY_ERROR = 1e-2
 """Relative error of the occupancy, in the 1-norm."""
 
+CLOSE_OCCUPANCY = 1e-6
+"""The same, where the gains of single changes are bounded by it."""
+
 COARSE_FROM = 2_000
 """Above so many counts, the search is first carried out with fewer agents."""
 
@@ -74,7 +79,7 @@ class LocalResponse:
     rounds: int  # accepted improvements
     sweeps: int  # Bellman updates
     law: Tensor | None  # [sg, N] discounted occupancy under the last policy whose derivative was taken
-    changes_tried: int  # single changes whose value was computed exactly in the last pass
+    changes_tried: int  # single changes that were judged in the last pass, by their value or a bound on it
     gains: Tensor | None  # [sl, sg, al] what turning pi_l promises; None where it was known without
 
     @property
@@ -174,8 +179,8 @@ def l_learn(
         gains = search.gains(best)
         improved = search.better(best, turns(best.pi_l, gains))
         if improved is best:
-            changes = single_changes(best.pi_l, gains, every=plan.simplex.size * game.num_sg <= DIRECT)
-            improved, tried = search.better(best, changes), len(changes)
+            changes = single_changes(best.pi_l, gains, every=plan.simplex.size * game.num_sg <= FACTORED)
+            improved, tried = search.better(best, search.gaining(best, changes)), len(changes)
         if improved is best:
             break
         best, rounds = improved, rounds + 1
@@ -207,7 +212,7 @@ class _Search:
 
     def better(self, best: Candidate, policies: Iterable[Tensor]) -> Candidate:
         """The first of the policies whose value exceeds the best by more than the tolerance, or the best itself."""
-        margin = 2 * (self.tolerance or value_tolerance(best.surrogate))
+        margin = self.margin(best)
         for pi_l in policies:
             if torch.equal(pi_l, best.pi_l):
                 continue
@@ -215,6 +220,20 @@ class _Search:
             if candidate.value.mean > best.value.mean + margin:
                 return candidate
         return best
+
+    def margin(self, candidate: Candidate) -> float:
+        """The smallest gain that counts."""
+        return 2 * (self.tolerance or value_tolerance(candidate.surrogate))
+
+    def gaining(self, best: Candidate, changes: list[Tensor]) -> Iterator[Tensor]:
+        """The single changes of the best policy that may gain more than the margin."""
+        values, margin = best.value.values, self.margin(best)
+        if values.numel() >= LARGE_TABLE:  # where few changes are left, and each bound costs a kernel of its own
+            return iter(changes)
+        law = torch.zeros_like(values) if self.law is None else self.law
+        if values.numel() > FACTORED:
+            law = occupancy(best.surrogate, self.pi_g, relative_error=CLOSE_OCCUPANCY, start=law)
+        return gaining(best.surrogate, self.pi_g, values, law, changes, margin)
 
     def gains(self, candidate: Candidate) -> Tensor:
         """What turning pi_l to each action promises: derivatives less their mean under pi_l, `[sl, sg, al]`."""
