@@ -37,6 +37,7 @@ __all__ = [
     "Objective",
     "gain_error",
     "joint_value",
+    "solves_directly",
     "span_tolerance",
     "value_after_update",
     "value_span",
@@ -59,6 +60,10 @@ RELATIVE_TOLERANCE, RELATIVE_TOLERANCE_LARGE = 1e-7, 1e-4
 
 DIRECT = 400
 """Chains with at most so many states are solved directly."""
+
+DIRECT_WORK, LARGEST_DIRECT = 1e8, 2_000
+"""So are those with at most so many states whose factorization takes less than twenty sweeps over every s_g: with
+|S_g|^2 N^3 up to the first."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +106,13 @@ def joint_value(
     tolerance: float | None = None,
     start: Tensor | None = None,
     progress: Progress | None = None,
-    direct: int = DIRECT,
+    direct: int | None = None,
 ) -> JointValue:
     """Evaluate `pi_g [sg, N, ag]` with the surrogate's pi_l: V with an error of at most `tolerance` at every state.
 
     The default tolerance is that of `value_tolerance`. `start [sg, N]` warms the iteration; `progress(sweeps, error)`
-    watches it. Chains with at most `direct` states are solved directly.
+    watches it. Chains with at most `direct` states are solved directly; by
+    default those that `solves_directly` tells.
 
     Raises:
         ArgumentError: the surrogate is none, or the tolerance is outside (0, inf].
@@ -115,7 +121,7 @@ def joint_value(
     check_kind("surrogate", surrogate, Surrogate)
     tolerance = value_tolerance(surrogate) if tolerance is None else as_tolerance(tolerance)
     pi_g = _check_pi_g(surrogate, pi_g)
-    if surrogate.local_reward.numel() <= direct:
+    if solves_directly(surrogate) if direct is None else surrogate.local_reward.numel() <= direct:
         values = _solve(surrogate, pi_g)
         residual = float((policy_backup(surrogate, pi_g, values) - values).abs().max())
         rounding = 4 * torch.finfo(values.dtype).eps * float(values.abs().max())
@@ -146,6 +152,12 @@ def value_after_update(surrogate: Surrogate, pi_g: Tensor, values: Tensor, updat
     mean = float((surrogate.initial_law * middle).sum())
     standard_error = _standard_error(surrogate, pi_g, middle)
     return JointValue(middle, mean, scale * (high - low) / 2, sweeps, standard_error)
+
+
+def solves_directly(surrogate: Surrogate) -> bool:
+    """Whether a chain is small, or one of many s_g and few counts, on which a sweep takes long for its size."""
+    num_sg, size = surrogate.local_reward.shape
+    return num_sg * size <= DIRECT or (num_sg**2 * size**3 <= DIRECT_WORK and num_sg * size <= LARGEST_DIRECT)
 
 
 def _check_pi_g(surrogate: Surrogate, pi_g: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ Thin adapters: the mathematics is in `g_learn`, `l_learn` and `evaluation`; here
 and what one turn has found warms the next (`TabularMemory`).
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,6 +32,11 @@ from altmarl_torch.policies.base import Pair
 from altmarl_torch.policies.tabular import check_pi_g, check_pi_l
 from altmarl_torch.support.digests import digest
 from altmarl_torch.support.snapshots import WorkInProgress
+
+logger = logging.getLogger(__name__)
+
+LONG = 20.0
+"""Seconds of a core from which what L-LEARN will take is said before it begins."""
 
 __all__ = [
     "ChainLocalLearner",

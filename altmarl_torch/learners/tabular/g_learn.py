@@ -32,6 +32,7 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.tabular.coarse_start import CoarseStart, coarse_start
+from altmarl_torch.learners.tabular.policy_iteration import policy_iteration, prefers_policies
 from altmarl_torch.learners.tabular.q_operators import ExactOperator, QOperator, make_operator
 from altmarl_torch.operators.fixed_point import MAX_SWEEPS, FixedPoint, Progress, solve_fixed_point
 from altmarl_torch.operators.joint_value import JointValue, value_after_update, value_tolerance
@@ -127,9 +128,11 @@ def _over_tuples(surrogate: Surrogate, parameterization: Parameterization) -> bo
 
 def _begin(surrogate: Surrogate, operator: QOperator, start: Tensor | None, exact: bool) -> CoarseStart:
     """Where the iteration begins."""
-    if start is None and exact and operator.folding is None:
+    factorized = exact and prefers_policies(surrogate)
+    if start is None and exact and operator.folding is None and not factorized:
         return coarse_start(surrogate)
-    return CoarseStart(operator.unfold(surrogate.start if start is None else start), None)
+    values = surrogate.start if start is None else start
+    return CoarseStart(operator.unfold(policy_iteration(surrogate, values) if factorized else values), None)
 
 
 def _prefers_tuples(num_sl: int, k: int) -> bool:

@@ -52,7 +52,7 @@ from altmarl_torch.operators.surrogate import Surrogate, SurrogateCache
 from altmarl_torch.policies.tabular import check_pi_g
 from altmarl_torch.support.tables import as_tolerance, check_kind
 
-__all__ = ["LocalResponse", "agent_values", "l_learn"]
+__all__ = ["LocalResponse", "agent_values", "expected_seconds", "l_learn"]
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +95,18 @@ class Candidate:
     pi_l: Tensor
     surrogate: Surrogate
     value: JointValue
+
+
+def expected_seconds(game: Game, plan: PairPlan) -> float:
+    """About how long the search of single changes takes in one alternation, in seconds of a core; an order of size.
+
+    Some ten passes look at a quarter of all changes in a few sweeps each; a core makes some 5e9 multiplications.
+    """
+    size, changes = plan.simplex.size, game.num_sl * game.num_sg * (game.num_al - 1)
+    if size * game.num_sg <= FACTORED or size * game.num_sg >= LARGE_TABLE:
+        return 0.0
+    moves = min(size, (game.num_sl - 1) * plan.simplex.k)
+    return 10 * changes / 4 * 5 * game.num_sg**2 * size * moves / 5e9
 
 
 def agent_values(surrogate: Surrogate, pi_g: Tensor, law: Tensor, values: Tensor) -> Tensor:
