@@ -29,8 +29,20 @@ def or_word(parse: Callable[[str], object]) -> Callable[[str], object]:
     return read
 
 
+class _Store(argparse.Action):
+    """Store the value, and in `given` that it was given: a default that is typed is meant."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        namespace.given = {*getattr(namespace, "given", ()), self.dest}
+
+
 def add_flags(parser: argparse.ArgumentParser, kind: Any, without: Sequence[str] = ()) -> None:
     """Give `parser` one kebab-case flag per field of the dataclass `kind`, with its help and its default.
+
+    What is parsed tells in `given` which of them were typed.
 
     Args:
         parser: of a command.
@@ -48,6 +60,7 @@ def add_flags(parser: argparse.ArgumentParser, kind: Any, without: Sequence[str]
         metavar = None if meta["choices"] else option.name.rpartition("_")[2].upper()
         parser.add_argument(
             name,
+            action=_Store,
             type=meta["parse"],
             choices=meta["choices"] or None,
             default=option.default,

@@ -204,12 +204,21 @@ def reopen(path: str | os.PathLike[str]) -> tuple[TrainConfig, Game, RunFolder, 
     """A run that was broken off: what was asked, its game, its folder, and whether it is finished after all.
 
     Raises:
-        FileFormatError: there is no such folder, or what was asked cannot be read; the message names the file.
+        FileFormatError: there is no such folder, what was asked cannot be read, or its n or gamma are not those of the
+            game; the message names the file.
     """
     folder = folder_with((CONFIG, GAME), path, "cannot be resumed; train anew")
     config = dataclasses.replace(read_config(folder / CONFIG), runs_dir=str(folder.parent))
     over = (folder / SUMMARY).is_file() and not read_summary(folder)["interrupted"]
-    return config, Game.load(folder / GAME), RunFolder(folder), over
+    game = Game.load(folder / GAME)
+    for name in ("n", "gamma"):
+        asked, begun = getattr(config, name), getattr(game, name)
+        if asked is not None and asked != begun:
+            raise FileFormatError(
+                f"{folder / CONFIG} says {name} = {asked}, but the run was begun with {begun} ({GAME}): put it back, "
+                "or train anew"
+            )
+    return config, game, RunFolder(folder), over
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:

@@ -61,7 +61,7 @@ from altmarl_torch.runs.tensorboard import Tag, Tracker
 from altmarl_torch.support.files import alone
 from altmarl_torch.support.tables import as_device
 
-__all__ = ["TrainedRun", "recorder", "resume", "train"]
+__all__ = ["TrainedRun", "check_same_k", "recorder", "resume", "train"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +97,7 @@ def train(
     """
     data = None if config.from_data is None else Trajectories.load(config.from_data)
     if data is not None:
-        if config.k not in (data.k, TrainConfig().k):
-            raise ArgumentError(
-                f"k = {config.k} was asked for, but {config.from_data} follows k = {data.k} agents: leave k out, or "
-                "collect data with that many"
-            )
+        check_same_k(config, data, k_is_meant=config.k != TrainConfig().k)
         config = dataclasses.replace(config, k=data.k, from_data=os.path.abspath(str(config.from_data)))
     config = dataclasses.replace(config, observation=config.observation or "surrogate")
     game = config.build_game(named)
@@ -111,6 +107,15 @@ def train(
     if config.from_data is not None:
         folder.write_digest(config.from_data)
     return _run_alone(config, game, folder, console)
+
+
+def check_same_k(config: TrainConfig, data: Trajectories, k_is_meant: bool) -> None:
+    """Raise an ArgumentError where another k than that of the data is asked for, and not only a default."""
+    if k_is_meant and config.k != data.k:
+        raise ArgumentError(
+            f"k = {config.k} was asked for, but {config.from_data} follows k = {data.k} agents: leave k out, or "
+            "collect data with that many"
+        )
 
 
 def resume(path: str | os.PathLike[str], console: Console) -> TrainedRun:

@@ -199,10 +199,20 @@ class TestCommand:
     def test_trajectories_say_what_a_log_does_not(self, tmp_path, capsys):
         data, out = tmp_path / "data.npz", tmp_path / "counted.npz"
         assert main(f"collect --game steer --k 2 --steps 500 --trajectories 2 --n 40 --out {data}".split()) == 0
+        assert main(f"collect --game steer --k 1 --steps 5 --out {data}".split()) == 2
+        assert f"{data} is there already" in capsys.readouterr().err
+        assert am.Trajectories.load(data).k == 2
         assert main(f"fit {data} --out {out}".split()) == 0
+        capsys.readouterr()
         game = am.Game.load(out)
         assert (game.n, game.gamma, game.num_sl) == (40, 0.8, 2)
-        assert main(f"fit {data} --out {out} --n 7".split()) == 0
+        assert main(f"fit {data} --out {out} --n 7".split()) == 2  # the file of before is kept
+        assert (
+            capsys.readouterr().err
+            == f"error: {out} is there already: pass --force to write over it, or another --out\n"
+        )
+        assert am.Game.load(out).n == 40
+        assert main(f"fit {data} --out {out} --n 7 --force".split()) == 0
         assert am.Game.load(out).n == 7
         assert (
             "2,000 transitions of local agents, 1,000 steps of the global agent in 2 episodes"

@@ -15,6 +15,7 @@ from altmarl_torch.offline.behaviour import BehaviourPolicy, collect
 from altmarl_torch.offline.coverage import coverage_of_data, coverage_of_game
 from altmarl_torch.policies.yardsticks import yardsticks
 from altmarl_torch.runs.cli.codes import DONE
+from altmarl_torch.runs.cli.overwriting import add_force, refuse_existing
 from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.folder import open_run
 
@@ -53,6 +54,7 @@ def add_collect(commands: "argparse._SubParsersAction[Any]") -> None:
         help="probability with which each agent acts at random instead (default: %(default)s)",
     )
     parser.add_argument("--out", default="data.npz", metavar="FILE", help="the file (default: %(default)s)")
+    add_force(parser)
     parser.set_defaults(run=_collect)
 
 
@@ -61,6 +63,7 @@ def _collect(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     if out.suffix != ".npz":
         raise ArgumentError(f"out must end in .npz, not {arguments.out!r}")
+    refuse_existing([out], arguments.force)
     config = TrainConfig(game=arguments.game, k=arguments.k, n=arguments.n, gamma=arguments.gamma, device="cpu")
     game = config.build_game()
     behaviour = _behaviour(game, arguments.k, arguments.behaviour)

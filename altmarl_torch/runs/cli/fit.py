@@ -18,6 +18,7 @@ from altmarl_torch.games.logs.files import is_archive
 from altmarl_torch.offline.fitted_game import FittedGame, estimate
 from altmarl_torch.offline.trajectories import FILE_FORMAT, Trajectories
 from altmarl_torch.runs.cli.codes import DONE
+from altmarl_torch.runs.cli.overwriting import add_force, refuse_existing
 from altmarl_torch.support.files import write_json
 from altmarl_torch.support.npz import kind_of
 from altmarl_torch.support.tables import as_integer
@@ -65,6 +66,7 @@ def add_fit(commands: "argparse._SubParsersAction[Any]") -> None:
         "--draws", type=int, default=20, metavar="N", help="games drawn from what the log allows (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="SEED", help="of all draws (default: %(default)s)")
+    add_force(parser)
     parser.set_defaults(run=_fit)
 
 
@@ -74,6 +76,8 @@ def _fit(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     if out.suffix != ".npz":
         raise ArgumentError(f"out must end in .npz, as games do, not {arguments.out!r}")
+    report_file = out.with_suffix(".json")
+    refuse_existing([out, report_file], arguments.force)
     as_integer("draws", arguments.draws, 1, math.inf, ArgumentError)
     facts |= {name: value for name, value in vars(arguments).items() if name in facts and value is not None}
     missing = [name for name in ("gamma", "n") if facts[name] is None]
@@ -87,8 +91,8 @@ def _fit(arguments: argparse.Namespace) -> int:
     report = fitted.to_dict()
     if arguments.k is not None:
         report["solution"] = _solved(fitted, arguments.k, arguments.draws, arguments.seed)
-    write_json(out.with_suffix(".json"), report)
-    print(f"\nwritten    {out} and {out.with_suffix('.json')}\ntrain      altmarl train --game {out}")
+    write_json(report_file, report)
+    print(f"\nwritten    {out} and {report_file}\ntrain      altmarl train --game {out}")
     return DONE
 
 

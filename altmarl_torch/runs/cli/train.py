@@ -6,6 +6,7 @@ from typing import Any
 
 from altmarl_torch.evaluation.certificate import PARTS, Certificate, certify
 from altmarl_torch.evaluation.simulated_gaps import rollout_gaps
+from altmarl_torch.offline.trajectories import Trajectories
 from altmarl_torch.runs.cli.codes import DONE, INTERRUPTED
 from altmarl_torch.runs.config import add_arguments, from_arguments
 from altmarl_torch.runs.folder import Run, RunFolder, open_run, read_metrics, read_summary
@@ -14,6 +15,7 @@ from altmarl_torch.runs.report import Console, certificate_text, gaps_text, retu
 from altmarl_torch.runs.simulated.folder import SimulatedRun, is_of_simulator, open_simulated_run
 from altmarl_torch.runs.simulated.training import resume, train
 from altmarl_torch.runs.tensorboard import track_certificate
+from altmarl_torch.runs.training import check_same_k
 
 __all__ = ["add_certify", "add_evaluate", "add_train"]
 
@@ -73,6 +75,8 @@ def add_certify(commands: "argparse._SubParsersAction[Any]") -> None:
 def _train(arguments: argparse.Namespace) -> int:
     """Learn, measure, write a run folder; or go on with one, with the options that it was begun with."""
     config = from_arguments(arguments)
+    if config.from_data is not None and arguments.resume is None:
+        check_same_k(config, Trajectories.load(config.from_data), k_is_meant="k" in getattr(arguments, "given", ()))
     with Console(config.quiet) as console:
         run = train(config, console) if arguments.resume is None else resume(arguments.resume, console, arguments.game)
         console.result(f"\nrun folder   {run.folder}")
