@@ -90,7 +90,7 @@ def install(commit, folder, *, compiled=True):
     ).stdout.strip()
     shared = [path for path in (*site.getsitepackages(), *sys.path) if path.endswith("site-packages")]
     (Path(there) / "dependencies.pth").write_text("\n".join(dict.fromkeys(shared)) + "\n", encoding="utf-8")
-    words = ["-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", str(source)]
+    words = ["-m", "pip", "install", "-q", "--no-deps", str(source)]
     subprocess.run([python, *words], check=True, cwd=folder, env=alone())
     if not compiled:
         for built in (Path(there) / "altmarl_torch" / "counts").glob("_sweep*.*"):

@@ -55,14 +55,13 @@ class PairMoves:
 def multiply_moves(num_sl: int, pairs: tuple[tuple[int, int], ...], chances: Tensor) -> tuple[Tensor, Tensor]:
     """The products B_1 ... B_m and B_{m+1} ... B_M for m = 0..M, of moves with `chances [M, 2]`: `[M + 1, sl, sl]`."""
     moves = torch.eye(num_sl, dtype=chances.dtype).repeat(len(pairs), 1, 1)
-    for m, (i, j) in enumerate(pairs):
-        a, b = chances[m]
-        moves[m, i, i], moves[m, i, j], moves[m, j, i], moves[m, j, j] = 1 - a, a, b, 1 - b
+    m, (i, j), (a, b) = torch.arange(len(pairs)), torch.tensor(pairs).T, chances.T
+    moves[m, i, i], moves[m, i, j], moves[m, j, i], moves[m, j, j] = 1 - a, a, b, 1 - b
     before = [torch.eye(num_sl, dtype=chances.dtype)]
     after = [torch.eye(num_sl, dtype=chances.dtype)]
-    for m in range(len(pairs)):
-        before.append(before[-1] @ moves[m])
-        after.append(moves[-1 - m] @ after[-1])
+    for move, last in zip(moves, moves.flip(0), strict=True):
+        before.append(before[-1] @ move)
+        after.append(last @ after[-1])
     return torch.stack(before), torch.stack(after[::-1])
 
 
