@@ -135,14 +135,13 @@ class _UniformDispatcher:
         return random_actions(self._space, s_g.shape[:-1], self._generator)
 
 
-def number_of_actions(game: SimulatedGame) -> tuple[int, int]:
-    """|A_g| and |A_l|.
+def number_of(name: str, game: SimulatedGame) -> int:
+    """How many actions there are, `name` being "global_action" or "local_action".
 
     Raises:
-        ArgumentError: one of the two is continuous.
+        ArgumentError: they are continuous.
     """
-    spaces = {"global_action": game.global_action, "local_action": game.local_action}
-    for name, space in spaces.items():
-        if not isinstance(space, Discrete):
-            raise ArgumentError(f"{name} is {space}: learning needs finitely many actions so far; use Discrete")
-    return game.global_action.num, game.local_action.num  # type: ignore[union-attr]  # asked above
+    space = getattr(game, name)
+    if not isinstance(space, Discrete):
+        raise ArgumentError(f"{name} is {space}: values of actions need finitely many of them; use Discrete")
+    return space.num

@@ -31,6 +31,7 @@ class Box:
 
     Attributes:
         low, high: `[d]`, float32.
+        is_free: whether no bound is finite.
 
     Raises:
         GameError: the bounds differ in length, are no numbers, or low is not below high.
@@ -50,6 +51,7 @@ class Box:
             raise GameError(f"a Box has one low and one high per feature, not {shapes} for {many} of them")
         size = next(iter(sizes), 1)
         self.low, self.high = (bound.float().expand(size).clone() for bound in (lows, highs))
+        self.is_free = not bool((self.low.isfinite() | self.high.isfinite()).any())
         if not bool((self.low < self.high).all()):
             raise GameError(f"a Box needs low < high in every feature; it is {self}")
 

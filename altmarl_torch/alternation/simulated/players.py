@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from altmarl_torch.alternation.loop import Curve, PhaseProgress, Player, Proposal
+from altmarl_torch.learners.simulated.actors import ActorGlobal, ActorLocal
 from altmarl_torch.learners.simulated.experience import Experience, collect
 from altmarl_torch.learners.simulated.features import Frame
 from altmarl_torch.learners.simulated.g_learn import GlobalBatches
 from altmarl_torch.learners.simulated.l_learn import LocalBatches
 from altmarl_torch.learners.simulated.networks import LocalValues
+from altmarl_torch.learners.simulated.pathwise import Objective, Paths, ascend
 from altmarl_torch.learners.simulated.policies import GreedyGlobal, GreedyLocal, PlayedPair
 from altmarl_torch.learners.simulated.training import regress
 from altmarl_torch.operators.joint_value import JointValue
@@ -28,6 +30,7 @@ from altmarl_torch.simulators.play import blocks, play
 from altmarl_torch.support.threads import run
 
 __all__ = [
+    "PathwiseLearner",
     "SimulatedEvaluator",
     "SimulatedGlobalLearner",
     "SimulatedLocalLearner",
@@ -46,6 +49,9 @@ LOCAL_STEPS, LOCAL_REFRESH = 2000, 500
 
 LOOKED_AT = 40_000
 """Agents per row of a batch that a turn of the global agent looks at, within those bounds."""
+
+PATH_STEPS, PATH_RATE = 150, 5
+"""Of continuous actions: gradient steps of a turn, and the step size in units of the learning rate."""
 
 LATER = 0.5
 """Part of those steps that later turns take: they start from what the turn before has learned."""
@@ -74,6 +80,7 @@ class Study:
         leader, local: where states lie.
         scale: units of value per unit of the networks.
         learning_rate: of Adam.
+        objective: what a local agent maximises.
         curve, progress: listeners.
     """
 
@@ -83,6 +90,7 @@ class Study:
     local: Frame
     scale: float
     learning_rate: float
+    objective: Objective = "own"
     curve: Curve | None = None
     progress: PhaseProgress | None = None
 
@@ -95,6 +103,17 @@ class Study:
             if self.curve:
                 shown = numbers | {"loss": numbers["loss"] * self.scale**2}
                 self.curve(before + steps, {f"{phase}/{name}": number for name, number in shown.items()})
+
+        return told
+
+    def ascent(self, phase: str, before: int) -> Callable[[int, float, float], None]:
+        """Tell the listeners how an actor learns: its loss is the return with its sign changed."""
+
+        def told(steps: int, earned: float, gradient: float) -> None:
+            if self.progress:
+                self.progress(phase, steps, gradient)
+            if self.curve:
+                self.curve(before + steps, {f"{phase}/loss": -earned})
 
         return told
 
@@ -113,7 +132,7 @@ class SimulatedMemory:
     """What the turns of a simulator leave for later ones."""
 
     leader: Taught[nn.Module]
-    local: Taught[LocalValues]
+    local: Taught[nn.Module]
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,10 +197,45 @@ class SimulatedLocalLearner:
 
         monitor = study.monitor(self.phase, before.steps)
         steps = _turn(LOCAL_STEPS, before.steps)
-        network = regress(before.network, draw, steps, study.learning_rate, monitor, self.phase)
+        network = regress(cast(LocalValues, before.network), draw, steps, study.learning_rate, monitor, self.phase)
         pi_l = GreedyLocal(study.game, network, study.scale, study.leader, study.local)
         proposal = Proposal(as_pair(pair.pi_g, pi_l), None, None, steps, {"l_learn/steps": steps})
         return proposal, replace(memory, local=Taught(network, generator, before.steps + steps))
+
+
+@dataclass(frozen=True, eq=False)
+class PathwiseLearner:
+    """Proposes an actor for a player of continuous actions, learned through the derivative of episodes."""
+
+    study: Study
+    player: Player
+    phase: str
+
+    def propose(
+        self, pair: Pair[Any], value: JointValue, memory: SimulatedMemory
+    ) -> tuple[Proposal[Any], SimulatedMemory]:
+        """The best response to the other policy of `pair`."""
+        study, leads = self.study, self.player == "global"
+        before: Taught[nn.Module] = memory.leader if leads else memory.local
+        generator = before.generator.clone_state()
+        paths = Paths(study.game, study.k, not leads and study.objective == "own", generator)
+
+        def with_actor(network: nn.Module) -> Pair[Any]:
+            if leads:
+                return as_pair(ActorGlobal(network), pair.pi_l)
+            return as_pair(pair.pi_g, ActorLocal(network))
+
+        def mean_return(network: nn.Module) -> Tensor:
+            proposed = with_actor(network)
+            return paths.mean_return(proposed.pi_g, proposed.pi_l)
+
+        steps = _turn(PATH_STEPS, before.steps)
+        rate, scale = PATH_RATE * study.learning_rate, study.scale / (1 - study.game.gamma)
+        told = study.ascent(self.phase, before.steps)
+        network = ascend(before.network, mean_return, steps, rate, scale, told, self.phase)
+        taught = Taught(network, generator, before.steps + steps)
+        left = replace(memory, leader=taught) if leads else replace(memory, local=taught)
+        return Proposal(with_actor(network), None, None, steps, {f"{self.phase}/steps": steps}), left
 
 
 @dataclass(frozen=True)

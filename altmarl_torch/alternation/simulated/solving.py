@@ -3,7 +3,6 @@
 The same loop alternates (`alternation.loop`), the same UPDATE decides, on paired episodes with their standard error.
 """
 
-import copy
 import functools
 import inspect
 import json
@@ -13,9 +12,8 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args, overload
+from typing import Any, Literal, cast, overload
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -31,32 +29,33 @@ from altmarl_torch.alternation.loop import (
     alternate,
     automatic_eta,
 )
+from altmarl_torch.alternation.simulated.building import (
+    Turns,
+    check_begin,
+    number_played,
+    objective_of,
+    players_of,
+)
 from altmarl_torch.alternation.simulated.players import (
-    SimulatedEvaluator,
-    SimulatedGlobalLearner,
-    SimulatedLocalLearner,
     SimulatedMemory,
     Study,
-    Taught,
     as_pair,
 )
+from altmarl_torch.alternation.simulated.policy_files import pack_pair, unpack_pair
 from altmarl_torch.alternation.simulated.solution import (
     SimulatedObservation,
     SimulatedSolution,
     asdict,
-    pack_pair,
-    unpack_pair,
 )
 from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.alternation.solution_files import read_update
 from altmarl_torch.errors import AltMarlError, ArgumentError
 from altmarl_torch.games.game import Game
-from altmarl_torch.learners.simulated.experience import probe, unchecked
-from altmarl_torch.learners.simulated.networks import LocalValues, SetNetwork, check_set_network
-from altmarl_torch.learners.simulated.policies import PlayedPair, UniformGlobal, UniformLocal
+from altmarl_torch.learners.simulated.experience import unchecked
+from altmarl_torch.learners.simulated.pathwise import Objective
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.simulators.game import SimulatedGame, check_simulated
-from altmarl_torch.simulators.pairs import number_of_actions
+from altmarl_torch.simulators.pairs import RulePair
 from altmarl_torch.support.snapshots import Arrays, pack, reading, tensor_of, under, unpack
 from altmarl_torch.support.tables import as_device, as_integer, as_number, as_seed, check_callable
 from altmarl_torch.support.threads import one_thread
@@ -64,9 +63,6 @@ from altmarl_torch.support.threads import one_thread
 __all__ = ["solve", "solve_simulator"]
 
 logger = logging.getLogger(__name__)
-
-MOST_PLAYED = 512
-"""Agents that are played at most where the sample is k of a population; what k of more see differs by little."""
 
 
 @overload
@@ -96,6 +92,9 @@ def solve_simulator(
     *,
     observation: SimulatedObservation = "population",
     population: int | None = None,
+    objective: Objective | None = None,
+    start: RulePair | None = None,
+    turns: Turns = "both",
     network: nn.Module | None = None,
     eta: float | Literal["auto"] = "auto",
     steps: int = 10,
@@ -109,14 +108,22 @@ def solve_simulator(
 ) -> SimulatedSolution:
     """Learn an approximate Nash equilibrium of a simulator by ALTERNATING-MARL; `solve` calls it.
 
-    Local agents maximise their own reward, as in the paper; UPDATE judges by the joint value.
+    Players with finitely many actions fit continuation values (`learners.simulated.g_learn`, `l_learn`); for continuous
+    ones episodes are differentiated (`learners.simulated.pathwise`), so that moves and rewards must be differentiable.
+    UPDATE judges by the joint value.
 
     Args:
-        game: the simulator, with finitely many actions.
+        game: the simulator.
         k: how many of the n local agents the global agent sees, in 1..n.
         observation: "population" plays many agents and shows k of them; "surrogate", the paper's, takes the k for all
             there are. The first is better on n agents wherever k is small, and the default.
-        population: how many agents are played, in k..n; None for min(n, 512), or k if that is more.
+        population: how many agents are played, in k..n; None for min(n, 512) (with continuous actions min(n, 64)),
+            or k if that is more.
+        objective: what a local agent maximises, its "own" reward, as in the paper, or the "team"'s. None is "own" for
+            finitely many local actions, which know nothing else, and "team" for continuous ones.
+        start: rules to begin from; None for uniform actions.
+        turns: whose policies are learned: "both", or those of the "global" or "local" agents alone, the others' kept
+            as they start.
         network: a module of one's own, s_g `[b, dg]` and sample `[b, k, dl]` to `[b, ag]`, to be trained in place
             of the set network (`learners.simulated.networks`); it is left as it was.
         eta: UPDATE's tolerance in units of value, or "auto".
@@ -134,7 +141,8 @@ def solve_simulator(
         The pair with its history. A KeyboardInterrupt returns what has been learned so far, with `interrupted` set.
 
     Raises:
-        ArgumentError: an argument is outside its range, an action space is continuous, or the network does not fit.
+        ArgumentError: an argument is outside its range, the network does not fit, or actions are continuous and moves
+            and rewards cannot be differentiated.
         GameError: a function of the game fails, or a reward is not finite.
         LearningError: a network's training diverged.
     """
@@ -145,12 +153,16 @@ def solve_simulator(
     rate = as_number("learning_rate", learning_rate, "(0, inf)", lambda x: 0 < x < math.inf, ArgumentError)
     if eta != "auto":
         as_number("eta", eta, "[0, inf) or auto", lambda x: 0 <= x < math.inf, ArgumentError)
-    agents, place = _agents(game, k, observation, population), as_device(device)
-    players, study = _players(unchecked(game, n=agents), k, network, seed, place, rate, curve=curve, progress=progress)
+    agents, place = number_played(game, k, observation, population), as_device(device)
+    told = {"curve": curve, "progress": progress, "objective": objective_of(game, objective)}
+    check_begin(start, turns)
+    small = unchecked(game, n=agents)
+    players, study = players_of(small, k, network, seed, place, rate, start, turns, **told)
     rules, checkpoint, reached = _rules(study, eta), None, None
     if checkpoints is not None:
         asked = {"game": game.name, "n": game.n, "gamma": game.gamma, "k": k, "agents": agents, "seed": seed}
-        folder = CheckpointFolder(Path(checkpoints), asked | {"learning_rate": rate, "eta": eta, "steps": steps})
+        asked |= {"learning_rate": rate, "eta": eta, "steps": steps, "objective": study.objective, "turns": turns}
+        folder = CheckpointFolder(Path(checkpoints), asked)
         folder.check()
         checkpoint = folder.next_run()
         reached = _reached(checkpoint, players, game, network, place)
@@ -175,51 +187,18 @@ def solve_simulator(
     )
 
 
-def _agents(game: SimulatedGame, k: int, observation: object, population: object) -> int:
-    """How many agents are played."""
-    if observation not in get_args(SimulatedObservation):
-        choices = ", ".join(map(repr, get_args(SimulatedObservation)))
-        raise ArgumentError(f"observation must be one of {choices} for a SimulatedGame, not {observation!r}")
-    if observation == "surrogate":
-        if population is not None:
-            raise ArgumentError("population goes with observation='population'; the surrogate's is k")
-        return k
-    if population is not None:
-        return as_integer("population", population, k, game.n, ArgumentError)
-    return max(k, min(game.n, MOST_PLAYED))
-
-
-def _players(
-    game: SimulatedGame,
-    k: int,
-    network: nn.Module | None,
-    seed: int,
-    device: torch.device,
-    rate: float,
-    **listeners: Any,
-) -> tuple[Players[Any, SimulatedMemory], Study]:
-    """Learners, evaluator and start; each draws from a generator of its own."""
-    num_ag, num_al = number_of_actions(game)
-    *seeds, episodes = np.random.SeedSequence(seed).generate_state(5).tolist()
-    weights, look, for_g, for_l = (torch.Generator(device).manual_seed(number) for number in seeds)
-    start = as_pair(UniformGlobal(game), UniformLocal(game))
-    leader, local, scale = probe(game, PlayedPair(k, start.pi_g, start.pi_l), look)  # type: ignore[arg-type]
-    if network is None:
-        values: nn.Module = SetNetwork(leader, local, num_ag, torch.Generator().manual_seed(seeds[0])).to(device)
-    else:
-        values = copy.deepcopy(network).to(device)
-        check_set_network(values, leader.draw((2,), weights), local.draw((2, k), weights), num_ag)
-    own = LocalValues(leader, local, num_al, torch.Generator().manual_seed(seeds[1])).to(device)
-    study = Study(game, k, leader, local, scale, rate, **listeners)
-    memory = SimulatedMemory(Taught(values.eval(), for_g), Taught(own.eval(), for_l))
-    learners = SimulatedGlobalLearner(study), SimulatedLocalLearner(study)
-    return Players(learners, SimulatedEvaluator(study, episodes, device), start, memory), study
-
-
 def _rules(study: Study, eta: float | Literal["auto"]) -> Rules:
-    """UPDATE by means; the largest reward met stands for the largest there is, and Algorithm 3's eta has no formula."""
+    """UPDATE by means. The span of values is that of the largest reward met, and no more than the values themselves;
+    Algorithm 3's eta has no formula here.
+    """
     if eta == "auto":
-        return Rules("mean", partial(automatic_eta, study.scale / (1 - study.game.gamma)), 0.0, adopt_better=True)
+        largest = study.scale / (1 - study.game.gamma)
+
+        def automatic(proposed: JointValue, current: JointValue) -> float:
+            span = min(largest, max(abs(proposed.mean), abs(current.mean)))
+            return automatic_eta(span, proposed, current)
+
+        return Rules("mean", automatic, 0.0, adopt_better=True)
     return Rules("mean", lambda proposed, current: float(eta), 0.0)
 
 
@@ -234,7 +213,7 @@ def _save(checkpoint: RunCheckpoint, state: Alternation[Any, SimulatedMemory]) -
         "value": {name: getattr(value, name) for name in ("mean", "error", "sweeps", "standard_error")},
     }
     entries: dict[str, Any] = {"record": json.dumps(record), "values": value.values.cpu().numpy()}
-    entries |= {f"pair/{name}": array for name, array in pack_pair(state.pair.pi_g, state.pair.pi_l).items()}
+    entries |= {f"pair/{name}": array for name, array in pack_pair(state.pair.pi_g, cast(Any, state.pair.pi_l)).items()}
     entries |= {f"memory/{name}": array for name, array in pack(state.memory).items()}
     checkpoint.save(entries, len(state.history))
 
@@ -264,7 +243,8 @@ def _unpacked(
 ) -> Alternation[Any, SimulatedMemory]:
     with reading():
         record = json.loads(str(arrays["record"]))
-        pair = as_pair(*unpack_pair(under("pair/", arrays), game, network, device))
+        given = players.start.pi_g, cast(Any, players.start.pi_l)
+        pair = as_pair(*unpack_pair(under("pair/", arrays), game, network, device, given))
         values: Tensor = tensor_of(arrays["values"], device)
         value = JointValue(values, returns=values.unsqueeze(-1), **record["value"])
         memory = unpack(players.memory, under("memory/", arrays), device)

@@ -56,21 +56,31 @@ class Features(nn.Module):
     low: Tensor
     high: Tensor
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: Frame, octaves: int = OCTAVES) -> None:
         super().__init__()
+        self.octaves = octaves
         self.num = frame.space.num if isinstance(frame.space, Discrete) else 0
         self.register_buffer("low", frame.low.clone())
         self.register_buffer("high", frame.high.clone())
-        self.width = self.num or frame.low.numel() * (1 + 2 * OCTAVES)
+        self.width = self.num or frame.low.numel() * (1 + 2 * octaves)
+
+    def scaled(self, states: Tensor) -> Tensor:
+        """u, without waves; of a finite state 0 and 1."""
+        if self.num:
+            return nn.functional.one_hot(states.squeeze(-1).long(), self.num).to(self.low.dtype)
+        return (2 * states - (self.high + self.low)) / (self.high - self.low)
 
     def forward(self, states: Tensor) -> Tensor:
         """The features of each state."""
-        if self.num:
-            return nn.functional.one_hot(states.squeeze(-1).long(), self.num).to(self.low.dtype)
-        u = (2 * states - (self.high + self.low)) / (self.high - self.low)
+        return self.waves(self.scaled(states))
+
+    def waves(self, u: Tensor) -> Tensor:
+        """The features, of scaled states."""
+        if self.num or not self.octaves:
+            return u
         angle = u.clamp(-1, 1) * (math.pi / 2)
         parts, sine, cosine = [u], angle.sin(), angle.cos()
-        for _ in range(OCTAVES):
+        for _ in range(self.octaves):
             parts += [sine, cosine]
             sine, cosine = 2 * sine * cosine, cosine.square() - sine.square()  # of twice the angle
         return torch.cat(parts, -1)

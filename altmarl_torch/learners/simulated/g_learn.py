@@ -22,7 +22,7 @@ from altmarl_torch.learners.simulated.networks import values_at
 from altmarl_torch.learners.simulated.policies import LocalPolicy, action_rewards
 from altmarl_torch.learners.simulated.training import common_draws
 from altmarl_torch.simulators.game import SimulatedGame, beside
-from altmarl_torch.simulators.pairs import number_of_actions
+from altmarl_torch.simulators.pairs import number_of
 from altmarl_torch.simulators.play import draw_subsets, take
 
 __all__ = ["GlobalBatches"]
@@ -78,7 +78,7 @@ class GlobalBatches:
         agents = self._some(crowd)
         near = beside(s_g, agents)
         moved = game.move_l(agents, near, self.pi_l.actions(agents, near, generator), generator)
-        num_ag, _ = number_of_actions(game)
+        num_ag = number_of("global_action", game)
         whole = torch.zeros(len(s_g), dtype=torch.int64, device=s_g.device)
         next_s_g = common_draws(lambda a: game.move_g(s_g, whole + a, generator), num_ag, generator)
         continued = values_at(average, next_s_g, moved[:, : self.k]).float()

@@ -20,7 +20,7 @@ from altmarl_torch.learners.simulated.networks import LocalValues
 from altmarl_torch.learners.simulated.policies import local_action_rewards
 from altmarl_torch.learners.simulated.training import common_draws
 from altmarl_torch.simulators.game import SimulatedGame
-from altmarl_torch.simulators.pairs import number_of_actions
+from altmarl_torch.simulators.pairs import number_of
 
 __all__ = ["LocalBatches"]
 
@@ -59,7 +59,7 @@ class LocalBatches:
     @torch.no_grad()
     def _targets(self, average: LocalValues, s_l: Tensor, s_g: Tensor, next_s_g: Tensor) -> Tensor:
         game, generator = self.game, self.generator
-        _, num_al = number_of_actions(game)
+        num_al = number_of("local_action", game)
         whole = torch.zeros(len(s_l), dtype=torch.int64, device=s_l.device)
         moved = common_draws(lambda a: game.move_l(s_l, s_g, whole + a, generator), num_al, generator)
         near = next_s_g.unsqueeze(1).expand(*moved.shape[:-1], next_s_g.shape[-1])

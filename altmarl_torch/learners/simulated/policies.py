@@ -16,10 +16,20 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.simulated.features import Frame
 from altmarl_torch.learners.simulated.networks import LocalValues
 from altmarl_torch.simulators.game import SimulatedGame
-from altmarl_torch.simulators.pairs import SampleDispatcher, number_of_actions
+from altmarl_torch.simulators.pairs import RulePair, SampleDispatcher, number_of
 from altmarl_torch.simulators.spaces import Box, random_actions
 
-__all__ = ["GreedyGlobal", "GreedyLocal", "LocalPolicy", "PlayedPair", "UniformGlobal", "UniformLocal"]
+__all__ = [
+    "GivenGlobal",
+    "GivenLocal",
+    "GlobalPolicy",
+    "GreedyGlobal",
+    "GreedyLocal",
+    "LocalPolicy",
+    "PlayedPair",
+    "UniformGlobal",
+    "UniformLocal",
+]
 
 CHUNK = 2**16
 NODES_LOCAL, NODES_LEADER, MOST_NODES = 401, 161, 10**6
@@ -64,12 +74,33 @@ class UniformLocal:
         return random_actions(self.space, s_l.shape[:-1], generator)
 
 
+class GivenGlobal:
+    """A rule of the user's own."""
+
+    def __init__(self, pair: RulePair) -> None:
+        self.pair = pair
+
+    def actions(self, s_g: Tensor, sample: Tensor, generator: torch.Generator) -> Tensor:
+        """What the rule says."""
+        return self.pair.rule_g(s_g, sample)
+
+
+class GivenLocal:
+    """A rule of the user's own."""
+
+    def __init__(self, pair: RulePair) -> None:
+        self.pair = pair
+
+    def actions(self, s_l: Tensor, s_g: Tensor, generator: torch.Generator | None) -> Tensor:
+        """What the rule says."""
+        return self.pair.rule_l(s_l, s_g)
+
+
 class GreedyGlobal:
     """Greedy in r_g + gamma scale C."""
 
     def __init__(self, game: SimulatedGame, network: nn.Module, scale: float) -> None:
         self.game, self.network, self.scale = game, network, scale
-        self.num_ag, _ = number_of_actions(game)
 
     @torch.no_grad()
     def actions(self, s_g: Tensor, sample: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -86,7 +117,6 @@ class GreedyLocal:
     def __init__(self, game: SimulatedGame, network: LocalValues, scale: float, leader: Frame, local: Frame) -> None:
         self.game, self.network, self.scale = game, network, scale
         self.leader, self.local = leader, local
-        _, self.num_al = number_of_actions(game)
         self.table = self._table() if self._is_small() else None
 
     def _is_small(self) -> bool:
@@ -166,19 +196,20 @@ class _Dispatcher:
     def act(self, s_g: Tensor, sample: Tensor) -> Tensor:
         if self._generator is None:
             self._generator = torch.Generator(s_g.device).manual_seed(self._seed)
-        return self._pi_g.actions(s_g, sample, self._generator)
+        with torch.no_grad():
+            return self._pi_g.actions(s_g, sample, self._generator)
 
 
 def action_rewards(game: SimulatedGame, s_g: Tensor) -> Tensor:
     """r_g of every global action: s_g `[..., dg]` to `[..., ag]`, float32."""
-    num, _ = number_of_actions(game)
+    num = number_of("global_action", game)
     each = torch.arange(num, device=s_g.device).expand(*s_g.shape[:-1], num)
     return game.r_g(s_g.unsqueeze(-2).expand(*each.shape, s_g.shape[-1]), each).float()
 
 
 def local_action_rewards(game: SimulatedGame, s_l: Tensor, s_g: Tensor) -> Tensor:
     """r_l of every local action: s_l `[..., dl]` and s_g `[..., dg]` to `[..., al]`, float32."""
-    _, num = number_of_actions(game)
+    num = number_of("local_action", game)
     each = torch.arange(num, device=s_l.device).expand(*s_l.shape[:-1], num)
     own, leader = (state.unsqueeze(-2).expand(*each.shape, state.shape[-1]) for state in (s_l, s_g))
     return game.r_l(own, leader, each).float()

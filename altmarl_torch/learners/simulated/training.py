@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from altmarl_torch.errors import LearningError
 
-__all__ = ["common_draws", "regress"]
+__all__ = ["annealed", "common_draws", "follow", "regress"]
 
 AVERAGING = 0.02
 CHECK_EVERY = 50
@@ -51,14 +51,14 @@ def regress(
     optimizer = torch.optim.Adam(online.parameters(), lr=learning_rate)
     total = torch.zeros(())
     for step in range(steps):
-        optimizer.param_groups[0]["lr"] = learning_rate * _annealed(step / steps)
+        optimizer.param_groups[0]["lr"] = learning_rate * annealed(step / steps)
         answers, targets = draw(online, average)
         error = targets - answers
         loss = error.sub(error.detach().mean()).square().mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        _follow(average, online)
+        follow(average, online)
         total = total.to(loss.device) + loss.detach()
         if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
             mean = float(total) / ((step % CHECK_EVERY) + 1)
@@ -72,15 +72,16 @@ def regress(
     return average
 
 
-def _annealed(part: float) -> float:
+def annealed(part: float) -> float:
     """1 for the first half, then a cosine to 0."""
     return 1.0 if part < 0.5 else 0.5 * (1 + math.cos(math.pi * (2 * part - 1)))
 
 
 @torch.no_grad()
-def _follow(average: nn.Module, online: nn.Module) -> None:
+def follow(average: nn.Module, online: nn.Module, rate: float = AVERAGING) -> None:
+    """Take the running average a step towards the newest weights."""
     ours, newest = ([parameter.detach() for parameter in each.parameters()] for each in (average, online))
-    torch._foreach_lerp_(ours, newest, AVERAGING)
+    torch._foreach_lerp_(ours, newest, rate)
     for buffer, new in zip(average.buffers(), online.buffers(), strict=True):
         buffer.copy_(new)
 

@@ -1,0 +1,137 @@
+"""From what is asked of a simulator to who plays: how many agents, which learners and networks, and where they begin.
+
+A player with finitely many actions fits values; one with continuous actions is an actor whose episodes are
+differentiated.
+"""
+
+import copy
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import nn
+
+from altmarl_torch.alternation.loop import Players
+from altmarl_torch.alternation.simulated.players import (
+    PathwiseLearner,
+    SimulatedEvaluator,
+    SimulatedGlobalLearner,
+    SimulatedLocalLearner,
+    SimulatedMemory,
+    Study,
+    Taught,
+    as_pair,
+    played,
+)
+from altmarl_torch.alternation.simulated.solution import SimulatedObservation
+from altmarl_torch.errors import ArgumentError
+from altmarl_torch.learners.simulated.actors import GlobalActor, LocalActor
+from altmarl_torch.learners.simulated.experience import probe
+from altmarl_torch.learners.simulated.networks import LocalValues, SetNetwork, check_set_network
+from altmarl_torch.learners.simulated.pathwise import Objective
+from altmarl_torch.learners.simulated.policies import GivenGlobal, GivenLocal, UniformGlobal, UniformLocal
+from altmarl_torch.simulators.game import SimulatedGame
+from altmarl_torch.simulators.pairs import RulePair
+from altmarl_torch.simulators.spaces import Discrete
+from altmarl_torch.support.tables import as_integer, check_kind
+
+__all__ = ["Turns", "check_begin", "number_played", "objective_of", "players_of"]
+
+MOST_PLAYED, MOST_DIFFERENTIATED = 512, 64
+"""Agents that are played at most where the sample is k of a population, and where their episodes are differentiated;
+what k of more see differs by little.
+"""
+
+Turns = Literal["both", "global", "local"]
+
+
+def number_played(game: SimulatedGame, k: int, observation: object, population: object) -> int:
+    """How many agents are played."""
+    if observation not in get_args(SimulatedObservation):
+        choices = ", ".join(map(repr, get_args(SimulatedObservation)))
+        raise ArgumentError(f"observation must be one of {choices} for a SimulatedGame, not {observation!r}")
+    if observation == "surrogate":
+        if population is not None:
+            raise ArgumentError("population goes with observation='population'; the surrogate's is k")
+        return k
+    if population is not None:
+        return as_integer("population", population, k, game.n, ArgumentError)
+    finite = isinstance(game.global_action, Discrete) and isinstance(game.local_action, Discrete)
+    return max(k, min(game.n, MOST_PLAYED if finite else MOST_DIFFERENTIATED))
+
+
+def objective_of(game: SimulatedGame, objective: object) -> Objective:
+    """What a local agent maximises."""
+    if objective not in (None, *get_args(Objective)):
+        raise ArgumentError(f"objective must be one of {', '.join(map(repr, get_args(Objective)))}, not {objective!r}")
+    if isinstance(game.local_action, Discrete):
+        if objective == "team":
+            raise ArgumentError("objective = 'team' needs continuous local actions; with finitely many it is 'own'")
+        return "own"
+    return "own" if objective == "own" else "team"
+
+
+def check_begin(start: object, turns: object) -> None:
+    """Raise an ArgumentError unless there are rules, or none, and turns are a word for them."""
+    if start is not None:
+        check_kind("start", start, RulePair, "simulators.RulePair(k, rule_g, rule_l) makes one")
+    if turns not in get_args(Turns):
+        raise ArgumentError(f"turns must be one of {', '.join(map(repr, get_args(Turns)))}, not {turns!r}")
+
+
+def players_of(
+    game: SimulatedGame,
+    k: int,
+    network: nn.Module | None,
+    seed: int,
+    device: torch.device,
+    rate: float,
+    start: RulePair | None,
+    turns: Turns,
+    **told: Any,
+) -> tuple[Players[Any, SimulatedMemory], Study]:
+    """Learners, evaluator and start; each draws from a generator of its own."""
+    *seeds, episodes = np.random.SeedSequence(seed).generate_state(5).tolist()
+    weights, look, for_g, for_l = (torch.Generator(device).manual_seed(number) for number in seeds)
+    first = as_pair(UniformGlobal(game), UniformLocal(game))
+    if start is not None:
+        first = as_pair(GivenGlobal(start), GivenLocal(start))
+    leader, local, scale = probe(game, played(k, first), look)
+    study = Study(game, k, leader, local, scale, rate, **told)
+    values = _global_network(study, network, torch.Generator().manual_seed(seeds[0]), device, weights)
+    own = _local_network(study, torch.Generator().manual_seed(seeds[1]), device)
+    memory = SimulatedMemory(Taught(values.eval(), for_g), Taught(own.eval(), for_l))
+    leads = isinstance(game.global_action, Discrete), isinstance(game.local_action, Discrete)
+    learners: tuple[Any, ...] = (
+        SimulatedGlobalLearner(study) if leads[0] else PathwiseLearner(study, "global", "g_learn"),
+        SimulatedLocalLearner(study) if leads[1] else PathwiseLearner(study, "local", "l_learn"),
+    )
+    asked = tuple(learner for learner in learners if turns in ("both", learner.player))
+    return Players(asked, SimulatedEvaluator(study, episodes, device), first, memory), study
+
+
+def _global_network(
+    study: Study,
+    network: nn.Module | None,
+    generator: torch.Generator,
+    device: torch.device,
+    weights: torch.Generator,
+) -> nn.Module:
+    """The network of the global agent's values or actions: the user's, or a new one."""
+    space, leader, local = study.game.global_action, study.leader, study.local
+    answers = space.num if isinstance(space, Discrete) else space.d
+    if network is not None:
+        own = copy.deepcopy(network).to(device)
+        check_set_network(own, leader.draw((2,), weights), local.draw((2, study.k), weights), answers)
+        return own
+    if isinstance(space, Discrete):
+        return SetNetwork(leader, local, answers, generator).to(device)
+    return GlobalActor(leader, local, space, generator).to(device)
+
+
+def _local_network(study: Study, generator: torch.Generator, device: torch.device) -> nn.Module:
+    """The network of a local agent's values or actions."""
+    space, leader, local = study.game.local_action, study.leader, study.local
+    if isinstance(space, Discrete):
+        return LocalValues(leader, local, space.num, generator).to(device)
+    return LocalActor(leader, local, space, generator).to(device)

@@ -1,0 +1,130 @@
+"""Continuous actions: derivatives against differences, actors in their boxes, best responses of the linear-quadratic
+game against Riccati, and what has no derivative.
+"""
+
+import math
+
+import pytest
+import torch
+
+import altmarl_torch as am
+from altmarl_torch.alternation.simulated import players
+from altmarl_torch.games.named.linear_quadratic import Gains
+from altmarl_torch.learners.simulated.actors import GlobalActor, LocalActor, into
+from altmarl_torch.learners.simulated.features import Frame
+from altmarl_torch.learners.simulated.pathwise import Paths
+from altmarl_torch.learners.simulated.policies import GivenGlobal, GivenLocal
+
+LAWS = am.games.LinearQuadratic()
+
+
+def rules(gains, k):
+    def lead(s_g, sample):
+        return -gains.f_m * sample.mean(1) - gains.f_y * s_g
+
+    return am.simulators.RulePair(k, lead, lambda s_l, s_g: -gains.K * s_l - gains.L * s_g)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_actions_stay_in_their_box_and_begin_in_the_middle():
+    space = am.Box([-1, 0, -math.inf, -math.inf], [3, math.inf, 5, math.inf])
+    free = 9 * torch.randn(1000, 4, generator=generator())
+    low, high = into(space, free).amin(0), into(space, free).amax(0)
+    assert (low >= space.low).all()
+    assert (high <= space.high).all()
+    assert torch.equal(into(space, free)[:, 3], free[:, 3])
+    assert into(space, torch.zeros(4))[0] == 1
+    frame = Frame(am.Box(-2, 2), torch.zeros(2, 1))
+    actor = GlobalActor(frame, frame, am.Box(0, 4), generator())
+    assert torch.equal(actor(torch.rand(6, 1), torch.rand(6, 3, 1)), torch.full((6, 1), 2.0))
+    follower = LocalActor(frame, frame, am.Box(0, 4), generator())
+    assert follower(torch.rand(6, 7, 1), torch.rand(6, 7, 1)).shape == (6, 7, 1)
+
+
+def test_the_derivative_is_that_of_the_return_and_own_agents_do_not_count_the_dispatcher():
+    game = LAWS.game(6)
+
+    def earned(K, own):
+        pair = rules(Gains(K, -0.2, -0.6, 0.7), 3)
+        return Paths(game, 3, own, generator(3)).mean_return(GivenGlobal(pair), GivenLocal(pair))
+
+    def slope(own):
+        K = torch.tensor(0.3, requires_grad=True)
+        (found,) = torch.autograd.grad(earned(K, own), K)
+        return float(found)
+
+    numeric = float(earned(torch.tensor(0.3 + 1e-2), False) - earned(torch.tensor(0.3 - 1e-2), False)) / 2e-2
+    assert slope(False) == pytest.approx(numeric, rel=1e-2)
+    assert slope(True) != pytest.approx(numeric, rel=2e-2)
+
+
+@pytest.mark.parametrize("turns", ["global", "local"])
+def test_best_responses_of_the_linear_quadratic_game_earn_what_riccati_promises(turns, monkeypatch):
+    monkeypatch.setattr(players, "PATH_STEPS", 80)
+    game = LAWS.game(10)
+    start, best = Gains(0.3, -0.2), Gains(0.3, -0.2, *LAWS.global_response(0.3, -0.2))
+    if turns == "local":
+        start, best = Gains(f_y=0.3), Gains(*LAWS.local_response(0.3), 0.0, 0.3)
+    solution = am.solve(game, 10, start=rules(start, 10), turns=turns, steps=1)
+    assert [update.player for update in solution.history] == [turns]
+    short = am.paired_difference(game, rules(best, 10), solution, episodes=1000, horizon=100)
+    assert short.mean < 0.01 * abs(LAWS.value(best, 10, 10)) + 2 * short.sem
+
+
+def test_a_pair_of_actors_is_written_read_and_taken_up_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(players, "PATH_STEPS", 4)
+    monkeypatch.setattr(players, "EPISODES", 16)
+    game, told = LAWS.game(8), []
+
+    def stop(update):
+        told.append(update)
+        if len(told) == 1:
+            raise KeyboardInterrupt
+
+    whole = am.solve(game, 3, steps=1, seed=2)
+    assert am.solve(game, 3, steps=1, seed=2, checkpoints=tmp_path / "c", callback=stop).interrupted
+    again = am.solve(game, 3, steps=1, seed=2, checkpoints=tmp_path / "c")
+    whole.save(tmp_path / "a.npz")
+    read = am.SimulatedSolution.load(tmp_path / "a.npz", game)
+    returns = [am.rollout(game, one, episodes=5, horizon=9).returns for one in (whole, again, read)]
+    assert torch.equal(returns[0], returns[1])
+    assert torch.equal(returns[0], returns[2])
+    dispatcher = read.dispatcher()
+    dispatcher.reset(4)
+    assert dispatcher.act(torch.zeros(4, 1), torch.zeros(4, 3, 1)).shape == (4, 1)
+    assert read.local_actions(torch.zeros(4, 8, 1), torch.zeros(4, 1, 1)).shape == (4, 8, 1)
+
+
+def test_one_player_may_have_finitely_many_actions(monkeypatch):
+    for name, value in (("PATH_STEPS", 3), ("GLOBAL_STEPS", (10, 10)), ("LOCAL_STEPS", 10), ("EPISODES", 8)):
+        monkeypatch.setattr(players, name, value)
+    game = LAWS.game(8).replace(
+        global_action=am.Discrete(3),
+        move_g=lambda s, a, g: 0.9 * s + (a.unsqueeze(-1) - 1),
+        r_g=lambda s, a: -s.square().squeeze(-1) - a,
+    )
+    assert [update.player for update in am.solve(game, 3, steps=1).history] == ["global", "local"]
+
+
+def test_what_has_no_derivative_is_refused_and_explosions_are_named(monkeypatch):
+    game = LAWS.game(8)
+    flat = game.replace(
+        move_g=lambda s, a, g: s, r_g=lambda s, a: -s.square().squeeze(-1), move_l=lambda s, sg, a, g: s,
+        r_l=lambda s, sg, a: -a.detach().square().squeeze(-1),
+    )  # fmt: skip
+    with pytest.raises(am.ArgumentError, match=r"g_learn: continuous actions are learned through the derivatives"):
+        am.solve(flat, 3, steps=1)
+    with pytest.raises(am.ArgumentError, match="objective = 'team' needs continuous local actions"):
+        am.solve(am.games.continuous_warehouse(n=9), 3, objective="team")
+    with pytest.raises(am.ArgumentError, match="objective must be one of 'own', 'team'"):
+        am.solve(game, 3, objective="mine")
+    with pytest.raises(am.ArgumentError, match="start must be a RulePair"):
+        am.solve(game, 3, start=3)
+    with pytest.raises(am.ArgumentError, match="turns must be one of"):
+        am.solve(game, 3, turns="mine")
+    root = game.replace(r_g=lambda s, a: -a.abs().sqrt().squeeze(-1))
+    with pytest.raises(am.LearningError, match="not finite after 1 gradient steps"):
+        am.solve(root, 3, steps=1, turns="global")
