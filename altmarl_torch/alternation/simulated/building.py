@@ -25,8 +25,9 @@ from altmarl_torch.alternation.simulated.players import (
 )
 from altmarl_torch.alternation.simulated.solution import SimulatedObservation
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.learners.simulated.actors import GlobalActor, LocalActor
+from altmarl_torch.learners.simulated.actors import GlobalActor, LocalActor, octaves_of
 from altmarl_torch.learners.simulated.experience import probe
+from altmarl_torch.learners.simulated.memory import Belief
 from altmarl_torch.learners.simulated.networks import LocalValues, SetNetwork, check_set_network
 from altmarl_torch.learners.simulated.pathwise import Objective
 from altmarl_torch.learners.simulated.policies import GivenGlobal, GivenLocal, UniformGlobal, UniformLocal
@@ -88,6 +89,7 @@ def players_of(
     rate: float,
     start: RulePair | None,
     turns: Turns,
+    remembers: bool,
     **told: Any,
 ) -> tuple[Players[Any, SimulatedMemory], Study]:
     """Learners, evaluator and start; each draws from a generator of its own."""
@@ -97,7 +99,8 @@ def players_of(
     if start is not None:
         first = as_pair(GivenGlobal(start), GivenLocal(start))
     leader, local, scale = probe(game, played(k, first), look)
-    study = Study(game, k, leader, local, scale, rate, **told)
+    belief = Belief(local, octaves_of(local)) if remembers else None
+    study = Study(game, k, leader, local, scale, rate, belief=belief, **told)
     values = _global_network(study, network, torch.Generator().manual_seed(seeds[0]), device, weights)
     own = _local_network(study, torch.Generator().manual_seed(seeds[1]), device)
     memory = SimulatedMemory(Taught(values.eval(), for_g), Taught(own.eval(), for_l))
@@ -120,13 +123,16 @@ def _global_network(
     """The network of the global agent's values or actions: the user's, or a new one."""
     space, leader, local = study.game.global_action, study.leader, study.local
     answers = space.num if isinstance(space, Discrete) else space.d
+    width = 0 if study.belief is None else study.belief.width
     if network is not None:
+        if width:
+            raise ArgumentError("a network of one's own has no memory: leave it out, or observation='filter'")
         own = copy.deepcopy(network).to(device)
         check_set_network(own, leader.draw((2,), weights), local.draw((2, study.k), weights), answers)
         return own
     if isinstance(space, Discrete):
-        return SetNetwork(leader, local, answers, generator).to(device)
-    return GlobalActor(leader, local, space, generator).to(device)
+        return SetNetwork(leader, local, answers, generator, width).to(device)
+    return GlobalActor(leader, local, space, generator, width).to(device)
 
 
 def _local_network(study: Study, generator: torch.Generator, device: torch.device) -> nn.Module:

@@ -19,6 +19,7 @@ from altmarl_torch.learners.simulated.experience import Experience, collect
 from altmarl_torch.learners.simulated.features import Frame
 from altmarl_torch.learners.simulated.g_learn import GlobalBatches
 from altmarl_torch.learners.simulated.l_learn import LocalBatches
+from altmarl_torch.learners.simulated.memory import Belief
 from altmarl_torch.learners.simulated.networks import LocalValues
 from altmarl_torch.learners.simulated.pathwise import Objective, Paths, ascend
 from altmarl_torch.learners.simulated.policies import GreedyGlobal, GreedyLocal, PlayedPair
@@ -81,6 +82,7 @@ class Study:
         scale: units of value per unit of the networks.
         learning_rate: of Adam.
         objective: what a local agent maximises.
+        belief: of a dispatcher that remembers; None without.
         curve, progress: listeners.
     """
 
@@ -91,6 +93,7 @@ class Study:
     scale: float
     learning_rate: float
     objective: Objective = "own"
+    belief: Belief | None = None
     curve: Curve | None = None
     progress: PhaseProgress | None = None
 
@@ -149,15 +152,15 @@ class SimulatedGlobalLearner:
         """The best response to `pair.pi_l`."""
         study, pi_l, before = self.study, cast(Any, pair.pi_l), memory.leader
         generator = before.generator.clone_state()
-        batches = GlobalBatches(study.game, study.k, pi_l, study.scale, generator)
+        batches = GlobalBatches(study.game, study.k, pi_l, study.scale, generator, study.belief)
         met: list[Experience] = []
         taken = 0
 
         def draw(online: nn.Module, average: nn.Module) -> tuple[Tensor, Tensor]:
             nonlocal taken
             if taken % GLOBAL_REFRESH == 0:
-                now = PlayedPair(study.k, GreedyGlobal(study.game, average, study.scale), pi_l)
-                met[:] = [collect(study.game, now, study.leader, generator, exploring=True)]
+                now = PlayedPair(study.k, GreedyGlobal(study.game, average, study.scale, study.belief), pi_l)
+                met[:] = [collect(study.game, now, study.leader, generator, exploring=True, belief=study.belief)]
             taken += 1
             return batches.draw(online, average, met[0])
 
@@ -165,7 +168,7 @@ class SimulatedGlobalLearner:
         fewest, most = GLOBAL_STEPS
         steps = _turn(min(most, max(fewest, LOOKED_AT // study.k)), before.steps)
         network = regress(before.network, draw, steps, study.learning_rate, monitor, self.phase)
-        proposed = as_pair(GreedyGlobal(study.game, network, study.scale), pi_l)
+        proposed = as_pair(GreedyGlobal(study.game, network, study.scale, study.belief), pi_l)
         left = replace(memory, leader=Taught(network, generator, before.steps + steps))
         return Proposal(proposed, None, None, steps, {"g_learn/steps": steps}), left
 
@@ -222,7 +225,7 @@ class PathwiseLearner:
 
         def with_actor(network: nn.Module) -> Pair[Any]:
             if leads:
-                return as_pair(ActorGlobal(network), pair.pi_l)
+                return as_pair(ActorGlobal(network, study.belief), pair.pi_l)
             return as_pair(pair.pi_g, ActorLocal(network))
 
         def mean_return(network: nn.Module) -> Tensor:

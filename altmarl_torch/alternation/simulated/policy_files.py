@@ -15,6 +15,7 @@ from torch import nn
 from altmarl_torch.errors import FileFormatError
 from altmarl_torch.learners.simulated.actors import ActorGlobal, ActorLocal, GlobalActor, LocalActor
 from altmarl_torch.learners.simulated.features import Frame, frame_of
+from altmarl_torch.learners.simulated.memory import Belief
 from altmarl_torch.learners.simulated.networks import LocalValues, SetNetwork
 from altmarl_torch.learners.simulated.policies import (
     GlobalPolicy,
@@ -41,6 +42,7 @@ def pack_pair(pi_g: GlobalPolicy, pi_l: LocalPolicy) -> dict[str, Any]:
     spec: dict[str, Any] = {"pi_g": _word(pi_g), "pi_l": _word(pi_l)}
     entries: dict[str, Any] = {}
     if isinstance(pi_g, GreedyGlobal | ActorGlobal):
+        spec |= {"remembers": None if pi_g.belief is None else pi_g.belief.octaves}
         entries |= module_arrays("pi_g/", pi_g.network)
     if isinstance(pi_g, GreedyGlobal):
         spec |= {"global_scale": pi_g.scale}
@@ -95,17 +97,32 @@ def _global(
 ) -> GlobalPolicy:
     word, weights, space = spec["pi_g"], torch.Generator(), game.global_action
     filled: nn.Module
+    belief: Belief | None = None
     if network is not None:
         filled = copy.deepcopy(network)
     elif word == SetNetwork.__name__ and isinstance(space, Discrete):
-        filled = SetNetwork(*_frames(arrays, "pi_g/", game), space.num, weights)
+        frames = _frames(arrays, "pi_g/", game)
+        belief, width = _belief(spec, frames[1])
+        filled = SetNetwork(*frames, space.num, weights, width)
     elif word == ACTOR and isinstance(space, Box):
-        filled = GlobalActor(*_frames(arrays, "pi_g/", game), space, weights)
+        frames = _frames(arrays, "pi_g/", game)
+        belief, width = _belief(spec, frames[1])
+        filled = GlobalActor(*frames, space, weights, width)
     else:
         raise FileFormatError(f"its network is a {word}: hand in one of that architecture to be filled")
     load_module("pi_g/", filled, arrays)
     filled = filled.to(device).eval()
-    return ActorGlobal(filled) if word == ACTOR else GreedyGlobal(game, filled, float(spec["global_scale"]))
+    if word == ACTOR:
+        return ActorGlobal(filled, belief)
+    return GreedyGlobal(game, filled, float(spec["global_scale"]), belief)
+
+
+def _belief(spec: Mapping[str, Any], local: Frame) -> tuple[Belief | None, int]:
+    """The memory of a policy, and its width; none of files that know of none."""
+    if spec.get("remembers") is None:
+        return None, 0
+    belief = Belief(local, int(spec["remembers"]))
+    return belief, belief.width
 
 
 def _local(arrays: Arrays, spec: Mapping[str, Any], game: SimulatedGame, device: torch.device | str) -> LocalPolicy:

@@ -28,8 +28,10 @@ from altmarl_torch.support.snapshots import reading
 
 __all__ = ["SimulatedObservation", "SimulatedSolution"]
 
-SimulatedObservation = Literal["population", "surrogate"]
-"""What the sample is taken for: k of a population of agents, or (the paper's) the population itself."""
+SimulatedObservation = Literal["population", "surrogate", "filter"]
+"""What the sample is taken for: k of a population of agents, (the paper's) the population itself, or one of many looks
+at a population that are remembered.
+"""
 
 FILE_FORMAT, FILE_VERSION = "altmarl-simulated-solution", 1
 RECORD = ("k", "value", "eta", "converged", "seed", "game_name", "interrupted", "observation", "population")

@@ -116,7 +116,9 @@ def solve_simulator(
         game: the simulator.
         k: how many of the n local agents the global agent sees, in 1..n.
         observation: "population" plays many agents and shows k of them; "surrogate", the paper's, takes the k for all
-            there are. The first is better on n agents wherever k is small, and the default.
+            there are; "filter" plays many as well, and lets the dispatcher remember what it has seen
+            (`learners.simulated.memory`). On n agents the first is better than the second wherever k is small, and the
+            default; the third better still.
         population: how many agents are played, in k..n; None for min(n, 512) (with continuous actions min(n, 64)),
             or k if that is more.
         objective: what a local agent maximises, its "own" reward, as in the paper, or the "team"'s. None is "own" for
@@ -157,11 +159,18 @@ def solve_simulator(
     told = {"curve": curve, "progress": progress, "objective": objective_of(game, objective)}
     check_begin(start, turns)
     small = unchecked(game, n=agents)
-    players, study = players_of(small, k, network, seed, place, rate, start, turns, **told)
+    players, study = players_of(small, k, network, seed, place, rate, start, turns, observation == "filter", **told)
     rules, checkpoint, reached = _rules(study, eta), None, None
     if checkpoints is not None:
         asked = {"game": game.name, "n": game.n, "gamma": game.gamma, "k": k, "agents": agents, "seed": seed}
-        asked |= {"learning_rate": rate, "eta": eta, "steps": steps, "objective": study.objective, "turns": turns}
+        asked |= {
+            "learning_rate": rate,
+            "eta": eta,
+            "steps": steps,
+            "objective": study.objective,
+            "turns": turns,
+            "observation": observation,
+        }
         folder = CheckpointFolder(Path(checkpoints), asked)
         folder.check()
         checkpoint = folder.next_run()

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from altmarl_torch.learners.simulated.features import OCTAVES, Features, Frame, difference
+from altmarl_torch.learners.simulated.memory import Belief
 from altmarl_torch.learners.simulated.networks import initialise
 from altmarl_torch.simulators.spaces import Box
 
-__all__ = ["ActorGlobal", "ActorLocal", "GlobalActor", "LocalActor", "into"]
+__all__ = ["ActorGlobal", "ActorLocal", "GlobalActor", "LocalActor", "into", "octaves_of"]
 
 POOLED, WIDTH, WIDTH_LOCAL = 16, 64, 32
 
@@ -41,21 +42,25 @@ class GlobalActor(nn.Module):
         leader, local: where the states lie.
         space: of the action.
         generator: of the first weights.
+        remembered: numbers of a memory that come behind s_g.
     """
 
-    def __init__(self, leader: Frame, local: Frame, space: Box, generator: torch.Generator) -> None:
+    def __init__(
+        self, leader: Frame, local: Frame, space: Box, generator: torch.Generator, remembered: int = 0
+    ) -> None:
         super().__init__()
         self.psi, self.phi, self.space = _features(leader), _features(local), space
+        self.dg, inputs = leader.space.d, POOLED + self.psi.width + remembered
         self.agent = nn.Sequential(nn.Linear(self.phi.width, POOLED), nn.SiLU(), nn.Linear(POOLED, POOLED))
-        self.body = nn.Sequential(nn.Linear(POOLED + self.psi.width, WIDTH), nn.SiLU(), nn.Linear(WIDTH, space.d))
-        self.linear = nn.Linear(_plain(leader) + _plain(local), space.d)
+        self.body = nn.Sequential(nn.Linear(inputs, WIDTH), nn.SiLU(), nn.Linear(WIDTH, space.d))
+        self.linear = nn.Linear(_plain(leader) + _plain(local) + remembered, space.d)
         _begin(self, generator)
 
     def forward(self, s_g: Tensor, sample: Tensor) -> Tensor:
         """a_g `[b, ug]` at s_g `[b, dg]` for samples `[b, k, dl]`."""
-        local, leader = self.phi.scaled(sample), self.psi.scaled(s_g)
-        plain = torch.cat([local.mean(-2), leader], -1)
-        seen = torch.cat([self.agent(self.phi.waves(local)).mean(-2), self.psi.waves(leader)], -1)
+        local, leader, memory = self.phi.scaled(sample), self.psi.scaled(s_g[..., : self.dg]), s_g[..., self.dg :]
+        plain = torch.cat([local.mean(-2), leader, memory], -1)
+        seen = torch.cat([self.agent(self.phi.waves(local)).mean(-2), self.psi.waves(leader), memory], -1)
         return into(self.space, self.linear(plain) + self.body(seen))
 
 
@@ -83,13 +88,13 @@ class LocalActor(nn.Module):
 
 
 class ActorGlobal:
-    """pi_g that an actor answers."""
+    """pi_g that an actor answers; `belief` is None without a memory."""
 
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
+    def __init__(self, network: nn.Module, belief: Belief | None = None) -> None:
+        self.network, self.belief = network, belief
 
     def actions(self, s_g: Tensor, sample: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """a_g `[b, ug]` for s_g `[b, dg]` and samples `[b, k, dl]`."""
+        """a_g `[b, ug]` for s_g `[b, dg]`, and the memory behind it, and samples `[b, k, dl]`."""
         chosen: Tensor = self.network(s_g, sample)
         return chosen
 
@@ -106,9 +111,13 @@ class ActorLocal:
         return chosen
 
 
+def octaves_of(frame: Frame) -> int:
+    """Waves are for states with bounds."""
+    return OCTAVES if isinstance(frame.space, Box) and frame.space.is_bounded else 0
+
+
 def _features(frame: Frame) -> Features:
-    waves = isinstance(frame.space, Box) and frame.space.is_bounded
-    return Features(frame, OCTAVES if waves else 0)
+    return Features(frame, octaves_of(frame))
 
 
 def _plain(frame: Frame) -> int:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.learners.simulated.features import Frame
+from altmarl_torch.learners.simulated.memory import Belief
 from altmarl_torch.learners.simulated.policies import PlayedPair
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.pairs import SampleDispatcher
-from altmarl_torch.simulators.play import play
+from altmarl_torch.simulators.play import Step, play
 from altmarl_torch.simulators.spaces import random_actions
 
 __all__ = ["Experience", "collect", "probe"]
@@ -36,10 +37,17 @@ class Experience:
     s_g: Tensor  # [states, dg]
     crowd: Tensor  # [states, N, dl]
     next_s_g: Tensor  # [states, dg]
+    memory: Tensor | None = None  # [states, width], before the sample of that state is seen
 
 
 def collect(
-    game: SimulatedGame, pair: PlayedPair, leader: Frame, generator: torch.Generator, *, exploring: bool
+    game: SimulatedGame,
+    pair: PlayedPair,
+    leader: Frame,
+    generator: torch.Generator,
+    *,
+    exploring: bool,
+    belief: Belief | None = None,
 ) -> Experience:
     """Play `game.n` agents under the pair; `exploring`: some of the episodes under random global actions."""
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
@@ -56,7 +64,17 @@ def collect(
     steps = list(play(wide, played, min(EPISODES, fit), STEPS, np.random.SeedSequence(seed), generator.device))
     s_g = torch.stack([step.s_g for step in steps])
     crowd = torch.stack([step.s_l for step in steps[:-1]])
-    return Experience(s_g[:-1].flatten(0, 1), crowd.flatten(0, 1), s_g[1:].flatten(0, 1))
+    memory = None if belief is None else _remembered(belief, steps[:-1])
+    return Experience(s_g[:-1].flatten(0, 1), crowd.flatten(0, 1), s_g[1:].flatten(0, 1), memory)
+
+
+@torch.no_grad()
+def _remembered(belief: Belief, steps: list[Step]) -> Tensor:
+    """What is remembered before the sample of each step is seen: `[states, width]`."""
+    memories = [belief.first(len(steps[0].s_g), steps[0].s_g.device)]
+    for step in steps[:-1]:
+        memories.append(belief.seen(memories[-1], step.sample))
+    return torch.cat(memories)
 
 
 def unchecked(game: SimulatedGame, **changes: object) -> SimulatedGame:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from altmarl_torch.learners.simulated.experience import Experience
+from altmarl_torch.learners.simulated.memory import Belief
 from altmarl_torch.learners.simulated.networks import values_at
 from altmarl_torch.learners.simulated.policies import LocalPolicy, action_rewards
 from altmarl_torch.learners.simulated.training import common_draws
@@ -45,6 +46,8 @@ class GlobalBatches:
         pi_l: the frozen local policy.
         scale: units of value per unit of the network.
         generator: of every draw.
+        belief: of a dispatcher that remembers.
+        subsets: that are looked at.
     """
 
     game: SimulatedGame
@@ -52,6 +55,7 @@ class GlobalBatches:
     pi_l: LocalPolicy
     scale: float
     generator: torch.Generator
+    belief: Belief | None = None
     subsets: Tensor = field(init=False)  # [SUBSETS, max(k, PAID)], or fewer where n is smaller
 
     def __post_init__(self) -> None:
@@ -65,7 +69,11 @@ class GlobalBatches:
         rows = torch.randint(len(met.s_g), (BATCH,), generator=self.generator, device=met.s_g.device)
         s_g, crowd = met.s_g[rows], met.crowd[rows]
         sample = self._some(crowd)[:, : self.k]
-        return online(s_g, sample).float(), self._targets(average, s_g, crowd)
+        memory = None
+        if self.belief is not None and met.memory is not None:
+            memory = self.belief.seen(met.memory[rows], sample)
+        known = s_g if memory is None else torch.cat([s_g, memory], -1)
+        return online(known, sample).float(), self._targets(average, s_g, crowd, memory)
 
     def _some(self, crowd: Tensor) -> Tensor:
         """Fresh agents `[b, max(k, PAID), dl]` of populations `[b, N, dl]`, in random order."""
@@ -73,7 +81,7 @@ class GlobalBatches:
         return take(crowd, self.subsets[rows])
 
     @torch.no_grad()
-    def _targets(self, average: nn.Module, s_g: Tensor, crowd: Tensor) -> Tensor:
+    def _targets(self, average: nn.Module, s_g: Tensor, crowd: Tensor, memory: Tensor | None) -> Tensor:
         game, generator = self.game, self.generator
         agents = self._some(crowd)
         near = beside(s_g, agents)
@@ -81,9 +89,15 @@ class GlobalBatches:
         num_ag = number_of("global_action", game)
         whole = torch.zeros(len(s_g), dtype=torch.int64, device=s_g.device)
         next_s_g = common_draws(lambda a: game.move_g(s_g, whole + a, generator), num_ag, generator)
-        continued = values_at(average, next_s_g, moved[:, : self.k]).float()
+        continued = values_at(average, self._known(next_s_g, memory, moved[:, : self.k]), moved[:, : self.k]).float()
         best = torch.add(action_rewards(game, next_s_g), continued, alpha=game.gamma * self.scale).amax(-1)
         return (best + self._paid(moved[:, :PAID], next_s_g)) / self.scale
+
+    def _known(self, s_g: Tensor, memory: Tensor | None, sample: Tensor) -> Tensor:
+        """What is known at each of s_g `[b, a, dg]` when the sample is seen: s_g, and the memory behind it."""
+        if self.belief is None or memory is None:
+            return s_g
+        return torch.cat([s_g, self.belief.seen(memory, sample).unsqueeze(1).expand(-1, s_g.shape[1], -1)], -1)
 
     def _paid(self, agents: Tensor, s_g: Tensor) -> Tensor:
         """The mean reward of agents `[b, m, dl]` under each of s_g `[b, a, dg]`: `[b, a]`."""

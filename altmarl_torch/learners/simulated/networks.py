@@ -6,6 +6,8 @@ r"""Networks for simulators: values of (s_g, sample) that do not depend on the s
 
     C(s_g, sample, a) = z . W(s_g)_a + body([z, psi(s_g)])_a.
 
+A dispatcher that remembers hands its memory in behind s_g; it stands beside psi(s_g) then.
+
 The first term, linear in the mean of learned features, is exact for a plan that does not look again: its
 value is a sum over the agents. The body sees the rest.
 
@@ -47,14 +49,18 @@ class SetNetwork(nn.Module):
         leader, local: where the states lie.
         num_ag: number of global actions.
         generator: of the first weights.
+        remembered: numbers of a memory that come behind s_g.
     """
 
-    def __init__(self, leader: Frame, local: Frame, num_ag: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, leader: Frame, local: Frame, num_ag: int, generator: torch.Generator, remembered: int = 0
+    ) -> None:
         super().__init__()
         self.psi, self.phi = Features(leader), Features(local)
+        self.dg, context = leader.space.d, self.psi.width + remembered
         self.agent = nn.Sequential(nn.Linear(self.phi.width, POOLED), nn.SiLU(), nn.Linear(POOLED, POOLED))
-        self.weights = nn.Sequential(nn.Linear(self.psi.width, WIDTH), nn.SiLU(), nn.Linear(WIDTH, num_ag * POOLED))
-        sizes = POOLED + self.psi.width, WIDTH, WIDTH
+        self.weights = nn.Sequential(nn.Linear(context, WIDTH), nn.SiLU(), nn.Linear(WIDTH, num_ag * POOLED))
+        sizes = POOLED + context, WIDTH, WIDTH
         hidden = [nn.Linear(sizes[i], sizes[i + 1]) for i in range(2)]
         self.body = nn.Sequential(hidden[0], nn.SiLU(), hidden[1], nn.SiLU(), nn.Linear(WIDTH, num_ag))
         initialise(self, generator)
@@ -66,7 +72,7 @@ class SetNetwork(nn.Module):
 
     def heads(self, s_g: Tensor, pooled: Tensor) -> Tensor:
         """C at s_g `[..., dg]` for pooled samples `[..., z]`: `[..., ag]`."""
-        psi = self.psi(s_g)
+        psi = torch.cat([self.psi(s_g[..., : self.dg]), s_g[..., self.dg :]], -1)
         weights = self.weights(psi).unflatten(-1, (-1, POOLED))
         body: Tensor = self.body(torch.cat([pooled, psi], -1))
         linear: Tensor = einsum(weights, pooled, "... a z, ... z -> ... a")

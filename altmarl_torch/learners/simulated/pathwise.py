@@ -59,10 +59,13 @@ class Paths:
         game, generator = self.game, self.generator
         horizon = 1 if game.gamma == 0 else min(MOST_STEPS, math.ceil(math.log(LEFT) / math.log(game.gamma)))
         s_g, s_l = game.start(BATCH, game.n, generator)
-        total = torch.zeros((), device=s_g.device)
+        total, belief = torch.zeros((), device=s_g.device), getattr(pi_g, "belief", None)
+        memory = None if belief is None else belief.first(BATCH, s_g.device)
         for t in range(horizon):
             sample = take(s_l, draw_subsets(BATCH, self.k, game.n, generator))
-            a_g = pi_g.actions(s_g, sample.detach() if self.own else sample, generator)
+            sample = sample.detach() if self.own else sample
+            memory = None if belief is None else belief.seen(memory, sample)
+            a_g = pi_g.actions(s_g if memory is None else torch.cat([s_g, memory], -1), sample, generator)
             near = beside(s_g, s_l)
             a_l = pi_l.actions(s_l, near, generator)
             reward = game.r_g(s_g, a_g) + game.r_l(s_l, near, a_l).mean(-1)

@@ -12,8 +12,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from altmarl_torch.errors import ArgumentError
+from altmarl_torch.errors import ArgumentError, PolicyError
 from altmarl_torch.learners.simulated.features import Frame
+from altmarl_torch.learners.simulated.memory import Belief
 from altmarl_torch.learners.simulated.networks import LocalValues
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.pairs import RulePair, SampleDispatcher, number_of
@@ -97,18 +98,19 @@ class GivenLocal:
 
 
 class GreedyGlobal:
-    """Greedy in r_g + gamma scale C."""
+    """Greedy in r_g + gamma scale C; `belief` is None without a memory."""
 
-    def __init__(self, game: SimulatedGame, network: nn.Module, scale: float) -> None:
-        self.game, self.network, self.scale = game, network, scale
+    def __init__(self, game: SimulatedGame, network: nn.Module, scale: float, belief: Belief | None = None) -> None:
+        self.game, self.network, self.scale, self.belief = game, network, scale, belief
 
     @torch.no_grad()
     def actions(self, s_g: Tensor, sample: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The action of largest value; the first on ties."""
+        """The action of largest value, the first on ties; a memory comes behind s_g."""
         size = max(1, CHUNK // sample.shape[1])
         parts = zip(torch.split(s_g, size), torch.split(sample, size), strict=True)
         values = torch.cat([self.network(own, seen).float() for own, seen in parts])
-        return torch.add(action_rewards(self.game, s_g), values, alpha=self.game.gamma * self.scale).argmax(-1)
+        plain = s_g[:, : self.game.global_state.d]
+        return torch.add(action_rewards(self.game, plain), values, alpha=self.game.gamma * self.scale).argmax(-1)
 
 
 class GreedyLocal:
@@ -188,14 +190,23 @@ class PlayedPair:
 class _Dispatcher:
     def __init__(self, pi_g: GlobalPolicy, seed: int) -> None:
         self._pi_g, self._seed = pi_g, seed
+        self._belief: Belief | None = getattr(pi_g, "belief", None)
+        self._memory: Tensor | None = None
         self._generator: torch.Generator | None = None
 
     def reset(self, batch: int) -> None:
-        pass
+        self._memory = None
 
     def act(self, s_g: Tensor, sample: Tensor) -> Tensor:
         if self._generator is None:
             self._generator = torch.Generator(s_g.device).manual_seed(self._seed)
+        if self._belief is not None:
+            if self._memory is None:
+                self._memory = self._belief.first(len(s_g), s_g.device)
+            elif len(self._memory) != len(s_g):
+                raise PolicyError(f"the dispatcher remembers {len(self._memory)} systems; call reset({len(s_g)}) first")
+            self._memory = self._belief.seen(self._memory, sample)
+            s_g = torch.cat([s_g, self._memory], -1)
         with torch.no_grad():
             return self._pi_g.actions(s_g, sample, self._generator)
 
