@@ -172,7 +172,7 @@ def _outcome(
         again = _command(config, "altmarl", "evaluate", str(folder.path))
         lines.append(f"interrupted: the pair was not measured; {again} does that\n{_go_on(config, folder)}")
         return "\n".join(lines)
-    why = "learned policies have no memory; more agents seen (--k), or more turns (--steps), do better"
+    why = "--observation filter remembers earlier samples; more agents seen (--k) or turns (--steps) help as well"
     lines += ["", return_table(measured.learned, measured.heuristics), comparison_text(config, measured, why)]
     return "\n".join(lines)
 

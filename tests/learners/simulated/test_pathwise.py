@@ -10,6 +10,7 @@ import torch
 import altmarl_torch as am
 from altmarl_torch.alternation.simulated import players
 from altmarl_torch.games.named.linear_quadratic import Gains
+from altmarl_torch.learners.simulated import experience
 from altmarl_torch.learners.simulated.actors import GlobalActor, LocalActor, into
 from altmarl_torch.learners.simulated.features import Frame
 from altmarl_torch.learners.simulated.pathwise import Paths
@@ -64,29 +65,32 @@ def test_the_derivative_is_that_of_the_return_and_own_agents_do_not_count_the_di
 @pytest.mark.parametrize("turns", ["global", "local"])
 def test_best_responses_of_the_linear_quadratic_game_earn_what_riccati_promises(turns, monkeypatch):
     monkeypatch.setattr(players, "PATH_STEPS", 80)
-    game = LAWS.game(10)
-    start, best = Gains(0.3, -0.2), Gains(0.3, -0.2, *LAWS.global_response(0.3, -0.2))
+    laws = am.games.LinearQuadratic(gamma=0.7)  # episodes of 13 steps
+    game = laws.game(10)
+    start, best = Gains(0.3, -0.2), Gains(0.3, -0.2, *laws.global_response(0.3, -0.2))
     if turns == "local":
-        start, best = Gains(f_y=0.3), Gains(*LAWS.local_response(0.3), 0.0, 0.3)
+        start, best = Gains(f_y=0.3), Gains(*laws.local_response(0.3), 0.0, 0.3)
     solution = am.solve(game, 10, start=rules(start, 10), turns=turns, steps=1)
     assert [update.player for update in solution.history] == [turns]
-    short = am.paired_difference(game, rules(best, 10), solution, episodes=1000, horizon=100)
-    assert short.mean < 0.01 * abs(LAWS.value(best, 10, 10)) + 2 * short.sem
+    short = am.paired_difference(game, rules(best, 10), solution, episodes=1000, horizon=30)
+    assert short.mean < 0.01 * abs(laws.value(best, 10, 10)) + 2 * short.sem
 
 
-def test_a_pair_of_actors_is_written_read_and_taken_up_again(tmp_path, monkeypatch):
+@pytest.mark.parametrize("observation", ["population", "filter"])
+def test_a_pair_of_actors_is_written_read_and_taken_up_again(tmp_path, monkeypatch, observation):
     monkeypatch.setattr(players, "PATH_STEPS", 4)
     monkeypatch.setattr(players, "EPISODES", 16)
-    game, told = LAWS.game(8), []
+    game, told = am.games.LinearQuadratic(gamma=0.7).game(8), []
 
     def stop(update):
         told.append(update)
         if len(told) == 1:
             raise KeyboardInterrupt
 
-    whole = am.solve(game, 3, steps=1, seed=2)
-    assert am.solve(game, 3, steps=1, seed=2, checkpoints=tmp_path / "c", callback=stop).interrupted
-    again = am.solve(game, 3, steps=1, seed=2, checkpoints=tmp_path / "c")
+    asked = {"steps": 1, "seed": 2, "observation": observation}
+    whole = am.solve(game, 3, **asked)
+    assert am.solve(game, 3, **asked, checkpoints=tmp_path / "c", callback=stop).interrupted
+    again = am.solve(game, 3, **asked, checkpoints=tmp_path / "c")
     whole.save(tmp_path / "a.npz")
     read = am.SimulatedSolution.load(tmp_path / "a.npz", game)
     returns = [am.rollout(game, one, episodes=5, horizon=9).returns for one in (whole, again, read)]
@@ -98,13 +102,22 @@ def test_a_pair_of_actors_is_written_read_and_taken_up_again(tmp_path, monkeypat
     assert read.local_actions(torch.zeros(4, 8, 1), torch.zeros(4, 1, 1)).shape == (4, 8, 1)
 
 
-def test_one_player_may_have_finitely_many_actions(monkeypatch):
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(experience, "EPISODES", 8)
+
+
+def test_one_player_may_have_finitely_many_actions(monkeypatch, quick):
     for name, value in (("PATH_STEPS", 3), ("GLOBAL_STEPS", (10, 10)), ("LOCAL_STEPS", 10), ("EPISODES", 8)):
         monkeypatch.setattr(players, name, value)
-    game = LAWS.game(8).replace(
-        global_action=am.Discrete(3),
-        move_g=lambda s, a, g: 0.9 * s + (a.unsqueeze(-1) - 1),
-        r_g=lambda s, a: -s.square().squeeze(-1) - a,
+    game = (
+        am.games.LinearQuadratic(gamma=0.7)
+        .game(8)
+        .replace(
+            global_action=am.Discrete(3),
+            move_g=lambda s, a, g: 0.9 * s + (a.unsqueeze(-1) - 1),
+            r_g=lambda s, a: -s.square().squeeze(-1) - a,
+        )
     )
     assert [update.player for update in am.solve(game, 3, steps=1).history] == ["global", "local"]
 

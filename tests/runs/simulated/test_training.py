@@ -152,7 +152,7 @@ def test_what_goes_wrong_while_learning_is_one_line_and_leaves_a_readable_folder
     [
         (["--starts", "3"], "starts = 3 is of tables, and truck is a simulator"),
         (["--solver", "tabular"], "solver = 'tabular' is of tables"),
-        (["--observation", "posterior"], "observation must be 'population' or 'surrogate' for a simulator"),
+        (["--observation", "posterior"], "observation must be 'population' or 'surrogate' or 'filter' for a simulator"),
         (["--certify", "always"], "no tables to certify with"),
         (["--eta", "paper"], "eta = 'paper' needs the largest reward"),
         (["--k", "25"], "k must be an integer in 1..24"),
