@@ -132,6 +132,61 @@ def learn(arguments):
             told(arguments.observation, k, seed, found, f"{spent} |")
 
 
+def speed(arguments):
+    """Agent-steps per processor second: `rollout`, this file's episodes one by one, and a dictionary of agents.
+
+    The second plays one episode at a time, its two policies networks of two hidden layers of 64 in torch, as the
+    authors' code does; the third hands every agent's state and action through dictionaries by name, as parallel
+    environments do.
+    """
+    game = am.games.continuous_warehouse(n=1000)
+    pair = am.simulators.heuristic_pairs(game, 20)["sticky + walk"]
+    generator = torch.Generator().manual_seed(0)
+
+    def network(inputs, outputs):
+        sizes = (inputs, 64), (64, 64), (64, outputs)
+        weights = [torch.rand(one, generator=generator) - 0.5 for one in sizes]
+
+        def answer(features):
+            for index, weight in enumerate(weights):
+                features = features @ weight
+                features = features.tanh() if index < 2 else features
+            return features.argmax(-1).numpy()
+
+        return answer
+
+    dispatcher, follower = network(5, 5), network(2, 3)
+
+    def act(s_g, sample):
+        return dispatcher(tensor((zone(sample)[..., None] == np.arange(5)).mean(1)))
+
+    def local_actions(s_l, s_g):
+        return follower(tensor(np.stack([np.broadcast_to(s_g[:, None], s_l.shape), s_l], -1)))
+
+    def by_name(s_l, s_g):
+        states = {f"robot_{i}": state for i, state in enumerate(s_l[0])}
+        actions = {name: 1 if s_g[0] > state else 2 for name, state in states.items()}
+        return np.array([[actions[f"robot_{i}"] for i in range(s_l.shape[1])]])
+
+    def one_by_one(follow, episodes):
+        for seed in range(episodes):
+            returns(act, follow, 20, episodes=1, seed=seed, n=1000)
+
+    def timed(play, steps):
+        begun = time.process_time()
+        play()
+        return steps / (time.process_time() - begun)
+
+    loops = {
+        "rollout": (lambda: am.rollout(game, pair, episodes=1024, horizon=HORIZON), 1024),
+        "one episode at a time": (lambda: one_by_one(local_actions, 20), 20),
+        "a dictionary of agents": (lambda: one_by_one(by_name, 5), 5),
+    }
+    for name, (play, episodes) in loops.items():
+        rate = timed(play, episodes * HORIZON * 1000) / 1e6
+        print(f"| {name} | {rate:.2f} million agent-steps per CPU second |", flush=True)
+
+
 def rules(arguments):
     """Pairs written by hand."""
     for k in arguments.k:
@@ -143,11 +198,11 @@ def rules(arguments):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("learn", "rules"))
+    parser.add_argument("what", choices=("learn", "rules", "speed"))
     parser.add_argument("--k", type=int, nargs="+", default=[1, 5, 20, 75])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--episodes", type=int, default=1000)
     parser.add_argument("--observation", default="population")
     parser.add_argument("--keep", help="a folder for the learned pairs")
     chosen = parser.parse_args()
-    {"learn": learn, "rules": rules}[chosen.what](chosen)
+    {"learn": learn, "rules": rules, "speed": speed}[chosen.what](chosen)

@@ -22,6 +22,7 @@ from altmarl_torch.games.named.federated import federated
 from altmarl_torch.games.named.linear_quadratic import LinearQuadratic, Tracking, linear_quadratic
 from altmarl_torch.games.named.random import random_game
 from altmarl_torch.games.named.smart_grid import AirConditioner, smart_grid
+from altmarl_torch.games.named.thermostats import thermostats
 from altmarl_torch.games.named.toys import beacon, beacon_value, beacon_value_against_waiting, hash_game, steer, ware
 from altmarl_torch.games.named.two_speed import two_speed_warehouse
 from altmarl_torch.games.named.warehouse import warehouse
@@ -46,6 +47,7 @@ __all__ = [
     "simulators",
     "smart_grid",
     "steer",
+    "thermostats",
     "two_speed_warehouse",
     "ware",
     "warehouse",
@@ -66,6 +68,7 @@ _REGISTRY: dict[str, Callable[..., Game]] = {
 _SIMULATORS: dict[str, Callable[..., SimulatedGame]] = {
     "continuous_warehouse": continuous_warehouse,
     "linear_quadratic": linear_quadratic,
+    "thermostats": thermostats,
 }
 
 _ALL: dict[str, Callable[..., Game | SimulatedGame]] = {**_REGISTRY, **_SIMULATORS}
