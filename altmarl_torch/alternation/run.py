@@ -158,7 +158,12 @@ class AlternationRun:
 
     def play(self, solution: Solution) -> Rollouts:
         """Episodes of n agents, the same for all candidates."""
-        return rollout(self.game, solution, seed=self.options.learning.seed + 1, **self.length(EPISODES))
+        return rollout(self.game, solution, **self.common_episodes)
+
+    @property
+    def common_episodes(self) -> dict[str, int]:
+        """The episodes by which candidates are compared: arguments of `rollout`."""
+        return {"seed": self.options.learning.seed + 1, **self.length(EPISODES)}
 
     def length(self, episodes: int) -> dict[str, int]:
         """How many episodes, and how long: as many as are wanted, or as half of a rollout's memory has room for."""

@@ -5,12 +5,22 @@ say which model to trust. n agents can. `select="rollout"` plays every candidate
 
     every start of the paper's alternation                          (`starts`)
     the corrected pair, by its own search over priors               "posterior" and "filter" (`prior_search`)
+    the same for fewer agents, of those that are seen               `fewer`
     the dispatcher with a memory                                    observation="filter"
-    hold + walk, which looks at nothing
+    hold + walk, which looks at nothing, and the best rule          `policies.yardsticks`
 
-and takes the highest mean return: so no observation model is worse than not looking, up to the noise of the comparison.
+and takes the highest mean return: so no observation model is worse than not looking, nor than asking fewer, up to the
+noise of the comparison.
 The observation that is asked for is the *largest class* that is tried: "surrogate" stays with functions of (s_g, h)
 that the paper's operators find; "filter" admits a memory.
+
+**Forgetting.** With pi_g learned for j agents, draw j of the k that are seen and do what pi_g does at their counts g.
+That is a policy for k agents, the mean over the j-subsamples of h (`counts.simplex.lift`),
+
+    pi_g^k(. | s_g, h)  =  sum_g  pi_g(. | s_g, g)  prod_z C(h_z, g_z) / C(k, j).
+
+Of the n agents the j that are left are a uniform sample like any other, so that on n agents it earns what the pair of j
+earns.
 
 The winner's margin over the runner-up is measured again on fresh episodes, in pairs, since the best of several is
 flattered by the episodes that chose it. `select="value"`, the default, takes the start with the best joint value, and
@@ -20,6 +30,8 @@ leaves the observation model as it is asked for.
 import dataclasses
 from collections.abc import Iterator
 
+from einops import rearrange
+
 from altmarl_torch.alternation.memory import memory_size, remember
 from altmarl_torch.alternation.prior_search import followed_size, learn_posterior, total_seconds
 from altmarl_torch.alternation.run import EPISODES, AlternationRun
@@ -27,13 +39,20 @@ from altmarl_torch.alternation.solution import Choice, Selection, Solution
 from altmarl_torch.alternation.solution_files import LARGEST_TABLE
 from altmarl_torch.alternation.starts import Started, learn_from_starts
 from altmarl_torch.counts.pair_moves import PairPlan
-from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.counts.simplex import CountSimplex, lift
 from altmarl_torch.evaluation.paired import paired_difference
+from altmarl_torch.evaluation.rollouts import rollout
 from altmarl_torch.operators.joint_value import joint_value
 from altmarl_torch.operators.surrogate import Surrogate
-from altmarl_torch.policies.rules import RULES, WALKERS, table
+from altmarl_torch.policies.rules import HeuristicPair, table
+from altmarl_torch.policies.yardsticks import yardsticks
 
-__all__ = ["select_by_rollout", "select_by_value"]
+__all__ = ["fewer", "forget", "select_by_rollout", "select_by_value"]
+
+EVERY_SIZE = 8
+"""Up to so many agents the next smaller sample is tried; beyond, where that costs as much again, half of them."""
+
+HOLD = "hold + walk"
 
 
 def select_by_value(run: AlternationRun) -> Solution:
@@ -75,15 +94,34 @@ class _Candidates:
         for one in self._learned(run.k):
             yield f"surrogate, from {one.start}", one.solution
         if observation != "surrogate":
-            followed = self._learned(followed_size(run))[0].solution
-            corrected = followed if followed.interrupted else learn_posterior(run, followed)
-            self.seconds.append(corrected.phase_seconds)
-            yield "posterior", corrected
+            yield "posterior", self._corrected(run)
+        yield from self._smaller()
         if observation == "filter":
             many = self._learned(memory_size(run.game, run.options.learning.solver))[0].solution
             yield "filter", remember(many, run.game, run.k)
-        if CountSimplex(run.k, run.game.num_sl).can_be_listed:
-            yield from _hold(run).items()
+        if CountSimplex(run.k, run.game.num_sl).size * run.game.num_sg * run.game.num_ag <= LARGEST_TABLE:
+            yield from _rules(run)
+
+    def _smaller(self) -> Iterator[tuple[str, Solution]]:
+        """Pairs of fewer agents, which forget whom else they see; not of networks, each of which takes minutes."""
+        run, observation = self._run, self._run.options.problem.observation
+        for j in fewer(run.k) if run.options.learning.solver != "neural" else ():
+            if observation == "surrogate":
+                name, found = "surrogate", self._learned(j)[0].solution
+            else:
+                name, found = "posterior", self._corrected(run.at(j))
+            shown = forget(found, run.k)
+            if shown is not None:
+                yield f"{name} of {j}", shown
+
+    def _corrected(self, run: AlternationRun) -> Solution:
+        """The corrected pair; what it follows where that was broken off."""
+        followed = self._learned(followed_size(run))[0].solution
+        if followed.interrupted:
+            return followed
+        corrected = learn_posterior(run, followed)
+        self.seconds.append(corrected.phase_seconds)
+        return corrected
 
     def _learned(self, k: int) -> list[Started]:
         """What the paper's alternation finds for k agents, from every start."""
@@ -107,18 +145,47 @@ def _chosen(run: AlternationRun, found: dict[str, Solution]) -> Solution:
     return dataclasses.replace(best, selection=Selection("rollout", choices, margin))
 
 
-def _hold(run: AlternationRun) -> dict[str, Solution]:
-    """Hold s_g, walk to it: a pair that nobody has to learn. Its value is the same for every k: it sees nothing."""
-    game, learning, pi_l = run.game, run.options.learning, WALKERS["walk"](run.game)
-    simplex, one = (CountSimplex(size, game.num_sl, game.device) for size in (run.k, 1))
-    if simplex.size * game.num_sg * game.num_ag > LARGEST_TABLE:
-        return {}
-    rule = RULES["hold"](game)
-    value = joint_value(Surrogate.build(game, pi_l, PairPlan(one)), table(game, rule, one))
-    pair = Solution(
+def fewer(k: int) -> list[int]:
+    """Sizes of smaller samples that are tried beside k, the smallest first."""
+    sizes = {1, k - 1 if k <= EVERY_SIZE else k // 2}
+    return sorted(size for size in sizes if 0 < size < k)
+
+
+def forget(solution: Solution, k: int) -> Solution | None:
+    """The pair of a smaller sample as one that sees `k` agents, its value that of the smaller sample's model.
+
+    None where it has no table, or would have too large a one.
+    """
+    num_sl, num_sg, _ = solution.pi_l.shape
+    larger, pi_g = CountSimplex(k, num_sl, solution.pi_l.device), solution.pi_g
+    if pi_g is None or solution.belief is not None or larger.size * num_sg * pi_g.shape[-1] > LARGEST_TABLE:
+        return None
+    lifted = lift(rearrange(pi_g, "g h a -> (g a) h").double(), solution.simplex, larger)
+    table = rearrange(lifted, "(g a) h -> g h a", g=num_sg).clamp(0, 1)
+    return dataclasses.replace(solution, k=k, pi_g=(table / table.sum(-1, keepdim=True)).contiguous(), policy=None)
+
+
+def _rules(run: AlternationRun) -> Iterator[tuple[str, Solution]]:
+    """Hold s_g and walk to it, and the rule that earns most, where that is another: pairs that nobody has to learn."""
+    pairs = yardsticks(run.game, run.k)
+    yield HOLD, _fixed(run, pairs[HOLD])
+    earned = {name: rollout(run.game, pair, **run.common_episodes).mean for name, pair in pairs.items()}
+    best = max(earned, key=earned.__getitem__)
+    if best != HOLD and earned[best] > earned[HOLD]:
+        yield best, _fixed(run, pairs[best])
+
+
+def _fixed(run: AlternationRun, pair: HeuristicPair) -> Solution:
+    """A rule as a solution; the value of one that sees nothing is the same for every k."""
+    game, learning = run.game, run.options.learning
+    simplex, small = (
+        CountSimplex(size, game.num_sl, game.device) for size in (run.k, 1 if pair.name == HOLD else run.k)
+    )
+    value = joint_value(Surrogate.build(game, pair.pi_l, PairPlan(small)), table(game, pair.rule, small))
+    return Solution(
         k=run.k,
-        pi_g=table(game, rule, simplex),
-        pi_l=pi_l,
+        pi_g=table(game, pair.rule, simplex),
+        pi_l=pair.pi_l,
         value=value.mean,
         eta=run.rules.eta(value, value),
         eta_paper=run.rules.eta_paper,
@@ -129,4 +196,3 @@ def _hold(run: AlternationRun) -> dict[str, Solution]:
         game_name=game.name,
         phase_seconds={},
     )
-    return {"hold + walk": pair}

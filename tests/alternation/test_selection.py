@@ -1,5 +1,6 @@
 """Several starts, and selection by n agents."""
 
+import dataclasses
 import json
 
 import pytest
@@ -7,9 +8,15 @@ import torch
 
 import altmarl_torch as am
 from altmarl_torch.alternation import selection
+from altmarl_torch.alternation.options import Learning, Options, Problem
+from altmarl_torch.alternation.run import AlternationRun
+from altmarl_torch.alternation.runner import learn
+from altmarl_torch.alternation.selection import fewer, forget
 from altmarl_torch.alternation.starts import start_policies
+from altmarl_torch.counts.prior import Prior
 from altmarl_torch.games import hash_game, random_game, steer, warehouse
 from altmarl_torch.policies.rules import heuristic_pair
+from altmarl_torch.policies.yardsticks import yardsticks
 from altmarl_torch.runs.cli.main import main
 
 COLUMNS = {"name", "value", "return_mean", "return_sem"}
@@ -17,6 +24,20 @@ COLUMNS = {"name", "value", "return_mean", "return_sem"}
 
 def small():
     return warehouse(num_zones=3, n=12)
+
+
+def learn_with(run, alpha):
+    """G-LEARN under a prior."""
+    return learn(dataclasses.replace(run, prior=Prior(alpha, run.game.n)))
+
+
+def best_rule(game, k, seed=1):
+    """The rule that earns most on the episodes of a selection, if not to hold."""
+    rules = yardsticks(game, k)
+    run = AlternationRun.of(game, Options(Problem(k), Learning(seed=seed - 1)))
+    earned = {name: am.rollout(game, pair, **run.common_episodes).mean for name, pair in rules.items()}
+    best = max(earned, key=earned.get)
+    return {best} if earned[best] > earned["hold + walk"] else set()
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +82,9 @@ def test_selection_never_does_worse_than_not_looking_and_says_by_how_much_it_win
     solution = am.solve(game, 1, observation="posterior", select="rollout", starts=2)
     choices, margin = solution.selection.choices, solution.selection.margin
     names = [choice.name for choice in choices]
-    assert set(names) == {"surrogate, from uniform", "surrogate, from walk", "posterior", "hold + walk"}
+    assert set(names) == {"surrogate, from uniform", "surrogate, from walk", "posterior", "hold + walk"} | best_rule(
+        game, 1
+    )
     returns = [choice.return_mean for choice in choices]
     assert returns == sorted(returns, reverse=True)
     assert margin.low <= margin.mean <= margin.high
@@ -72,8 +95,47 @@ def test_selection_never_does_worse_than_not_looking_and_says_by_how_much_it_win
 def test_the_observation_that_is_asked_for_is_the_largest_class_that_is_tried(filtered):
     solutions = {"surrogate": am.solve(small(), 2, select="rollout", seed=4), "filter": filtered}
     found = {name: {choice.name for choice in solution.selection.choices} for name, solution in solutions.items()}
-    assert found["surrogate"] == {"surrogate, from uniform", "hold + walk"}
-    assert found["filter"] == found["surrogate"] | {"posterior", "filter"}
+    rules = {"hold + walk"} | best_rule(small(), 2, seed=5)
+    assert found["surrogate"] == {"surrogate, from uniform", "surrogate of 1"} | rules
+    assert found["filter"] == {"surrogate, from uniform", "posterior", "posterior of 1", "filter"} | rules
+
+
+@pytest.mark.parametrize("observation", ["surrogate", "posterior"])
+@pytest.mark.parametrize(("j", "k", "n"), [(1, 2, 5), (2, 5, 6), (3, 4, 4)])
+def test_a_pair_that_forgets_is_worth_what_it_is_worth_with_fewer(observation, j, k, n):
+    """Exactly, for few agents: j of k of n is j of n."""
+    game = hash_game(2, 3, 3, 2).replace(n=n)
+    pair = am.solve(game, j, observation=observation)
+    shown = forget(pair, k)
+    assert shown.k == k
+    assert am.population_value(game, shown, n).mean == pytest.approx(am.population_value(game, pair, n).mean, abs=1e-6)
+
+
+def test_what_has_no_table_cannot_forget_and_fewer_names_the_next():
+    assert forget(am.solve(steer(), 1, observation="filter"), 2) is None
+    assert [fewer(k) for k in (1, 2, 3, 8, 9, 20)] == [[], [1], [1, 2], [1, 7], [1, 4], [1, 10]]
+
+
+def test_a_rule_that_earns_more_than_holding_is_a_candidate():
+    game = am.games.smart_grid(n=100)
+    solution = am.solve(game, 2, select="rollout", steps=1)
+    names = {choice.name for choice in solution.selection.choices}
+    assert "hold + walk" in names
+    assert best_rule(game, 2) <= names
+    best = max(am.rollout(game, pair, episodes=1000, seed=7).mean for pair in yardsticks(game, 2).values())
+    assert am.rollout(game, solution, episodes=1000, seed=7).mean > best - 0.5
+
+
+def test_a_strong_prior_of_its_own_makes_a_change_of_state_look_free():
+    """Why one prior of all states is tried: agents follow s_g, and to hold it is right, in this symmetric game."""
+    game, k = warehouse(num_zones=3, n=300), 1
+    run = dataclasses.replace(AlternationRun.of(game, Options(Problem(k), Learning())), only_global=True, steps=1)
+    run = run.starting_at(heuristic_pair(game, k, "hold", "walk").pi_l)
+    crowd = 20 * (0.2 + 0.4 * torch.eye(3, dtype=torch.float64))  # where the agents usually are, under each s_g
+    crowd[1, 1] += 20  # a fit that found a larger crowd in one state
+    left, held = (learn_with(run, prior).pi_g.argmax(-1) for prior in (crowd, torch.full_like(crowd, 20 / 3)))
+    assert (left == 1).all()  # everybody is sent there, as if the crowd were waiting
+    assert (held == torch.arange(3).unsqueeze(-1)).all()
 
 
 def test_a_pair_that_holds_is_a_solution_like_any_other(tmp_path):
@@ -111,7 +173,7 @@ def test_a_run_prints_and_keeps_its_selection(tmp_path, capsys):
     assert main([*words, "--episodes", "20", "--horizon", "10", "--quiet", "--runs-dir", str(tmp_path)]) == 0
     (folder,) = tmp_path.iterdir()
     kept = json.loads((folder / "selection.json").read_text())
-    assert (kept["by"], len(kept["choices"])) == ("rollout", 4)
+    assert (kept["by"], len(kept["choices"])) == ("rollout", 6)
     assert all(set(choice) == COLUMNS for choice in kept["choices"])
     printed = capsys.readouterr().out
     assert "selected by return of n agents" in printed
