@@ -16,6 +16,7 @@ from altmarl_torch.alternation.loop import Decision, Update
 from altmarl_torch.alternation.simulated.solution import SimulatedSolution
 from altmarl_torch.alternation.simulated.solving import solve
 from altmarl_torch.alternation.solution import Solution
+from altmarl_torch.asking.advise import Advice, advise
 from altmarl_torch.counts.kernels import CountKernel, SampledCountKernel
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import (
@@ -57,6 +58,7 @@ from altmarl_torch.simulators.spaces import Box, Discrete
 __version__ = "0.2.0"
 
 __all__ = [
+    "Advice",
     "AltMarlError",
     "ArgumentError",
     "Box",
@@ -89,6 +91,7 @@ __all__ = [
     "Trajectories",
     "Transitions",
     "Update",
+    "advise",
     "bellman_noise",
     "certify",
     "check_simulator",

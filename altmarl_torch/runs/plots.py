@@ -6,6 +6,8 @@ Each is made to be read without its caption. (`policy_slice` draws what pi_g has
   a cell, the larger the fraction of the n local agents there. The line is the dispatcher's choice a_g, the
   dashes are the true mode; wherever they lie on each other, the dispatcher has found the crowd from its k samples.
   Agents of several types have a band of rows each, with the lines in every band.
+* `advice_figure` answers how many agents to ask (`asking.advise`): what each k earns, with memory and without, and at
+  each price what is left of it; the star is the choice.
 * `value_history_figure` is Algorithm 3. The line is the joint value of the current pair after each proposal;
   the marks are the proposals: their height is the value that each would have had, their shape the decision, their
   colour the player.
@@ -34,11 +36,13 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from altmarl_torch.alternation.loop import Decision, Update
+from altmarl_torch.asking.advise import Advice
 from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.games.types import fold_types
-from altmarl_torch.runs.palette import BLUE, DPI, GREY, ORANGE, RED
+from altmarl_torch.runs.palette import ACTIONS, BLUE, DPI, GREY, ORANGE, RED
 
 __all__ = [
+    "advice_figure",
     "draw_occupation",
     "occupation_figure",
     "pixels",
@@ -104,6 +108,38 @@ def value_history_figure(history: Sequence[Update]) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25)
     axes.legend(handles=_history_legend(history), loc="best", fontsize=9)
+    return figure
+
+
+def advice_figure(advice: Advice) -> Figure:
+    """Draw return against k, with memory and without, and the net return of the better of both at each price."""
+    prices = [choice for choice in advice.choices if choice.price > 0]
+    figure = Figure(figsize=(10.0 if prices else 7.5, 4.2), dpi=DPI, layout="constrained")
+    axes = [figure.add_subplot(1, 2 if prices else 1, column) for column in ((1, 2) if prices else (1,))]
+    for kind, colour, mark, label in ((True, BLUE, "o", "with memory"), (False, ORANGE, "s", "without")):
+        ways = [way for way in advice.ways if way.remembers == kind]
+        if ways:
+            ks, means, errors = [w.k for w in ways], [w.mean for w in ways], [1.96 * w.sem for w in ways]
+            axes[0].errorbar(ks, means, errors, color=colour, marker=mark, ms=4, capsize=3, lw=1.6, label=label)
+    axes[0].axhline(advice.everybody.mean, color=GREY, ls="--", lw=1.2, label="everybody seen")
+    axes[0].set(title="what k answers a step earn", ylabel="mean discounted return")
+    for choice, colour in zip(prices, ACTIONS, strict=False):
+        ks = sorted({way.k for way in advice.ways})
+        net = [max(way.net(choice.price) for way in advice.ways if way.k == k) for k in ks]
+        axes[1].plot(ks, net, color=colour, lw=1.6, label=f"price {choice.price:g}")
+        axes[1].plot(choice.asking.k, choice.net, color=colour, marker="*", ms=14, lw=0)
+    if prices:
+        least = min(choice.net for choice in prices)
+        reach = max(choice.net for choice in prices) - least
+        axes[1].set(title="what is left when they are paid (star: most)", ylabel="net return")
+        axes[1].set_ylim(bottom=least - max(1.5 * reach, 0.05 * abs(least)))
+    for one in axes:
+        one.set_xscale("symlog", linthresh=1)
+        ticks = [k for k in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= max(way.k for way in advice.ways)]
+        one.set_xticks(ticks, map(str, ticks))
+        one.set_xlabel("k, agents asked at each step")
+        one.grid(alpha=0.25)
+        one.legend(frameon=False)
     return figure
 
 

@@ -42,7 +42,20 @@ SOLVED = {
     "beacon networks": ("beacon", 3, {"solver": "neural", "steps": 1}),
     "steer networks": ("steer", 2, {"solver": "neural", "steps": 1, "l_learner": "neural", "seed": 2}),
 }
-COMMANDS = ["", "train", "evaluate", "certify", "sweep", "plot", "bounds", "chains", "games", "fit", "collect"]
+COMMANDS = [
+    "",
+    "train",
+    "evaluate",
+    "certify",
+    "advise",
+    "sweep",
+    "plot",
+    "bounds",
+    "chains",
+    "games",
+    "fit",
+    "collect",
+]
 
 
 def digest(*things: object) -> str:

@@ -1,5 +1,5 @@
-"""The command line: `altmarl train | evaluate | certify | sweep | plot | fit | collect | bounds | chains | games`;
-`train.py` is its `train`.
+"""The command line: `altmarl train | evaluate | certify | advise | sweep | plot | fit | collect | bounds | chains |
+games`; `train.py` is its `train`.
 
 Exit codes: 0 done, 1 something failed at run time (a file, a table too large to build), 2 an argument is wrong, 130
 ended by Ctrl-C with what was learned so far saved. An error that this package or the file system raises on purpose is
@@ -21,6 +21,7 @@ from tqdm import tqdm
 from altmarl_torch import games
 from altmarl_torch.counts.compiled import describe
 from altmarl_torch.errors import AltMarlError, ArgumentError
+from altmarl_torch.runs.cli.advise import add_advise
 from altmarl_torch.runs.cli.codes import DONE, FAILED, INTERRUPTED, WRONG_ARGUMENT
 from altmarl_torch.runs.cli.collect import add_collect
 from altmarl_torch.runs.cli.fit import add_fit
@@ -76,6 +77,7 @@ def _parser() -> _Parser:
     add_train(commands)
     add_evaluate(commands)
     add_certify(commands)
+    add_advise(commands)
     add_sweep(commands)
     add_plot(commands)
     add_fit(commands)
