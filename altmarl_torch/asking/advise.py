@@ -4,9 +4,9 @@ Each way of asking (`asking.played`) has a return that does not depend on the pr
 price. They are chosen where it matters:
 
     1  a coarse ladder of k, each about half as much again as the last, with memory and without
-    2  for every price, with memory and without: the k with the highest net return; the middles of the gaps beside it
-       are played, until its neighbours have been, or until no k in the gap could pay: a question more costs
-       more than all that is left to gain
+    2  for every price, of the kind (with memory or without) that is best there: the k with the highest net return; the
+       middles of the gaps beside it are played where a k in the gap could be better by half a standard error, taking
+       for granted that more seen earns no less than fewer
     3  2 again until nothing new is asked for
 
 All ways play the same episodes, so that differences of net returns are known better than the returns themselves, and
@@ -182,8 +182,7 @@ def advise(
     if prices is None:
         enough = _smallest(played, kinds[0], most, everybody.mean - (1 - share) * abs(everybody.mean))
         return Advice(_ways(played, most), (), enough, everybody, share)
-    for remembers in kinds:
-        _search(played, remembers, most, prices)
+    _search(played, kinds, most, prices)
     choices = tuple(_choice(played, most, kinds, price) for price in prices)
     return Advice(_ways(played, most), choices, None, everybody, share)
 
@@ -206,31 +205,33 @@ def _ladder(most: int) -> list[int]:
     return rungs
 
 
-def _search(played: Played, remembers: bool, most: int, prices: list[float]) -> None:
-    """Steps 1 to 3 for one kind."""
-    ks = set(_ladder(most))
-    for k in sorted(ks):
-        played.way(k, remembers)
+def _search(played: Played, kinds: Sequence[bool], most: int, prices: list[float]) -> None:
+    """Steps 1 to 3."""
+    for k in _ladder(most):
+        for kind in kinds:
+            played.way(k, kind)
     while True:
-        ways = {k: played.way(k, remembers) for k in sorted(ks)}
-        wanted = {k for price in prices for k in _around(list(ways.values()), price)} - ks
+        wanted = set[tuple[int, bool]]()
+        for price in prices:
+            best = max((way for way in played.ways.values() if way.k <= most), key=lambda way: way.net(price))
+            ways = sorted(_of(played, most, best.remembers), key=lambda way: way.k)
+            wanted |= {(k, best.remembers) for k in _around(ways, price)}
         if not wanted:
             return
-        ks |= wanted
+        for k, kind in sorted(wanted):
+            played.way(k, kind)
 
 
 def _around(ways: list[Asking], price: float) -> list[int]:
-    """The middles of the gaps beside the best k of ways in the order of k, where a k in the gap could pay."""
+    """The middles of the gaps beside the best k of ways in the order of k, where a k in the gap could be better."""
     best = max(range(len(ways)), key=lambda index: ways[index].net(price))
-    middles = []
+    enough, middles = ways[best].net(price) + ways[best].sem / 2, []
     for low, high in ((best - 1, best), (best, best + 1)):
         if low < 0 or high == len(ways) or ways[high].k - ways[low].k < 2:
             continue
-        middle = (ways[low].k + ways[high].k) // 2
         per_question = ways[high].asked / ways[high].k
-        bound = ways[high].mean + 2 * ways[high].sem - price * middle * per_question  # more seen earns no less
-        if bound > ways[best].net(price):
-            middles.append(middle)
+        if ways[high].mean - price * (ways[low].k + 1) * per_question > enough:
+            middles.append((ways[low].k + ways[high].k) // 2)
     return middles
 
 
