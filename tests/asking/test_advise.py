@@ -119,7 +119,7 @@ def test_gaps_beside_the_best_are_refined_where_it_could_pay():
     ways = [way(0, 0), way(4, 10), way(12, 10.5), way(20, 10.6)]
     assert _around(ways, 0.0) == []  # 16 of the gap below 20 earns no more than 20
     assert _around(ways, 0.2) == [2, 8]  # 4 leaves 9.2; 5 could earn 10.5 and leave 9.5, and 1 could leave 9.8
-    assert _around(ways, 0.3) == [2]  # 4 leaves 8.8; 5 could leave 9: worth it; below 1 could leave 9.7
+    assert _around(ways, 0.6) == [2]  # 4 leaves 7.6; 5 could leave 7.5: not worth a try
     assert _around([way(1, 3), way(2, 4), way(3, 4)], 0.0) == []
 
 
