@@ -163,14 +163,8 @@ def solve_simulator(
     rules, checkpoint, reached = _rules(study, eta), None, None
     if checkpoints is not None:
         asked = {"game": game.name, "n": game.n, "gamma": game.gamma, "k": k, "agents": agents, "seed": seed}
-        asked |= {
-            "learning_rate": rate,
-            "eta": eta,
-            "steps": steps,
-            "objective": study.objective,
-            "turns": turns,
-            "observation": observation,
-        }
+        asked |= {"learning_rate": rate, "eta": eta, "steps": steps, "turns": turns}
+        asked |= {"objective": study.objective, "observation": observation}
         folder = CheckpointFolder(Path(checkpoints), asked)
         folder.check()
         checkpoint = folder.next_run()
