@@ -40,6 +40,7 @@ from altmarl_torch.support.intervals import Difference
 from altmarl_torch.support.npz import read_npz, write_npz
 from altmarl_torch.support.showing import as_html, as_plain, in_columns
 from altmarl_torch.support.tables import as_float64, as_integer, as_table
+from altmarl_torch.support.torch_state import door
 
 __all__ = [
     "Choice",
@@ -261,6 +262,7 @@ class Solution:
         return {} if pi_g is None else {"counts": self.simplex.counts.cpu().numpy(), "pi_g": pi_g.cpu().numpy()}
 
     @classmethod
+    @door
     def load(cls, path: str | os.PathLike[str], network: nn.Module | None = None) -> "Solution":
         """Read a solution that `save` wrote, onto the CPU, without running code from the file.
 

@@ -40,6 +40,7 @@ from altmarl_torch.learners.chains.l_learn import ChainSettings
 from altmarl_torch.learners.neural.fitting import Settings
 from altmarl_torch.operators.joint_value import Acceptance, Objective
 from altmarl_torch.support.threads import one_thread
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["solve", "solve_with"]
 
@@ -167,6 +168,7 @@ def solve(
 
 
 @one_thread()
+@door
 def solve_with(game: Game, options: Options) -> Solution:
     """`solve`, with its arguments as records.
 

@@ -48,6 +48,7 @@ from altmarl_torch.policies.tabular import TabularPolicies, check_pi_g, check_pi
 from altmarl_torch.support.showing import as_html, as_plain, in_columns
 from altmarl_torch.support.tables import as_tolerance, check_callable
 from altmarl_torch.support.threads import one_thread
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["PARTS", "Certificate", "Gap", "certify"]
 
@@ -85,6 +86,13 @@ class Gap:
     seconds: float
     worst: float | None = None
 
+    @property
+    def words(self) -> str:
+        """The gain, or between which it lies."""
+        if self.kind == "exact":
+            return f"{self.upper:.3g}"
+        return f"{self.lower:.3g}..{self.upper:.3g}" if math.isfinite(self.upper) else f"at least {self.lower:.3g}"
+
 
 @dataclass(frozen=True)
 class Certificate:
@@ -114,6 +122,17 @@ class Certificate:
         return gaps | dict(as_plain(self))
 
     as_dict = to_dict  # its name in 0.1
+
+    def __repr__(self) -> str:
+        gaps = {
+            "global agent": self.global_deviation,
+            "all local agents": self.shared_deviation,
+            "one for the team": self.single_team,
+            "one for itself": self.single_own,
+        }
+        told = ", ".join(f"{who} {gap.words}" for who, gap in gaps.items() if gap is not None)
+        nash = "" if self.nash_gap is None else f", nash_gap {self.nash_gap:.3g}"
+        return f"Certificate(k={self.k}: value {self.value:.6g}{nash}{'; gains: ' if told else ''}{told})"
 
     def _repr_html_(self) -> str:
         found = self.to_dict()
@@ -148,6 +167,7 @@ class Certificate:
 
 
 @one_thread()
+@door
 def certify(
     game: Game,
     solution: TabularPolicies,

@@ -32,8 +32,10 @@ from altmarl_torch.games.game import LARGEST_N, Game, check_game
 from altmarl_torch.operators.joint_value import joint_value
 from altmarl_torch.operators.surrogate import exact_surrogate
 from altmarl_torch.policies.tabular import TabularPolicies, check_tables
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_integer
 from altmarl_torch.support.threads import one_thread
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["PopulationValue", "population_policy", "population_value"]
 
@@ -51,8 +53,11 @@ class PopulationValue:
     n: int  # agents in the system
     k: int  # agents that the dispatcher sees
 
+    __repr__ = brief
+
 
 @one_thread()
+@door
 def population_value(
     game: Game, pair: TabularPolicies, n: int | None = None, *, tolerance: float | None = None
 ) -> PopulationValue:

@@ -41,6 +41,7 @@ from altmarl_torch.support.intervals import Difference
 from altmarl_torch.support.sampling import count_labels, distinct_labels
 from altmarl_torch.support.tables import as_integer
 from altmarl_torch.support.threads import one_thread
+from altmarl_torch.support.torch_state import door
 
 __all__ = [
     "ReplacedWalker",
@@ -128,6 +129,7 @@ class _ThinningDispatcher:
 
 
 @one_thread()
+@door
 def rollout_gaps(
     game: Game, pair: PolicyPair, *, episodes: int = 2_000, horizon: int = 100, n: int | None = None, seed: int = 0
 ) -> RolloutGaps:

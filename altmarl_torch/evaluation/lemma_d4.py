@@ -45,6 +45,7 @@ from altmarl_torch.operators.bellman import next_sg_law
 from altmarl_torch.operators.joint_value import joint_value, span_tolerance
 from altmarl_torch.operators.surrogate import Surrogate, exact_surrogate
 from altmarl_torch.policies.tabular import check_pi_g, check_pi_l
+from altmarl_torch.support.showing import brief
 
 __all__ = ["DeviationChanges", "deviation_changes"]
 
@@ -65,6 +66,8 @@ class DeviationChanges:
     own_by_state: Tensor  # [sg, sl, N_{k-1}] the same, from each (s_g, own state, counts of the companions)
     team_by_state: Tensor  # [sg, sl, N_{k-1}]
     potential_by_state: Tensor  # [sg, sl, N_{k-1}]
+
+    __repr__ = brief
 
     @property
     def own_violation(self) -> float:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.types import fold_types
+from altmarl_torch.support.showing import brief
 
 __all__ = ["Rollouts", "Trace", "TypeReport"]
 
@@ -29,6 +30,8 @@ class Trace:
     a_g: Tensor  # [T] int64
     mode: Tensor  # [T] int64
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True, eq=False)
 class TypeReport:
@@ -44,6 +47,8 @@ class TypeReport:
     returns: Tensor  # [episodes, e] float64
     held: Tensor  # [episodes, e] float64
     occupation: Tensor  # [e, x] float64
+
+    __repr__ = brief
 
     @property
     def shares(self) -> Tensor:
@@ -84,6 +89,12 @@ class Rollouts:
     horizon: int
     seed: int
     types: TypeReport | None = None
+
+    def __repr__(self) -> str:
+        episodes, sizes = len(self.returns), f"n={self.n}, k={self.k}"
+        told = f"mean return {self.mean:.6g}" + (f" +- {self.sem:.2g}" if episodes > 1 else "")
+        played = f"{episodes} episode{'s' * (episodes > 1)} of {self.horizon} steps"
+        return f"{type(self).__name__}({sizes}: {told} over {played})"
 
     @property
     def mean(self) -> float:

@@ -59,6 +59,7 @@ from altmarl_torch.policies.base import PolicyPair, check_pair, cumulative, draw
 from altmarl_torch.support.sampling import count_labels, deal, distinct_labels, split, split_shares
 from altmarl_torch.support.tables import as_integer, refuse_first
 from altmarl_torch.support.threads import one_thread
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["require_memory", "rollout", "visits"]
 
@@ -68,6 +69,7 @@ LARGEST_ROLLOUT = 10**8
 
 
 @one_thread()
+@door
 def rollout(
     game: Game,
     pair: PolicyPair,

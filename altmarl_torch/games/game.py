@@ -28,21 +28,21 @@ and its reward are the averages over its own action (Eq. 5, 6),
 which is all that the global agent's best response needs to know of the local agents.
 
 **Bounds.**  With r_g_max = max |r_g| and r_l_max = max |r_l|, every stage reward is at most r_tilde = r_g_max + r_l_max
-(Assumption 2.2) and every value at most v_max = r_tilde / (1 - gamma). The assumption also asks for non-negative
-rewards; the tables may hold negative ones, and the bounds that need the sign check it themselves.
+(Assumption 2.2) and every value at most v_max = r_tilde / (1 - gamma). The assumption asks for non-negative rewards;
+tables may hold negative ones, and bounds that need the sign check it.
 
-**Stochastic rewards.**  r_g and r_l may be given as laws (`games.reward_laws`, Appendix F): the tables are
-then their means, with which everything computes that is an expectation, and the laws stand beside them for draws.
+**Stochastic rewards.**  r_g and r_l may be given as laws (`games.reward_laws`, Appendix F): the tables are then their
+means, with which every expectation is computed, and the laws stand beside them for draws.
 
-A game is immutable and holds float64 tensors on one device. It is checked once, here, so that nothing downstream has
-to: every message names the table, the indices, the value found and what would be right.
+A game is immutable, holds float64 tensors on one device, and is checked once, here: every message names the table, the
+indices, the value found and what would be right.
 """
 
 import dataclasses
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -66,6 +66,7 @@ from altmarl_torch.support.tables import (
     check_devices,
     check_kind,
 )
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["LARGEST_N", "Game", "check_game"]
 
@@ -115,6 +116,11 @@ class Game:
     r_g_law: RewardLaw | None = None
     r_l_law: RewardLaw | None = None
 
+    if TYPE_CHECKING:  # tables may be arrays or lists; readers find tensors
+
+        def __init__(self, P_g: Any, P_l: Any, r_g: Any, r_l: Any, gamma: float, n: int, **more: Any) -> None: ...
+
+    @door
     def __post_init__(self) -> None:
         for name, kept in LAWS.items():
             law, mean = split_law(name, getattr(self, name), kept, getattr(self, kept))
@@ -232,16 +238,16 @@ class Game:
     def replace(self, **changes: Any) -> "Game":
         """Return a game with some attributes changed, checked anew: `game.replace(n=10**9, name="large")`.
 
-        A new r_g or r_l takes the place of the old one's law.
+        A new r_g or r_l takes the place of the old one's law; a table may be a function, as in `from_functions`.
 
         Raises:
-            ArgumentError: a game has no such attribute.
-            GameError: as for a new game.
+            ArgumentError, GameError: a game has no such attribute; as for a new game.
         """
         known = [attribute.name for attribute in dataclasses.fields(self)]
-        unknown = [name for name in changes if name not in known]
-        if unknown:
+        if unknown := [name for name in changes if name not in known]:
             raise ArgumentError(f"a game has the attributes {', '.join(known)}; not {', '.join(unknown)}")
+        sizes = {"sg": self.num_sg, "sl": self.num_sl, "ag": self.num_ag, "al": self.num_al}
+        changes |= tabulate_all({name: changes[name] for name in TABLE_AXES if callable(changes.get(name))}, sizes)
         dropped = {kept: None for name, kept in LAWS.items() if name in changes and kept not in changes}
         return dataclasses.replace(self, **dropped | changes)
 
@@ -264,16 +270,14 @@ class Game:
     ) -> "Game":
         """Tabulate `P_g(sg, ag)`, `P_l(sl, sg, al)` (laws) and `r_g(sg, ag)`, `r_l(sl, sg, al)` (numbers).
 
-        Each function is called once per combination of indices, counted from 0; a law is any sequence of numbers, one
-        per next state.
+        Each is called once per combination of indices, from 0; a law is any sequence of numbers, one per next state.
 
         Raises:
-            GameError: a function raised or returned another number of values (the message shows its arguments), or the
-                tables are no game.
+            GameError: a function raised, or returned another number of values, or the tables are no game.
             SizeError: a table would have more than 2^25 entries.
         """
         sizes = {"sg": num_sg, "sl": num_sl, "ag": num_ag, "al": num_al}
-        tables: dict[str, Any] = tabulate_all({"P_g": P_g, "P_l": P_l, "r_g": r_g, "r_l": r_l}, sizes)
+        tables = tabulate_all({"P_g": P_g, "P_l": P_l, "r_g": r_g, "r_l": r_l}, sizes)
         start = InitialLaw.uniform(num_sg, num_sl) if initial is None else initial
         return cls(**tables, gamma=gamma, n=n, initial=start, name=name)
 
@@ -336,8 +340,7 @@ class Game:
         Raises:
             FileNotFoundError: there is no such file.
             FileFormatError: the file is not of this format or version, is damaged, or lacks an entry.
-            GameError: the file is well formed but its tables are no game; the message names the path. This error is a
-                FileFormatError as well.
+            GameError: its tables are no game; the message names the path. It is a FileFormatError as well.
         """
         with naming_the_file(path):
             return cls(**read_game(path))

@@ -37,6 +37,7 @@ from altmarl_torch.policies.base import Dispatcher, PolicyPair, check_pair, cumu
 from altmarl_torch.policies.rules import HeuristicPair, table
 from altmarl_torch.policies.tabular import TabularPair, check_pi_g, check_pi_l, uniform_local
 from altmarl_torch.support.tables import as_integer, as_number, as_seed
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["Behaviour", "BehaviourPolicy", "collect"]
 
@@ -99,6 +100,7 @@ class Behaviour:
         return cls(k, pi_l, None if pi_g is None else _mixed(pi_g, explore), behaviour, explore, name + more)
 
 
+@door
 def collect(
     game: Game,
     k: int,

@@ -43,6 +43,7 @@ from altmarl_torch.offline.trajectories import Trajectories
 from altmarl_torch.operators.bellman import next_sg_law
 from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.support.tables import as_number, check_kind
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["Chain", "Coverage", "coverage_of_data", "coverage_of_game", "examine"]
 
@@ -150,6 +151,7 @@ class Coverage:
         return f"irreducible, {period}, mixing time {mixing} (to {self.delta:g})"
 
 
+@door
 def coverage_of_game(
     game: Game, k: int, *, behaviour: BehaviourPolicy = "uniform", explore: float = 0.0, delta: float = QUARTER
 ) -> Coverage:
@@ -187,6 +189,7 @@ def coverage_of_game(
     return Coverage(True, chain, states, entries, states, least, None, rarest, delta, 0)
 
 
+@door
 def coverage_of_data(data: Trajectories, *, delta: float = QUARTER) -> Coverage:
     """Look for Assumption E.1 in trajectories: what they visit, and the chain of the frequencies.
 

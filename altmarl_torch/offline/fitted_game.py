@@ -32,6 +32,7 @@ from altmarl_torch.games.logs.transitions import Table
 from altmarl_torch.games.tables import TABLE_AXES
 from altmarl_torch.policies.base import PolicyPair
 from altmarl_torch.support.tables import as_integer, as_seed, place
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["FittedGame", "estimate"]
 
@@ -187,6 +188,7 @@ class FittedGame:
         return f"{name:<6} {numbers}   {error.max():.2g} at {place(name, TABLE_AXES[name], worst)} = {value:.3g}"
 
 
+@door
 def estimate(
     table: Table | str | os.PathLike[str],
     *,

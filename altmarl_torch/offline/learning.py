@@ -40,6 +40,7 @@ from altmarl_torch.offline.q_learning import Learned, Polynomial, StepSize, q_le
 from altmarl_torch.offline.trajectories import Trajectories
 from altmarl_torch.policies.tabular import greedy_actions, one_hot
 from altmarl_torch.support.tables import as_seed, check_entries, check_kind
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["SMOOTHING", "check_same_sizes", "game_of_data", "learn_from_data", "logged_policy"]
 
@@ -57,6 +58,7 @@ logger = logging.getLogger(__name__)
 Learner = Literal["tabular", "neural"]
 
 
+@door
 def learn_from_data(
     data: Trajectories,
     *,

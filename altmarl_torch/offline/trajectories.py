@@ -37,6 +37,7 @@ from altmarl_torch.games.game import LARGEST_N
 from altmarl_torch.offline.minari_sets import read_minari, write_minari
 from altmarl_torch.support.npz import as_scalar, read_npz, write_npz
 from altmarl_torch.support.tables import as_integer, as_number, refuse_masked
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["LARGEST_DATA", "Trajectories", "check_data_size"]
 
@@ -190,6 +191,7 @@ class Trajectories:
         write_npz(path, FILE_FORMAT, FILE_VERSION, {name: getattr(self, name) for name in (*ARRAYS, *SCALARS)})
 
     @classmethod
+    @door
     def load(cls, path: str | os.PathLike[str]) -> "Trajectories":
         """Read what `save` wrote, without running code from the file.
 

@@ -29,6 +29,7 @@ from altmarl_torch.operators.fixed_point import LARGE_TABLE, Progress, solve_fix
 from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.operators.two_grid import two_grid
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import LAW_TOLERANCE, as_law, as_tolerance, check_kind
 
 __all__ = [
@@ -76,6 +77,8 @@ class JointValue:
     sweeps: int  # operator applications spent
     standard_error: float = 0.0  # of the mean, where kernels are sampled; the error bound does not cover it
     returns: Tensor | None = None  # [states, repeats], where values are means of measured returns
+
+    __repr__ = brief
 
 
 def gain_error(proposed: JointValue, current: JointValue, *, of_mean: bool) -> float:

@@ -25,9 +25,11 @@ A draw from a law p over {0, .., A-1} inverts the distribution function: with U 
     a = #{b < A-1 : U >= p_0 + .. + p_b},           so P(a = b) = p_b, and an impossible action is never drawn.
 """
 
+import functools
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -52,6 +54,7 @@ __all__ = [
 LAW_ROUNDING = 1e-4
 """What the rows of a float32 law may miss a sum of one by."""
 
+Actor = TypeVar("Actor")
 GlobalPolicy = TypeVar("GlobalPolicy")
 
 Rule = Callable[[Tensor, Tensor], Tensor]
@@ -75,11 +78,26 @@ class Dispatcher(Protocol):
     def reset(self, batch: int) -> None:
         """Begin `batch` new episodes: forget whatever was remembered. The random stream goes on."""
 
-    def act(self, s_g: Tensor, counts: Tensor) -> Tensor:
+    def act(self, s_g: Any, counts: Any) -> Tensor:
         """Choose a_g [batch] from s_g [batch] and the counts [batch, sl] of the sampled agents; all int64.
+
+        Those of this package take tensors, arrays and lists, and of a single system one s_g and its counts [sl].
 
         A row sums to k, or to less where some of the k did not answer (`policies.answers`).
         """
+
+
+def for_one_too(act: Callable[[Actor, Any, Any], Tensor]) -> Callable[[Actor, Any, Any], Tensor]:
+    """Let `act` take a single system as well as a batch: s_g, its counts `[sl]`, and one action `[]` back."""
+
+    @functools.wraps(act)
+    def either(self: Actor, s_g: Any, counts: Any) -> Tensor:
+        if not (isinstance(s_g, numbers.Integral) or getattr(s_g, "ndim", 1) == 0):
+            return act(self, s_g, counts)
+        one = counts[None] if hasattr(counts, "ndim") else [counts]
+        return act(self, [int(s_g)], one)[0]
+
+    return either
 
 
 @runtime_checkable

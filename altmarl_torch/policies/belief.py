@@ -54,7 +54,7 @@ from torch import Tensor
 from altmarl_torch.counts.simplex import round_to_counts
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.games.game import Game
-from altmarl_torch.policies.base import Player, Sight
+from altmarl_torch.policies.base import Player, Sight, for_one_too
 from altmarl_torch.support.npz import as_scalar
 from altmarl_torch.support.tables import as_integer, as_law, as_number, as_seed, as_table
 
@@ -170,7 +170,8 @@ class BeliefDispatcher:
         batch = as_integer("batch", batch, 0, math.inf, ArgumentError)
         self.mean, self.strength = self._belief.begin(batch)
 
-    def act(self, s_g: object, counts: object) -> Tensor:
+    @for_one_too
+    def act(self, s_g: Any, counts: Any) -> Tensor:
         """Look, act, predict: actions [batch] int64 for s_g [batch] and the sampled agents' counts [batch, sl]."""
         states, h = self._sight.read(s_g, counts)
         if len(states) != len(self.mean):

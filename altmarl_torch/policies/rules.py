@@ -65,6 +65,7 @@ import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,7 +75,7 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.games.types import fold_types
 from altmarl_torch.policies.answers import Answers
-from altmarl_torch.policies.base import Dispatcher, Rule, Sight, player
+from altmarl_torch.policies.base import Dispatcher, Rule, Sight, for_one_too, player
 from altmarl_torch.policies.tabular import greedy, greedy_actions, one_hot, uniform_local
 from altmarl_torch.support.tables import as_integer, as_seed, check_indices
 
@@ -247,7 +248,8 @@ class RuleDispatcher:
         """A rule has no memory, but of the sample before one that is incomplete (`Answers`)."""
         self._answers.reset()
 
-    def act(self, s_g: object, counts: object) -> Tensor:
+    @for_one_too
+    def act(self, s_g: Any, counts: Any) -> Tensor:
         """Actions [batch] int64 for s_g [batch] and the sampled agents' counts [batch, sl], checked by `Sight`."""
         return self._play(*self._answers.read(s_g, counts), self._generator)
 

@@ -13,7 +13,7 @@ is within 1e-10 (max Q - min Q) of the row's maximum.
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -22,7 +22,8 @@ from altmarl_torch.counts.simplex import CountSimplex, rank_known
 from altmarl_torch.errors import ArgumentError, PolicyError
 from altmarl_torch.games.game import Game
 from altmarl_torch.policies.answers import Answers
-from altmarl_torch.policies.base import Dispatcher, Player, PolicyPair, Sight, cumulative, draw
+from altmarl_torch.policies.base import Dispatcher, Player, PolicyPair, Sight, cumulative, draw, for_one_too
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_integer, as_law, as_seed, as_table, as_whole, check_indices, check_kind
 
 __all__ = [
@@ -155,7 +156,8 @@ class TabularDispatcher:
         """A table has no memory, but of the sample before one that is incomplete (`Answers`)."""
         self._answers.reset()
 
-    def act(self, s_g: object, counts: object) -> Tensor:
+    @for_one_too
+    def act(self, s_g: Any, counts: Any) -> Tensor:
         """Actions [batch] int64 for s_g [batch] and the sampled agents' counts [batch, sl], checked by `Sight`."""
         return self._play(*self._answers.read(s_g, counts), self._generator)
 
@@ -173,6 +175,8 @@ class TabularPair:
     pi_g: Tensor  # [sg, N, ag]
     pi_l: Tensor  # [sl, sg, al]
     simplex: CountSimplex
+
+    __repr__ = brief
 
     @property
     def k(self) -> int:

@@ -15,6 +15,7 @@ from altmarl_torch.simulators.play import blocks, play
 from altmarl_torch.simulators.spaces import Discrete
 from altmarl_torch.support.tables import as_device, as_integer
 from altmarl_torch.support.threads import one_thread, run
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["SimulatedRollouts", "SimulatedTrace", "rollout_simulator"]
 
@@ -77,6 +78,7 @@ class SimulatedRollouts:
 
 
 @one_thread()
+@door
 def rollout_simulator(
     game: SimulatedGame,
     pair: SimulatedPair,

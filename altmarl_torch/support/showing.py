@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-__all__ = ["as_html", "as_plain", "in_columns"]
+__all__ = ["as_html", "as_plain", "brief", "in_columns"]
+
+LONGEST = 120
+"""Characters of a field that is shown whole."""
 
 
 def as_plain(value: Any) -> Any:
@@ -36,6 +39,25 @@ def in_columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
     rows = list(rows)
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name) for row in rows] for name in names}
+
+
+def brief(record: Any) -> str:
+    """A record in a line: tensors and arrays by their shape, long collections by their length; a `__repr__`."""
+    shown = (field for field in dataclasses.fields(record) if field.repr)
+    facts = ", ".join(f"{field.name}={_word(getattr(record, field.name))}" for field in shown)
+    return f"{type(record).__name__}({facts})"
+
+
+def _word(value: Any) -> str:
+    """A value in a few characters."""
+    if isinstance(value, Tensor | np.ndarray):
+        return f"{type(value).__name__}{list(value.shape)}"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = repr(value)
+    if isinstance(value, Mapping | list | tuple) and len(text) > LONGEST:
+        return f"<{len(value)} entries>"
+    return text if len(text) <= LONGEST else f"<{type(value).__name__}>"
 
 
 def as_html(title: str, facts: Mapping[str, Any], columns: Mapping[str, Sequence[Any]] | None = None) -> str:

@@ -59,6 +59,7 @@ from altmarl_torch.simulators.pairs import RulePair
 from altmarl_torch.support.snapshots import Arrays, pack, reading, tensor_of, under, unpack
 from altmarl_torch.support.tables import as_device, as_integer, as_number, as_seed, check_callable
 from altmarl_torch.support.threads import one_thread
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["solve", "solve_simulator"]
 
@@ -86,6 +87,7 @@ def solve(game: Game | SimulatedGame, k: int, **options: Any) -> Solution | Simu
 
 
 @one_thread()
+@door
 def solve_simulator(
     game: SimulatedGame,
     k: int,

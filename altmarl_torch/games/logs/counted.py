@@ -55,6 +55,7 @@ from altmarl_torch.games.logs.starts import first_state, starts_of
 from altmarl_torch.games.logs.transitions import Table, Transitions
 from altmarl_torch.games.tables import TABLE_AXES
 from altmarl_torch.support.tables import as_integer, as_number, check_entries, place
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["Counted", "Sizes", "count_log", "count_transitions"]
 
@@ -104,6 +105,7 @@ class Counted:
     given_initial: bool
 
 
+@door
 def count_log(
     table: Table | str | os.PathLike[str],
     sizes: Sizes,
@@ -115,6 +117,7 @@ def count_log(
     return count_transitions(as_log(table, sizes), sizes, smoothing, initial, n)
 
 
+@door
 def count_transitions(
     log: Transitions,
     sizes: Sizes,

@@ -40,6 +40,7 @@ from altmarl_torch.games.logs.transitions import (
 from altmarl_torch.support.files import open_regular
 from altmarl_torch.support.npz import read_npz
 from altmarl_torch.support.tables import as_integer
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["as_log", "is_archive", "read_log"]
 
@@ -74,6 +75,7 @@ def read_log(path: str | os.PathLike[str], sizes: Mapping[str, int | None] | Non
     return log
 
 
+@door
 def as_log(table: Table | str | os.PathLike[str], sizes: Mapping[str, int | None]) -> Transitions:
     """A log from a path or from columns; errors as for `read_log` and `Transitions.of`."""
     for word, size in sizes.items():

@@ -17,6 +17,7 @@ from torch import Tensor
 from altmarl_torch.simulators.binning import Binning
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.spaces import Box, Discrete
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["continuous_warehouse", "zones"]
 
@@ -32,6 +33,7 @@ def zones() -> Binning:
     return Binning([-2.0, -1.2, -0.4, 0.4, 1.2, 2.0])
 
 
+@door
 def continuous_warehouse(n: int = 500, gamma: float = 0.95) -> SimulatedGame:
     """The authors' warehouse on a line: positions in [-2, 2], five places to steer to, steps of 0.05.
 

@@ -17,12 +17,14 @@ r_l is the share of ignorance that a client's model has lost after the round, 1 
 from pathlib import Path
 
 from altmarl_torch.games.game import Game
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["federated"]
 
 TABLES = Path(__file__).with_name("federated.npz")
 
 
+@door
 def federated(n: int = 100, gamma: float = 0.95) -> Game:
     """Clients train on unlike data, a server decides how many it averages (Example 2.6, counted from real runs).
 

@@ -40,6 +40,7 @@ from torch import Tensor
 
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.spaces import Box
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["Gains", "LinearQuadratic", "Tracking", "linear_quadratic"]
 
@@ -195,6 +196,7 @@ class Tracking:
         return sum(self.gamma**t / (1 / e_0 + t / v) for t in range(steps))
 
 
+@door
 def linear_quadratic(n: int = 1000, gamma: float = 0.95) -> SimulatedGame:
     """A leader and n followers with linear moves and quadratic costs, whose exact values are known.
 

@@ -18,10 +18,12 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
 from altmarl_torch.support.tables import as_integer, as_number, as_seed, check_entries
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["random_game"]
 
 
+@door
 def random_game(
     num_sg: int = 3,
     num_sl: int = 3,

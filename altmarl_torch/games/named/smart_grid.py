@@ -50,6 +50,7 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.initial import InitialLaw
 from altmarl_torch.support.tables import as_finite, as_integer, as_number, as_table, check_kind, refuse_first
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["COMFORT_BAND", "AirConditioner", "band_edges", "smart_grid", "stress_laws"]
 
@@ -120,6 +121,7 @@ class AirConditioner:
         return masses / masses.sum(-1, keepdim=True)
 
 
+@door
 def smart_grid(
     loads: AirConditioner | None = None,
     setpoint: float = 22.5,

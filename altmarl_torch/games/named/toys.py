@@ -46,10 +46,12 @@ from altmarl_torch.errors import ArgumentError, GameError
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.named.warehouse import BASE_LOGIT, STEPS, local_reward, targets, zone_laws
 from altmarl_torch.support.tables import as_integer, as_number, as_table, as_whole, check_entries, refuse_first
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["beacon", "beacon_value", "beacon_value_against_waiting", "hash_game", "steer", "ware"]
 
 
+@door
 def steer(gamma: float = 0.8, n: int = 100) -> Game:
     """Two zones, two actions each: the global agent steers itself, local agents want to be where it is.
 
@@ -71,6 +73,7 @@ def steer(gamma: float = 0.8, n: int = 100) -> Game:
     )
 
 
+@door
 def ware(num_zones: int = 3, num_al: int = 2, gamma: float = 0.8, n: int = 100) -> Game:
     """A small cousin of the warehouse for tests: S zones, the first 1..3 of the actions stay, up, down.
 
@@ -91,6 +94,7 @@ def ware(num_zones: int = 3, num_al: int = 2, gamma: float = 0.8, n: int = 100) 
     return Game(P_g=P_g, P_l=P_l, r_g=r_g, r_l=local_reward(S, num_al) / scale, gamma=gamma, n=n, name="ware")
 
 
+@door
 def hash_game(
     num_sg: int = 2, num_sl: int = 2, num_ag: int = 2, num_al: int = 2, gamma: float = 0.8, n: int = 100
 ) -> Game:
@@ -124,6 +128,7 @@ def _indices(*sizes: int) -> tuple[Tensor, ...]:
     return torch.meshgrid(*(torch.arange(size) for size in sizes), indexing="ij")
 
 
+@door
 def beacon(num_zones: int = 3, arrival: float = 0.5, gamma: float = 0.8, n: int = 100) -> Game:
     """A beacon that ought to stand still and agents that ought to walk to it: solved by hand at every k.
 

@@ -17,10 +17,12 @@ from altmarl_torch.games.game import Game
 from altmarl_torch.games.named.warehouse import warehouse
 from altmarl_torch.games.types import with_types
 from altmarl_torch.support.tables import as_number
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["two_speed_warehouse"]
 
 
+@door
 def two_speed_warehouse(
     speed: float = 0.25, share: float = 0.5, num_zones: int = 3, n: int = 1000, gamma: float = 0.95
 ) -> Game:

@@ -36,6 +36,7 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.initial import InitialLaw
 from altmarl_torch.support.tables import as_integer, check_entries
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["local_reward", "targets", "warehouse", "zone_laws"]
 
@@ -46,6 +47,7 @@ BASE_LOGIT = 0.1
 CONCENTRATION = 0.3  # of the Dirichlet start, per zone
 
 
+@door
 def warehouse(preset: str = "paper", num_zones: int = 5, n: int = 1000, gamma: float = 0.95) -> Game:
     """Robots on a ring of zones follow a dispatcher's priority (Appendix G.2).
 

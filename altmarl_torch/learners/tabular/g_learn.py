@@ -39,6 +39,7 @@ from altmarl_torch.operators.joint_value import JointValue, value_after_update, 
 from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.operators.tuples import uses_tuples
 from altmarl_torch.policies.tabular import greedy_actions, one_hot, read_policy
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_integer, as_tolerance, check_kind
 from altmarl_torch.theory import sweeps_algorithm_3
 
@@ -61,6 +62,8 @@ class GlobalResponse:
     sweeps: int  # Bellman updates
     parameterization: str  # "tuples" or "counts"
     joint: JointValue | None  # of pi_g with the pi_l it answers; None under a sampled operator, and on tuples
+
+    __repr__ = brief
 
 
 def g_learn(

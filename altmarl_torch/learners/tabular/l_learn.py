@@ -50,6 +50,7 @@ from altmarl_torch.operators.joint_value import JointValue, Objective, joint_val
 from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate, SurrogateCache
 from altmarl_torch.policies.tabular import check_pi_g
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_tolerance, check_kind
 
 __all__ = ["LocalResponse", "agent_values", "expected_seconds", "l_learn"]
@@ -81,6 +82,8 @@ class LocalResponse:
     law: Tensor | None  # [sg, N] discounted occupancy under the last policy whose derivative was taken
     changes_tried: int  # single changes that were judged in the last pass, by their value or a bound on it
     gains: Tensor | None  # [sl, sg, al] what turning pi_l promises; None where it was known without
+
+    __repr__ = brief
 
     @property
     def is_clear(self) -> bool:
