@@ -28,7 +28,7 @@ and its reward are the averages over its own action (Eq. 5, 6),
 which is all that the global agent's best response needs to know of the local agents.
 
 **Bounds.**  With r_g_max = max |r_g| and r_l_max = max |r_l|, every stage reward is at most r_tilde = r_g_max + r_l_max
-(Assumption 2.2) and every value at most v_max = r_tilde / (1 - gamma). Bounds that need non-negative rewards check that.
+(Assumption 2.2) and every value at most v_max = r_tilde / (1 - gamma). Bounds check that rewards have their sign.
 
 **Stochastic rewards.**  r_g and r_l may be given as laws (`games.reward_laws`, Appendix F): the tables are then their
 means, with which every expectation is computed, and the laws stand beside them for draws.
