@@ -95,7 +95,7 @@ def for_one_too(act: Callable[[Actor, Any, Any], Tensor]) -> Callable[[Actor, An
         if not (isinstance(s_g, numbers.Integral) or getattr(s_g, "ndim", 1) == 0):
             return act(self, s_g, counts)
         one = counts[None] if hasattr(counts, "ndim") else [counts]
-        return act(self, [int(s_g)], one)[0]
+        return act(self, s_g.reshape(1) if hasattr(s_g, "reshape") else [s_g], one)[0]
 
     return either
 

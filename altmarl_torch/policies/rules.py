@@ -58,14 +58,12 @@ agent's state and s_g are a Markov chain, whatever n is. Its law rho_t [sg, sl] 
 
     J(a_g, a_l) = sum_t gamma^t sum_{sg, sl} rho_t(sg, sl) (r_g(sg, a_g) + r_l(sl, sg, a_l)),
 
-for all pairs at once, until gamma^t is below 1e-4, or `MOST_STEPS` or `MOST_WORK` is reached.
-"""
+for all pairs, until gamma^t is below 1e-4, or `MOST_STEPS` or `MOST_WORK` is reached."""
 
 import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -249,7 +247,7 @@ class RuleDispatcher:
         self._answers.reset()
 
     @for_one_too
-    def act(self, s_g: Any, counts: Any) -> Tensor:
+    def act(self, s_g: object, counts: object) -> Tensor:
         """Actions [batch] int64 for s_g [batch] and the sampled agents' counts [batch, sl], checked by `Sight`."""
         return self._play(*self._answers.read(s_g, counts), self._generator)
 
