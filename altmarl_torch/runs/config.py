@@ -31,7 +31,7 @@ from altmarl_torch.games.game import LARGEST_N, Game
 from altmarl_torch.learners.chains.l_learn import ChainSettings
 from altmarl_torch.learners.neural.fitting import Settings
 from altmarl_torch.operators.joint_value import Acceptance, Objective
-from altmarl_torch.runs.flags import add_flags, check_names, check_word, flag, or_word
+from altmarl_torch.runs.flags import add_flags, check_names, check_word, flag, or_word, whole
 from altmarl_torch.runs.named_game import (
     COUNTED,
     AnyGame,
@@ -77,8 +77,8 @@ class TrainConfig:
             unset="warehouse; with --from-data, the game counted from the data",
         ),
     )
-    k: int = field(default=20, metadata=flag("how many local agents the global agent sees at each step, 1..n", int))
-    n: int | None = field(default=None, metadata=flag("how many local agents there are", int, unset="the game's own"))
+    k: int = field(default=20, metadata=flag("how many local agents the global agent sees at each step, 1..n", whole))
+    n: int | None = field(default=None, metadata=flag("how many local agents there are", whole, unset="the game's own"))
     gamma: float | None = field(
         default=None, metadata=flag("discount factor per macro step, in [0, 1)", float, unset="the game's own")
     )
@@ -121,7 +121,7 @@ class TrainConfig:
     )
     m: int | None = field(
         default=None,
-        metadata=flag("draws per Bellman update of G-LEARN", int, unset="exact expectations; networks: 1"),
+        metadata=flag("draws per Bellman update of G-LEARN", whole, unset="exact expectations; networks: 1"),
     )
     xi: int | Literal["lemma"] | None = field(
         default=None,
@@ -152,7 +152,7 @@ class TrainConfig:
     )
     starts: int = field(
         default=1,
-        metadata=flag("local policies to begin from: uniform, walk to s_g, greedy for r_l, then random ones", int),
+        metadata=flag("local policies to begin from: uniform, walk to s_g, greedy for r_l, then random ones", whole),
     )
     nested: Nested = field(
         default="on",
@@ -169,7 +169,7 @@ class TrainConfig:
             choices=get_args(Select),
         ),
     )
-    steps: int = field(default=10, metadata=flag("alternations at most; each proposes one policy per player", int))
+    steps: int = field(default=10, metadata=flag("alternations at most; each proposes one policy per player", whole))
     certify: Certify = field(
         default="auto",
         metadata=flag(
@@ -178,7 +178,7 @@ class TrainConfig:
         ),
     )
     episodes: int = field(
-        default=750, metadata=flag("episodes of the final evaluation (what they keep must fit in 800 MB)", int)
+        default=750, metadata=flag("episodes of the final evaluation (what they keep must fit in 800 MB)", whole)
     )
     horizon: int = field(
         default=None,  # type: ignore[assignment]  # replaced by the preset's; readers always find a number
@@ -194,7 +194,7 @@ class TrainConfig:
     turnover: float = field(
         default=0.0, metadata=flag("chance that an agent leaves after a step and is replaced, likewise", float)
     )
-    seed: int = field(default=0, metadata=flag("seed of everything random", int))
+    seed: int = field(default=0, metadata=flag("seed of everything random", whole))
     device: str = field(
         default="auto", metadata=flag("where tensors live: cpu, cuda, cuda:0, ...; auto: a GPU if there is one")
     )
@@ -202,7 +202,7 @@ class TrainConfig:
         default=Settings.learning_rate, metadata=flag("step size of the networks' optimiser", float)
     )
     compile: bool = field(default=False, metadata=flag("pass networks through torch.compile", bool))
-    degree: int | None = field(default=None, metadata=flag("of lifted functions", int, unset="by their accuracy"))
+    degree: int | None = field(default=None, metadata=flag("of lifted functions", whole, unset="by their accuracy"))
     from_data: str | None = field(
         default=None,
         metadata=flag(

@@ -7,7 +7,7 @@ from typing import Any
 
 from altmarl_torch.errors import ArgumentError
 
-__all__ = ["add_flags", "check_names", "check_word", "flag", "or_word"]
+__all__ = ["add_flags", "check_names", "check_word", "flag", "or_word", "whole"]
 
 
 def flag(
@@ -15,6 +15,26 @@ def flag(
 ) -> dict[str, Any]:
     """What the command line needs to know of a field; `unset` says in words what a default of `None` means."""
     return {"help": help, "parse": parse, "choices": choices, "unset": unset}
+
+
+def whole(text: str) -> int:
+    """A whole number, also as 1e9.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        number = float(text)
+        exact = int(number)
+    except (ValueError, OverflowError):
+        number, exact = 0.5, 0
+    if exact != number:
+        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}")
+    return exact
 
 
 def or_word(parse: Callable[[str], object]) -> Callable[[str], object]:

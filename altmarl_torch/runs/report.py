@@ -1,13 +1,14 @@
 """What a person at a terminal sees: lines and tables as text, and a progress bar that stays out of their way.
 
 The functions turn results into text and print nothing, so that a test or a notebook can read them. `Console` is
-the one thing that prints. Results go to standard output, the bar to standard error and only if that is a terminal:
-a log file holds lines, not the leavings of a bar.
+the one thing that prints. Results go to standard output, the bar to standard error if that is a terminal; into a log
+file goes a line of progress every half minute instead, not the leavings of a bar.
 """
 
 import math
 import shlex
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +39,10 @@ __all__ = [
 ]
 
 
+EVERY = 30.0
+"""Seconds between two lines of progress in a log file."""
+
+
 class Console:
     """Prints lines above a progress bar; a context manager that takes the bar away at the end.
 
@@ -48,6 +53,7 @@ class Console:
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
         self._phase = ""
+        self._begun = self._told = time.monotonic()
         self._bar: Any = None
 
     def __enter__(self) -> "Console":
@@ -73,6 +79,7 @@ class Console:
 
         Of networks: gradient steps, and the Bellman residual.
         """
+        self._tell(phase, sweeps, error)
         if self._bar is None or phase != self._phase or sweeps < self._bar.n:
             self._close()
             # disable=None: tqdm shows nothing where its file is no terminal
@@ -80,6 +87,14 @@ class Console:
             self._phase = phase
         self._bar.set_postfix_str(f"error {error:.1e}", refresh=False)
         self._bar.update(sweeps - self._bar.n)
+
+    def _tell(self, phase: str, sweeps: int, error: float) -> None:
+        """Where no terminal shows the bar, a line now and then, so that a log shows that something is done."""
+        now = time.monotonic()
+        if self._quiet or sys.stderr.isatty() or now - self._told < EVERY:
+            return
+        self._told = now
+        print(f"{phase}: {sweeps:,} steps, error {error:.1e}, {now - self._begun:,.0f} s", file=sys.stderr, flush=True)
 
     def _close(self) -> None:
         if self._bar is not None:
@@ -117,11 +132,18 @@ def return_table(learned: AnyRollouts, heuristics: Mapping[str, AnyRollouts]) ->
     rows: dict[str, AnyRollouts] = {f"learned (k = {learned.k:,})": learned, **heuristics}
     width = max(map(len, rows))
     title = f"return of n = {learned.n:,} agents over {learned.horizon:,} steps, {len(learned.returns):,} episodes"
-    lines = [title, f"  {'pair':<{width}}  {'mean':>10}  {'std. error':>10}  {'at the mode':>11}"]
+    places = any(
+        rollouts.mode_accuracy is not None for rollouts in rows.values()
+    )  # actions can be read as local states
+    lines = [
+        title,
+        f"  {'pair':<{width}}  {'mean':>10}  {'std. error':>10}" + (f"  {'at the mode':>11}" if places else ""),
+    ]
     for name, rollouts in sorted(rows.items(), key=lambda row: -row[1].mean):
         accuracy = "-" if rollouts.mode_accuracy is None else f"{rollouts.mode_accuracy:.0%}"
         error = f"{rollouts.sem:.3f}" if len(rollouts.returns) > 1 else "-"
-        lines.append(f"  {name:<{width}}  {rollouts.mean:>10.3f}  {error:>10}  {accuracy:>11}")
+        line = f"  {name:<{width}}  {rollouts.mean:>10.3f}  {error:>10}"
+        lines.append(line + (f"  {accuracy:>11}" if places else ""))
     return "\n".join(lines + _type_lines(learned.types))
 
 

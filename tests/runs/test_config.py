@@ -214,3 +214,16 @@ def test_text_is_not_empty():
 def test_an_evaluation_that_would_not_fit_in_memory_is_refused_with_the_game(flag):
     with pytest.raises(SizeError, match="too many to keep"):
         parse(flag, "100000000000").build_game()
+
+
+@pytest.mark.parametrize(("text", "number"), [("1e9", 10**9), ("1000", 1000), ("2.5e3", 2500), ("1e3", 1000)])
+def test_a_whole_number_may_have_an_exponent(text, number):
+    found = parse("--n", text, "--episodes", text)
+    assert (found.n, found.episodes) == (number, number)
+    assert isinstance(found.n, int)
+
+
+@pytest.mark.parametrize("text", ["1.5", "1e-3", "many", "inf", "nan", ""])
+def test_what_is_no_whole_number_is_refused(text):
+    with pytest.raises(argparse.ArgumentError, match="invalid int value"):
+        parse("--n", text)

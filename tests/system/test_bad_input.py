@@ -731,7 +731,7 @@ COMMANDS = {
     "k-0": (["train", "--k", "0"], 2, "k must be an integer at least 1, not 0"),
     "k-above-n": (["train", "--game", "steer", "--k", "101"], 2, r"k must be an integer in 1\.\.100, not 101"),
     "n-0": (["train", "--n", "0"], 2, r"n must be an integer in 1\.\."),
-    "n-1e3": (["train", "--n", "1e3"], 2, "invalid int value: '1e3'"),
+    "n-1.5": (["train", "--n", "1.5"], 2, "invalid int value: '1.5'"),
     "gamma-1": (["train", "--gamma", "1"], 2, r"gamma must be a number in \[0, 1\), not 1.0"),
     "gamma-nan": (["train", "--gamma", "nan"], 2, "gamma must be a number .* not nan"),
     "game-unknown": (["train", "--game", "steeer"], 2, "did you mean 'steer'"),

@@ -10,11 +10,13 @@ import torch
 
 import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
+from altmarl_torch.learners.chains.l_learn import ChainSettings
 from altmarl_torch.operators.joint_value import value_span
 from altmarl_torch.operators.surrogate import exact_surrogate
 from altmarl_torch.policies.tabular import greedy_actions
 
 GAMES = 200
+QUICK = ChainSettings(confidence=0.1)
 
 
 def random_game(seed):
@@ -73,6 +75,34 @@ def test_networks_too(seed):
     pairs = [am.solve(each, 3, solver="neural", steps=2) for each in (game, other)]
     one, two = (worth(game, pair) for pair in pairs)
     assert two >= one - 2e-3 * value_span(game)
+
+
+@pytest.mark.parametrize("seed", [0, 4, 9])
+def test_ucfh_too(seed):
+    game = am.games.random_game(2, 2, 2, 2, gamma=0.6, seed=seed)
+    other, _, _ = changed(game, seed)
+    pairs = [am.solve(each, 1, l_learner="ucfh", chain=QUICK, steps=1) for each in (game, other)]
+    one, two = (worth(game, pair) for pair in pairs)
+    assert two >= one - 2e-2 * value_span(game)  # its episodes are drawn, and it stops at epsilon of the span
+
+
+@pytest.mark.parametrize("seed", [2, 5, 7, 8])
+def test_what_is_learned_from_data_too(seed):
+    """The same trajectories under either rewards: the coordinator that is learned is worth the same."""
+    game = random_game(seed)
+    other, _, _ = changed(game, seed)
+    pairs = [am.learn_from_data(am.collect(each, 2, steps=400, trajectories=2)) for each in (game, other)]
+    one, two = (worth(game, pair) for pair in pairs)
+    assert two == pytest.approx(one, abs=1e-3 * value_span(game))
+
+
+@pytest.mark.parametrize("seed", [1, 6])
+def test_selection_by_rollouts_too(seed):
+    game = random_game(seed)
+    other, _, _ = changed(game, seed)
+    pairs = [am.solve(each, 2, select="rollout", starts=2) for each in (game, other)]
+    one, two = (worth(game, pair) for pair in pairs)
+    assert two >= one - 1e-3 * value_span(game)
 
 
 def test_greedy_actions_do_not_depend_on_units():

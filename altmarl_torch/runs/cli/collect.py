@@ -17,6 +17,7 @@ from altmarl_torch.policies.yardsticks import yardsticks
 from altmarl_torch.runs.cli.codes import DONE
 from altmarl_torch.runs.cli.overwriting import add_force, refuse_existing
 from altmarl_torch.runs.config import TrainConfig
+from altmarl_torch.runs.flags import whole
 from altmarl_torch.runs.folder import open_run
 
 __all__ = ["add_collect"]
@@ -28,7 +29,9 @@ def add_collect(commands: "argparse._SubParsersAction[Any]") -> None:
         "collect", help="write trajectories of a behaviour policy, for train --from-data", description=_collect.__doc__
     )
     parser.add_argument("--game", default="warehouse", metavar="GAME", help="as for train (default: %(default)s)")
-    parser.add_argument("--n", type=int, metavar="N", help="how many local agents there are (default: the game's own)")
+    parser.add_argument(
+        "--n", type=whole, metavar="N", help="how many local agents there are (default: the game's own)"
+    )
     parser.add_argument("--gamma", type=float, metavar="GAMMA", help="discount factor (default: the game's own)")
     for flag, default, meaning in (
         ("k", 5, "how many local agents are followed, and seen by the global agent"),
@@ -38,7 +41,7 @@ def add_collect(commands: "argparse._SubParsersAction[Any]") -> None:
     ):
         metavar = flag[0].upper() if flag != "seed" else "SEED"
         parser.add_argument(
-            f"--{flag}", type=int, default=default, metavar=metavar, help=f"{meaning} (default: %(default)s)"
+            f"--{flag}", type=whole, default=default, metavar=metavar, help=f"{meaning} (default: %(default)s)"
         )
     parser.add_argument(
         "--behaviour",

@@ -19,6 +19,7 @@ from altmarl_torch.offline.fitted_game import FittedGame, estimate
 from altmarl_torch.offline.trajectories import FILE_FORMAT, Trajectories
 from altmarl_torch.runs.cli.codes import DONE
 from altmarl_torch.runs.cli.overwriting import add_force, refuse_existing
+from altmarl_torch.runs.flags import whole
 from altmarl_torch.support.files import write_json
 from altmarl_torch.support.npz import kind_of
 from altmarl_torch.support.tables import as_integer
@@ -41,7 +42,7 @@ def add_fit(commands: "argparse._SubParsersAction[Any]") -> None:
         "--gamma", type=float, metavar="GAMMA", help="discount factor per step of the log (trajectories have their own)"
     )
     parser.add_argument(
-        "--n", type=int, metavar="N", help="how many local agents there are (trajectories have their own)"
+        "--n", type=whole, metavar="N", help="how many local agents there are (trajectories have their own)"
     )
     parser.add_argument("--out", default="game.npz", metavar="FILE", help="the game (default: %(default)s)")
     parser.add_argument(
@@ -56,16 +57,20 @@ def add_fit(commands: "argparse._SubParsersAction[Any]") -> None:
         whose = "global" if word.endswith("g") else "local"
         parser.add_argument(
             f"--num-{word}",
-            type=int,
+            type=whole,
             metavar="N",
             help=f"how many {whose} {kind} there are (default: those in the log)",
         )
     parser.add_argument("--name", metavar="NAME", help="of the game (default: the log's)")
-    parser.add_argument("--k", type=int, metavar="K", help="also solve it, seeing K agents, and say how sure that is")
+    parser.add_argument("--k", type=whole, metavar="K", help="also solve it, seeing K agents, and say how sure that is")
     parser.add_argument(
-        "--draws", type=int, default=20, metavar="N", help="games drawn from what the log allows (default: %(default)s)"
+        "--draws",
+        type=whole,
+        default=20,
+        metavar="N",
+        help="games drawn from what the log allows (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="SEED", help="of all draws (default: %(default)s)")
+    parser.add_argument("--seed", type=whole, default=0, metavar="SEED", help="of all draws (default: %(default)s)")
     add_force(parser)
     parser.set_defaults(run=_fit)
 

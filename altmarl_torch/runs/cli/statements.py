@@ -9,6 +9,7 @@ from altmarl_torch.learners.chains.report import chain_rows, chains_text
 from altmarl_torch.runs.cli.codes import DONE
 from altmarl_torch.runs.cli.sweep import as_numbers
 from altmarl_torch.runs.config import TrainConfig
+from altmarl_torch.runs.flags import whole
 from altmarl_torch.theory.bounds_table import bounds_json, bounds_table, bounds_text
 
 __all__ = ["add_bounds", "add_chains"]
@@ -20,7 +21,9 @@ def _add_game(parser: argparse.ArgumentParser, game: str, ks: str) -> None:
     parser.add_argument(
         "--k", type=as_numbers, default=ks, metavar="K,K,...", help="sample sizes (default: %(default)s)"
     )
-    parser.add_argument("--n", type=int, metavar="N", help="how many local agents there are (default: the game's own)")
+    parser.add_argument(
+        "--n", type=whole, metavar="N", help="how many local agents there are (default: the game's own)"
+    )
     parser.add_argument("--gamma", type=float, metavar="GAMMA", help="discount factor (default: the game's own)")
 
 
@@ -53,7 +56,7 @@ def add_bounds(commands: "argparse._SubParsersAction[Any]") -> None:
     )
     _add_game(parser, "warehouse", "1,10,20,50")
     parser.add_argument(
-        "--m", type=int, default=30, metavar="M", help="draws per Bellman update in Lemma B.35 (default: %(default)s)"
+        "--m", type=whole, default=30, metavar="M", help="draws per Bellman update in Lemma B.35 (default: %(default)s)"
     )
     parser.add_argument(
         "--delta",

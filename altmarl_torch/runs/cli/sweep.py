@@ -7,6 +7,7 @@ from typing import Any, get_args
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.runs.cli.codes import DONE, FAILED, INTERRUPTED
 from altmarl_torch.runs.config import add_arguments, from_arguments
+from altmarl_torch.runs.flags import whole
 from altmarl_torch.runs.report import tensorboard_command
 from altmarl_torch.runs.sweeps.figures import save_figures
 from altmarl_torch.runs.sweeps.live import table_text
@@ -37,7 +38,7 @@ def add_sweep(commands: Any) -> None:
     )
     whole.add_argument(
         "--seeds",
-        type=int,
+        type=whole,
         default=3,
         metavar="R",
         help="how many seeds of training, from --seed on (default: %(default)s)",
@@ -47,7 +48,7 @@ def add_sweep(commands: Any) -> None:
     )
     whole.add_argument(
         "--jobs",
-        type=int,
+        type=whole,
         metavar="JOBS",
         help="cells computed at once (default: one per core, or per worker of the cluster)",
     )
@@ -73,7 +74,7 @@ def add_plot(commands: Any) -> None:
         metavar="K,K,...",
         help="for figures of single runs (default: up to six of the sweep)",
     )
-    parser.add_argument("--seed", type=int, metavar="SEED", help="for the same (default: the sweep's first)")
+    parser.add_argument("--seed", type=whole, metavar="SEED", help="for the same (default: the sweep's first)")
     parser.set_defaults(run=_plot)
 
 

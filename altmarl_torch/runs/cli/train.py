@@ -9,6 +9,7 @@ from altmarl_torch.evaluation.simulated_gaps import rollout_gaps
 from altmarl_torch.offline.trajectories import Trajectories
 from altmarl_torch.runs.cli.codes import DONE, INTERRUPTED
 from altmarl_torch.runs.config import add_arguments, from_arguments
+from altmarl_torch.runs.flags import whole
 from altmarl_torch.runs.folder import Run, RunFolder, open_run, read_metrics, read_summary
 from altmarl_torch.runs.measuring import measure
 from altmarl_torch.runs.report import Console, certificate_text, gaps_text, return_table, tensorboard_command
@@ -49,7 +50,7 @@ def add_evaluate(commands: "argparse._SubParsersAction[Any]") -> None:
         ("episodes", "number of episodes (default: the run's)"),
         ("seed", "seed of the episodes (default: the run's)"),
     ):
-        evaluate_parser.add_argument(f"--{flag}", type=int, metavar=flag.upper(), help=meaning)
+        evaluate_parser.add_argument(f"--{flag}", type=whole, metavar=flag.upper(), help=meaning)
     for flag, meaning in (
         ("answer-rate", "chance in [0, 1] that an asked agent answers (default: the run's)"),
         ("turnover", "chance in [0, 1] that an agent leaves after a step and is replaced (default: the run's)"),
