@@ -120,7 +120,7 @@ def solve_simulator(
         observation: "population" plays many agents and shows k of them; "surrogate", the paper's, takes the k for all
             there are; "filter" plays many as well, and lets the dispatcher remember what it has seen
             (`learners.simulated.memory`). On n agents the first is better than the second wherever k is small, and the
-            default; the third better still.
+            default; the third helps where agents stay what they are.
         population: how many agents are played, in k..n; None for min(n, 512) (with continuous actions min(n, 64)),
             or k if that is more.
         objective: what a local agent maximises, its "own" reward, as in the paper, or the "team"'s. None is "own" for
