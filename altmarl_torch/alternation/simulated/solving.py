@@ -165,9 +165,8 @@ def solve_simulator(
     rules, checkpoint, reached = _rules(study, eta), None, None
     if checkpoints is not None:
         asked = {"game": game.name, "n": game.n, "gamma": game.gamma, "k": k, "agents": agents, "seed": seed}
-        asked |= {"learning_rate": rate, "eta": eta, "steps": steps, "turns": turns}
-        asked |= {"objective": study.objective, "observation": observation}
-        folder = CheckpointFolder(Path(checkpoints), asked)
+        asked |= {"learning_rate": rate, "eta": eta, "steps": steps, "turns": turns, "observation": observation}
+        folder = CheckpointFolder(Path(checkpoints), asked | {"objective": study.objective})
         folder.check()
         checkpoint = folder.next_run()
         reached = _reached(checkpoint, players, game, network, place)
