@@ -39,10 +39,10 @@ from altmarl_torch.support.tables import as_integer
 __all__ = ["MOST_COEFFICIENTS", "Basis", "as_frequencies"]
 
 MOST_COEFFICIENTS = 3_000
-"""The most coefficients of one lifted function: their least squares take seconds, and 72 MB for each matrix."""
+"""The most coefficients of one lifted function: each square matrix of their least squares takes 72 MB."""
 
 MOST_DEGREE = 64
-"""The largest degree: multinomial coefficients are then below 10^58, and all products far from the ends of a double."""
+"""The largest degree: J! is then below 10^90, far from the largest double."""
 
 
 class Basis:

@@ -4,10 +4,9 @@ V = max_a Q is a lifted function no more; the nearest one in the mean square ove
 place. The set is two sets. *Broad* points are frequencies from Dirichlet laws of concentrations between 0.03 and 30 for
 each state, from nearly pure to nearly uniform, and the corners, where all agents are in one state: a polynomial that is
 not held there runs off, and what runs off comes back in the next sweep. *Visited* points are counts that the current
-pair goes through, drawn by their discounted occupancy: that is where a wrong action costs something. (On the warehouse
-at k = 20 and degree 6 broad points alone lose twice what both lose, and visited points alone do not converge.) They all
-weigh alike; there are `PER_COEFFICIENT` points or more for every coefficient. Where all counts of the k agents are as
-few, they are the broad points.
+pair goes through, drawn by their discounted occupancy: that is where a wrong action costs something. They all weigh
+alike; there are `PER_COEFFICIENT` points or more for every coefficient. Where all counts of the k agents are as few,
+they are the broad points.
 """
 
 import math
