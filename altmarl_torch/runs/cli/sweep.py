@@ -28,40 +28,40 @@ def add_sweep(commands: Any) -> None:
     )
     add_arguments(parser, without=("k", "from_data", "step_size", "passes"))
     parser.set_defaults(run=_sweep, **DEFAULTS)
-    whole = parser.add_argument_group("of the sweep")
-    whole.add_argument(
+    group = parser.add_argument_group("of the sweep")
+    group.add_argument(
         "--k",
         type=as_numbers,
         default=KS,
         metavar="K,K,...",
         help="sample sizes: 1,10,20 or 1:50 or 10:50:10 (default: %(default)s)",
     )
-    whole.add_argument(
+    group.add_argument(
         "--seeds",
         type=whole,
         default=3,
         metavar="R",
         help="how many seeds of training, from --seed on (default: %(default)s)",
     )
-    whole.add_argument(
+    group.add_argument(
         "--name", metavar="NAME", help="the sweep's folder in --runs-dir (default: made of what is asked)"
     )
-    whole.add_argument(
+    group.add_argument(
         "--jobs",
         type=whole,
         metavar="JOBS",
         help="cells computed at once (default: one per core, or per worker of the cluster)",
     )
-    whole.add_argument(
+    group.add_argument(
         "--backend",
         choices=get_args(Backend),
         default="processes",
         help="who computes the cells (default: %(default)s)",
     )
-    whole.add_argument(
+    group.add_argument(
         "--address", metavar="ADDRESS", help="of a Ray or Dask cluster (default: one is started on this machine)"
     )
-    whole.add_argument("--retry-failed", action="store_true", help="try cells again that failed in an earlier call")
+    group.add_argument("--retry-failed", action="store_true", help="try cells again that failed in an earlier call")
 
 
 def add_plot(commands: Any) -> None:
