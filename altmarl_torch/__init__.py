@@ -17,6 +17,7 @@ from altmarl_torch.alternation.simulated.solution import SimulatedSolution
 from altmarl_torch.alternation.simulated.solving import solve
 from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.asking.advise import Advice, advise
+from altmarl_torch.asking.deciding import BeliefPair, ask_and_pay, decide_by_belief
 from altmarl_torch.counts.kernels import CountKernel, SampledCountKernel
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import (
@@ -61,6 +62,7 @@ __all__ = [
     "Advice",
     "AltMarlError",
     "ArgumentError",
+    "BeliefPair",
     "Box",
     "Certificate",
     "CountKernel",
@@ -92,12 +94,14 @@ __all__ = [
     "Transitions",
     "Update",
     "advise",
+    "ask_and_pay",
     "bellman_noise",
     "certify",
     "check_simulator",
     "collect",
     "coverage_of_data",
     "coverage_of_game",
+    "decide_by_belief",
     "errors",
     "estimate",
     "games",

@@ -1,1 +1,1 @@
-"""How many to ask: what each k earns, with a memory and without, and what it is worth at a price."""
+"""How many to ask: what each k earns, with a memory and without, what it is worth at a price, and values of beliefs."""
