@@ -71,8 +71,9 @@ def _backup(surrogate: Surrogate, values: Tensor, reduce: Callable[[Tensor, int]
 def action_values(surrogate: Surrogate, values: Tensor) -> Tensor:
     """Q(s_g, h, a_g) = r + gamma E V(s_g', h'), for values `[sg, N]`: `[sg, N, ag]`."""
     columns = rearrange(values, "g h -> h g").contiguous()
-    tables = surrogate.map_sg(lambda sg: _global_values(surrogate, sg, columns))
-    return torch.stack(tables).add_(surrogate.local_reward.unsqueeze(-1))
+    table = values.new_empty(*values.shape, surrogate.game.num_ag)  # filled in place: stacked, it would be held twice
+    surrogate.map_sg(lambda sg: table[sg].copy_(_global_values(surrogate, sg, columns)))
+    return table.add_(surrogate.local_reward.unsqueeze(-1))
 
 
 def adapted_bellman(Q: Tensor, surrogate: Surrogate) -> Tensor:

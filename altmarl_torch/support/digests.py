@@ -72,7 +72,7 @@ def _add(found: "hashlib._Hash", value: object) -> None:
     if isinstance(value, Tensor):
         table = value.detach().cpu().contiguous()
         found.update(f"{table.dtype} {list(table.shape)} ".encode())
-        found.update(table.reshape(-1).view(torch.uint8).numpy().tobytes())
+        found.update(table.reshape(-1).view(torch.uint8).numpy().data)  # tables are large: no copy
     elif isinstance(value, nn.Module):
         _add(found, dict(value.state_dict()))
     elif isinstance(value, dict):
