@@ -68,13 +68,34 @@ class FittedGame:
         generator = np.random.default_rng(as_seed(seed))
         tables: dict[str, Any] = {}
         for name, counts in self.counted.counts.items():
-            weights = generator.standard_gamma(counts + self.counted.smoothing)
-            weights[self._at_end(name)] = 0.0
-            total = weights.sum(-1, keepdims=True)
-            tables[name] = np.where(total > 0, weights / np.maximum(total, 1e-300), self.counted.tables[name])
+            tables[name] = self._laws(name, generator.standard_gamma(counts + self.counted.smoothing))
         for name in ("r_g", "r_l"):
             tables[name] = generator.normal(self.counted.tables[name], self.counted.errors[name])
         return self.game.replace(**tables)
+
+    def halves(self, seed: int) -> tuple[Game, Game]:
+        """The games counted from two halves of the log, into which its transitions fall by lot (`offline.held_out`).
+
+        A pair of state and action that one half has not seen keeps what the whole log says of it. Means of rewards are
+        drawn, as independent halves of the log would have them.
+        """
+        generator = np.random.default_rng(as_seed(seed))
+        first, second = dict[str, Any](), dict[str, Any]()
+        for name, counts in self.counted.counts.items():
+            one = generator.binomial(np.rint(counts).astype(np.int64), 0.5)
+            for tables, part in ((first, one), (second, counts - one)):
+                some = part.sum(-1, keepdims=True) > 0
+                tables[name] = self._laws(name, np.where(some, part + self.counted.smoothing, 0.0))
+        for name in ("r_g", "r_l"):
+            shift = generator.normal(0.0, self.counted.errors[name])
+            first[name], second[name] = self.counted.tables[name] + shift, self.counted.tables[name] - shift
+        return self.game.replace(**first), self.game.replace(**second)
+
+    def _laws(self, name: str, weights: Any) -> Any:
+        """Rows of weights as laws; where there are none, and at ends, those of the estimate."""
+        weights[self._at_end(name)] = 0.0
+        total = weights.sum(-1, keepdims=True)
+        return np.where(total > 0, weights / np.maximum(total, 1e-300), self.counted.tables[name])
 
     def _at_end(self, name: str) -> Any:
         """Where a kernel is known, because an end is absorbing: flags over its rows."""

@@ -193,6 +193,8 @@ class TestCommand:
         printed = capsys.readouterr().out
         assert "largest standard error" in printed
         assert "in 4 games that the log allows as well" in printed
+        assert "chosen on half the log, pairs earn" in printed
+        assert solution["optimism"] == pytest.approx((solution["half_promised"] - solution["half_kept"]) / 2**0.5)
         options = f"--k 2 --solver tabular --episodes 5 --horizon 5 --quiet --runs-dir {tmp_path / 'runs'}"
         assert main(f"train --game {out} {options}".split()) == 0
 
