@@ -17,7 +17,7 @@ CLOSE = 0.02
 """On large chains, single changes whose derivative loses more than this part of the largest are not evaluated."""
 
 CLEAR = 1.5 * CLOSE
-"""With derivatives for fewer agents, which are off by a few hundredths of themselves: where all changes lose more than
+"""With derivatives for fewer agents, which near it are off by up to 15 % of themselves: where all changes lose more than
 this part of the largest, none would be evaluated with those of all k."""
 
 

@@ -94,16 +94,17 @@ class TabularGlobalLearner:
         """
         if memory.answer is not None and memory.answer == digest(pair):
             return Proposal(pair, value.values, value, 0, {"g_learn/sweeps": 0, "g_learn/error": value.error}), memory
-        generator = memory.for_g.clone_state()
+        generator, is_exact = memory.for_g.clone_state(), self.m is None and self.xi is None
         found = g_learn(
             self.surrogates(pair.pi_l),
             m=self.m,
             generator=generator,
+            parameterization="counts" if is_exact else "paper",  # exactly, both give the same policy
             xi=self.xi,
             start=None if memory.is_first or self.surrogates.plan.simplex.size > COARSEST else value.values,
             progress=_watch(self.progress, self.phase),
         )
-        proposed, is_exact = Pair(found.pi_g, pair.pi_l), self.m is None and self.xi is None
+        proposed = Pair(found.pi_g, pair.pi_l)
         details: dict[str, float | int | str] = {
             "g_learn/sweeps": found.sweeps,
             "g_learn/error": found.error,
