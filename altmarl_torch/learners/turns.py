@@ -17,8 +17,8 @@ CLOSE = 0.02
 """On large chains, single changes whose derivative loses more than this part of the largest are not evaluated."""
 
 CLEAR = 1.5 * CLOSE
-"""With derivatives for fewer agents, which near it are off by up to 15 % of themselves: where all changes lose more than
-this part of the largest, none would be evaluated with those of all k."""
+"""With derivatives for fewer agents, which near it are off by up to 15 % of themselves: where all changes lose more
+than this part of the largest, none would be evaluated with those of all k."""
 
 
 def all_lose_clearly(pi_l: Tensor, gains: Tensor) -> bool:

@@ -94,10 +94,20 @@ def for_one_too(act: Callable[[Actor, Any, Any], Tensor]) -> Callable[[Actor, An
     def either(self: Actor, s_g: Any, counts: Any) -> Tensor:
         if not (isinstance(s_g, numbers.Integral) or getattr(s_g, "ndim", 1) == 0):
             return act(self, s_g, counts)
+        is_row = counts.ndim == 1 if hasattr(counts, "ndim") else _is_flat(counts)
+        if not is_row:
+            raise ArgumentError(
+                f"s_g is of one system: its counts are a row [sl], not {counts!r:.60}; several systems take "
+                "s_g [batch] and counts [batch, sl]"
+            )
         one = counts[None] if hasattr(counts, "ndim") else [counts]
         return act(self, s_g.reshape(1) if hasattr(s_g, "reshape") else [s_g], one)[0]
 
     return either
+
+
+def _is_flat(row: object) -> bool:
+    return isinstance(row, (list, tuple)) and not any(isinstance(entry, (list, tuple)) for entry in row)
 
 
 @runtime_checkable

@@ -472,7 +472,7 @@ ACTING = [
     no(ArgumentError, r"^s_g\[batch=0\] is -1", lambda: act([-1], [[1, 1]]), "s-g-negative"),
     no(ArgumentError, r"^s_g\[batch=0\] is 0.5", lambda: act([0.5], [[1, 1]]), "s-g-half"),
     no(ArgumentError, r"^s_g\[batch=0\] is nan", lambda: act([NAN], [[1, 1]]), "s-g-nan"),
-    no(ArgumentError, "^s_g has shape", lambda: act(0, [[1, 1]]), "s-g-scalar"),
+    no(ArgumentError, "^s_g is of one system: its counts are a row", lambda: act(0, [[1, 1]]), "s-g-scalar"),
     no(ArgumentError, "^s_g holds <U1", lambda: act(["a"], [[1, 1]]), "s-g-text"),
     no(ArgumentError, "^counts has shape .* 1 axes", lambda: act([0], [1, 1]), "counts-one-axis"),
     no(ArgumentError, r"^counts must have shape \[batch, sl\] = \[2, 2\]", lambda: act([0, 1], [[1, 1]]), "batches"),
