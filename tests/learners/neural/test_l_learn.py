@@ -225,7 +225,7 @@ def test_a_local_network_turns_to_the_best_actions(num_sl, num_sg, num_al):
     share = random_law(num_sl * num_sg, seed=1).reshape(num_sl, num_sg) ** 4
     gains = made_gains(mean, share, error=1e-9)
     pi_l = torch.full((num_sl, num_sg, num_al), 1 / num_al, dtype=torch.float64)
-    turns = NetworkTurns(LocalNetwork(num_sl, num_sg, num_al, generator=seeded(1)))
+    turns = NetworkTurns.of(LocalNetwork(num_sl, num_sg, num_al, generator=seeded(1)))
     proposal = next(iter(turns(pi_l, gains)))
     assert proposal.dtype == torch.float64
     assert torch.equal(proposal, deterministic_local(mean.argmax(-1), num_al))
@@ -234,11 +234,11 @@ def test_a_local_network_turns_to_the_best_actions(num_sl, num_sg, num_al):
 def test_a_local_network_proposes_as_the_table_does():
     """All turns, then half of them, ...: each taught to the same network."""
     pi_l, gains = deterministic_local(MEAN.argmin(-1), 2), made_gains(MEAN, SHARE)
-    proposals = list(NetworkTurns(LocalNetwork(2, 2, 2, generator=seeded(1)))(pi_l, gains))
+    proposals = list(NetworkTurns.of(LocalNetwork(2, 2, 2, generator=seeded(1)))(pi_l, gains))
     expected = list(sure_turns(pi_l, gains))
     assert len(proposals) == len(expected) == 3
     assert all(torch.equal(one, two) for one, two in zip(proposals, expected, strict=True))
-    assert list(NetworkTurns(LocalNetwork(2, 2, 2))(pi_l, made_gains(MEAN, SHARE, error=math.inf))) == []
+    assert list(NetworkTurns.of(LocalNetwork(2, 2, 2))(pi_l, made_gains(MEAN, SHARE, error=math.inf))) == []
 
 
 def test_a_local_network_is_not_misled_by_what_it_has_not_met():
@@ -246,7 +246,7 @@ def test_a_local_network_is_not_misled_by_what_it_has_not_met():
     mean[0, 0], error[0, 0] = torch.tensor([1e9, -1e9]), math.inf
     share = SHARE.clone()
     share[0, 0] = 0
-    proposal = next(iter(NetworkTurns(LocalNetwork(2, 2, 2))(pi_l, Gains(mean, error, share))))
+    proposal = next(iter(NetworkTurns.of(LocalNetwork(2, 2, 2))(pi_l, Gains(mean, error, share))))
     best = deterministic_local(MEAN.argmax(-1), 2)
     assert torch.equal(proposal[1], best[1])
     assert torch.equal(proposal[0, 1], best[0, 1])
@@ -255,7 +255,9 @@ def test_a_local_network_is_not_misled_by_what_it_has_not_met():
 
 def test_turning_draws_nothing_from_the_global_state():
     before = torch.get_rng_state()
-    list(NetworkTurns(LocalNetwork(2, 2, 2))(torch.full((2, 2, 2), 0.5, dtype=torch.float64), made_gains(MEAN, SHARE)))
+    list(
+        NetworkTurns.of(LocalNetwork(2, 2, 2))(torch.full((2, 2, 2), 0.5, dtype=torch.float64), made_gains(MEAN, SHARE))
+    )
     assert torch.equal(torch.get_rng_state(), before)
 
 
