@@ -58,7 +58,8 @@ MAX_SWEEPS = 10_000
 """A cap for what mixes too slowly; reaching it is told in the log."""
 
 RESTART = 10.0
-"""The mixing starts afresh when the error is this many times the best so far; smaller rises are part of its way."""
+"""The mixing starts afresh, and is no longer corrected, when the error is this many times the best so far; smaller
+rises are part of its way."""
 
 PATIENCE, PROGRESS = 20, 0.9
 """Sweeps in which the error must fall to this part of what it was, or the iteration stands still."""
@@ -141,6 +142,7 @@ def _iterate(
             correct = None
         if error > RESTART * best:
             history.clear()
+            correct = None  # which leads astray, or values would grow until their rounding shows in the bounds
         best = min(best, error)
         values = history.next(values, updated if correct is None else correct(updated, change))
     return FixedPoint(updated + scale * (high + low) / 2, error, sweeps, error <= tolerance)
