@@ -154,10 +154,6 @@ class SimulatedGame:
         """r_l of agents s_l `[..., m, dl]` under s_g `[..., dg]`: `[..., m]`."""
         return self.r_l(s_l, beside(s_g, s_l), a_l)
 
-    def move_agents(self, s_l: Tensor, s_g: Tensor, a_l: Tensor, generator: torch.Generator) -> Tensor:
-        """The next states of agents s_l `[..., m, dl]` under s_g `[..., dg]`: `[..., m, dl]`."""
-        return self.move_l(s_l, beside(s_g, s_l), a_l, generator)
-
 
 def beside(s_g: Tensor, s_l: Tensor) -> Tensor:
     """s_g `[..., dg]` broadcast against the agents of s_l `[..., m, dl]`: `[..., m, dg]`."""

@@ -21,10 +21,11 @@ from altmarl_torch.counts.kernels import CountKernel
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex, lift, scale_up
 from altmarl_torch.errors import AltMarlError, PolicyError
+from altmarl_torch.games.game import Game
 from altmarl_torch.learners.chains.explorer import Bounds
 from altmarl_torch.learners.chains.l_learn import ChainSettings, chain_l_learn
 from altmarl_torch.learners.tabular.g_learn import g_learn
-from altmarl_torch.learners.tabular.l_learn import l_learn
+from altmarl_torch.learners.tabular.l_learn import expected_seconds, l_learn
 from altmarl_torch.operators.joint_value import DIRECT, JointValue, Objective, joint_value
 from altmarl_torch.operators.surrogate import Surrogate, SurrogateCache
 from altmarl_torch.operators.two_grid import COARSEST
@@ -32,11 +33,6 @@ from altmarl_torch.policies.base import Pair
 from altmarl_torch.policies.tabular import check_pi_g, check_pi_l
 from altmarl_torch.support.digests import digest
 from altmarl_torch.support.snapshots import WorkInProgress
-
-logger = logging.getLogger(__name__)
-
-LONG = 20.0
-"""Seconds of a core from which what L-LEARN will take is said before it begins."""
 
 __all__ = [
     "ChainLocalLearner",
@@ -48,6 +44,11 @@ __all__ = [
     "TabularMemory",
     "tabular_players",
 ]
+
+logger = logging.getLogger(__name__)
+
+LONG = 20.0
+"""Seconds of a core from which what L-LEARN will take is said before it begins."""
 
 
 def _watch(progress: PhaseProgress | None, phase: str) -> Callable[[int, float], None] | None:
@@ -298,6 +299,15 @@ class TabularEvaluator:
         return exact and bool((pi_g == pi_g[:, :1]).all())
 
 
+def _announce(game: Game, plan: PairPlan) -> None:
+    """Say what the model-based L-LEARN will take, where that is long."""
+    seconds = expected_seconds(game, plan)
+    if seconds > LONG:
+        told = "L-LEARN weighs %s single changes of pi_l on %s counts: about %.0f s of a core; a smaller k takes less"
+        changes = game.num_sl * game.num_sg * (game.num_al - 1)
+        logger.warning(told, f"{changes:,}", f"{plan.simplex.size:,}", seconds)
+
+
 def tabular_players(run: AlternationRun) -> Players[Tensor, TabularMemory]:
     """Learners, evaluator and start on tables over the counts of k agents.
 
@@ -315,6 +325,8 @@ def tabular_players(run: AlternationRun) -> Players[Tensor, TabularMemory]:
         local = ChainLocalLearner(surrogates, objective, learning.chain, progress, run.curve, run.work)
     elif callable(learning.l_learner):
         local = GivenLocalLearner(surrogates, objective, learning.l_learner)
+    else:
+        _announce(game, plan)
     coordinator: Learner[Tensor, TabularMemory] = TabularGlobalLearner(
         surrogates, learning.m, progress, run.reward_draws
     )

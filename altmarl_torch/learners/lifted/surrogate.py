@@ -26,7 +26,7 @@ from torch import Tensor
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.resampling import ResamplingKernel
 from altmarl_torch.games.game import Game
-from altmarl_torch.learners.lifted.basis import Basis, as_frequencies
+from altmarl_torch.learners.lifted.basis import Basis
 from altmarl_torch.learners.lifted.moves import Moves
 
 __all__ = ["LiftedSurrogate"]
@@ -90,7 +90,3 @@ class LiftedSurrogate:
         """The mean of lift(c) over the initial law, exactly: J of k agents of that law are J agents of that law."""
         law = self.game.initial
         return float(law.sg @ coefficients @ law.count_law(self.basis.simplex.counts))
-
-    def local_frequencies(self, counts: Tensor) -> Tensor:
-        """h / k, float64."""
-        return as_frequencies(counts, self.k)

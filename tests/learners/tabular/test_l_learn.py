@@ -165,3 +165,11 @@ def test_what_will_take_long_is_said_before_it_begins():
     assert expected_seconds(game, PairPlan(am.CountSimplex(2, 18))) > 1
     assert expected_seconds(game, PairPlan(am.CountSimplex(3, 18))) > 20
     assert expected_seconds(warehouse(), PairPlan(am.CountSimplex(10, 5))) < 1
+
+
+def test_and_solve_says_it(monkeypatch, caplog):
+    am.solve(am.games.steer(), 2, steps=1)
+    assert "single changes" not in caplog.text
+    monkeypatch.setattr("altmarl_torch.alternation.players.tabular.LONG", -1.0)
+    am.solve(am.games.steer(), 2, steps=1)
+    assert "L-LEARN weighs 4 single changes of pi_l on 3 counts: about 0 s of a core" in caplog.text
