@@ -292,7 +292,7 @@ class TestWhatADispatcherIsShown:
             ([0, -1], [[1, 1, 0], [1, 1, 0]], r"s_g\[batch=1\] is -1"),
             ([0, float("nan")], [[1, 1, 0], [1, 1, 0]], r"s_g\[batch=1\] is nan"),
             (["a"], [[1, 1, 0]], "s_g holds"),
-            (0, [[1, 1, 0]], "counts has shape"),
+            (0, [[1, 1, 0]], "s_g is of one system: its counts are a row"),
             (torch.tensor(0.5), [1, 1, 0], r"s_g\[batch=0\] is 0\.5"),
             ([[0]], [[1, 1, 0]], "s_g has shape"),
         ],
