@@ -208,6 +208,12 @@ class CountSimplex:
         return torch.as_tensor(self._big_binomials.astype(np.int64), device=self.device)
 
     @cached_property
+    def _columns(self) -> tuple[Tensor, Tensor]:
+        """The binomials one column behind the other, `[sl - 1, k + 1]`, and where in them t = k stands, `[sl - 1]`."""
+        columns = torch.arange(1, self.num_sl, device=self.device)
+        return self._binomials.T.contiguous(), columns * (self.k + 1) - 1
+
+    @cached_property
     def tail_ranks(self) -> Tensor:
         """`[sl - 1, k + 1]` int32 on the CPU: what t agents behind coordinate i add to a rank, C(t + S-2-i, S-1-i)."""
         return self._binomials.T.to("cpu", torch.int32).contiguous()
@@ -258,13 +264,13 @@ class CountSimplex:
 
 def rank_known(simplex: CountSimplex, counts: Tensor) -> Any:
     """As `CountSimplex.rank`, for counts that are known to be of this simplex: they are not checked."""
-    tails = simplex.k - counts.cumsum(-1)[..., :-1]
+    before = counts.cumsum(-1)[..., :-1]
     if simplex.size > INT64_MAX:
         columns = range(simplex.num_sl - 1)
-        big, tails_host = simplex._big_binomials, tails.cpu().numpy()
-        return sum((big[tails_host[..., i], i] for i in columns), np.zeros(tails.shape[:-1], dtype=object))
-    rows = tails * (simplex.num_sl - 1) + torch.arange(simplex.num_sl - 1, device=counts.device)
-    return simplex._binomials.to(counts.device).take(rows).sum(-1)
+        big, tails = simplex._big_binomials, (simplex.k - before).cpu().numpy()
+        return sum((big[tails[..., i], i] for i in columns), np.zeros(tails.shape[:-1], dtype=object))
+    table, full = simplex._columns
+    return table.to(before.device).take(full.to(before.device) - before).sum(-1)
 
 
 def check_rows(counts: Tensor, k: int, slack: float = 0.0) -> None:
@@ -315,13 +321,15 @@ def scale_up(smaller: CountSimplex, larger: CountSimplex) -> Tensor:
 
 
 def round_to_counts(frequencies: Tensor, k: int) -> Tensor:
-    """The counts with sum k nearest to k `frequencies [..., sl]` (which sum to one), by largest remainders: int64."""
+    """The counts with sum k nearest to k `frequencies [..., sl]` (which sum to one), by largest remainders: int64.
+
+    Of remainders that are equal, but for rounding, the first is rounded up first.
+    """
     shares = frequencies * k
     whole = (shares + 1e-9).floor()
-    missing = k - whole.sum(-1, keepdim=True)
-    rest = shares - whole
-    # the least remainder that is rounded up, and as many of those that equal it as are left, the first ones
-    least = rest.sort(-1, descending=True).values.gather(-1, (missing.long() - 1).clamp_min(0))
-    above, equal = rest > least, rest == least
-    left = missing - above.sum(-1, keepdim=True)
-    return (whole + (above | (equal & (equal.cumsum(-1) <= left)))).to(torch.int64)
+    missing = (k - whole.sum(-1, keepdim=True)).long()
+    # whole numbers that all differ: remainders to 2^-36, and the place where these are equal
+    num_sl = frequencies.shape[-1]
+    order = ((shares - whole) * 2.0**36).round_().mul_(num_sl) - torch.arange(num_sl, device=shares.device)
+    last = order.sort(-1, descending=True).values.gather(-1, missing.clamp_min_(0))
+    return (whole + (order > last)).to(torch.int64)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from oracles.surrogate import count_vectors
 
 import altmarl_torch as am
-from altmarl_torch.counts.simplex import lift, scale_up
+from altmarl_torch.counts.simplex import lift, round_to_counts, scale_up
 from altmarl_torch.counts.tuples import counts_to_tuples, list_tuples, tuples_to_counts
 
 SMALL = [(k, num_sl) for k in range(7) for num_sl in range(1, 5)]
@@ -141,3 +141,13 @@ def test_ranks_that_need_too_large_a_table_are_refused():
 def test_counts_of_another_width_or_type_are_refused(counts):
     with pytest.raises(am.ArgumentError, match=r"integers \[\.\.\., 3\]"):
         am.CountSimplex(4, 3).rank(counts)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=7).filter(any), st.integers(0, 200))
+def test_rounding_gives_what_is_left_to_the_largest_remainders_the_first_of_equal_ones(weights, k):
+    total = sum(weights)
+    whole = [k * weight // total for weight in weights]
+    order = sorted(range(len(weights)), key=lambda z: (-(k * weights[z] % total), z))
+    expected = [count + (z in order[: k - sum(whole)]) for z, count in enumerate(whole)]
+    assert round_to_counts(torch.tensor(weights, dtype=torch.float64) / total, k).tolist() == expected
