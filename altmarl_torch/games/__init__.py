@@ -17,6 +17,7 @@ from typing import Any
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
+from altmarl_torch.games.named.ambulances import ambulances
 from altmarl_torch.games.named.continuous_warehouse import continuous_warehouse
 from altmarl_torch.games.named.federated import federated
 from altmarl_torch.games.named.linear_quadratic import LinearQuadratic, Tracking, linear_quadratic
@@ -32,6 +33,7 @@ __all__ = [
     "AirConditioner",
     "LinearQuadratic",
     "Tracking",
+    "ambulances",
     "arguments",
     "beacon",
     "beacon_value",
@@ -66,6 +68,7 @@ _REGISTRY: dict[str, Callable[..., Game]] = {
 }
 
 _SIMULATORS: dict[str, Callable[..., SimulatedGame]] = {
+    "ambulances": ambulances,
     "continuous_warehouse": continuous_warehouse,
     "linear_quadratic": linear_quadratic,
     "thermostats": thermostats,

@@ -24,6 +24,11 @@ LARGEST_REWARD = 1e12
 
 REPEATED = "two calls under one seed differ: it draws from elsewhere, or remembers"
 
+DEPENDENT = (
+    "an agent's answer changes with the state or action of another: agents must not depend on each other, but through "
+    "s_g, and mu where there is a population"
+)
+
 CROWD = 32
 """Agents in one and the same state: do they draw for themselves?"""
 
@@ -84,9 +89,10 @@ class _Trial:
         """What the function returns; errors and draws from elsewhere are told."""
         given = [argument.clone() if isinstance(argument, Tensor) else argument for argument in arguments]
         drawn = [] if generator is None else [generator]
+        seen = {"mu": given[-1]} if name in self.game.sees else {}
         before = _global_states()
         try:
-            result = getattr(self.game, name)(*given, *drawn)
+            result = getattr(self.game, name)(*given[: len(given) - len(seen)], *drawn, **seen)
         except Exception as cause:
             shapes = ", ".join(str(list(a.shape)) for a in arguments if isinstance(a, Tensor)) or str(arguments)
             said = " ".join(str(cause).split())
@@ -107,7 +113,7 @@ class _Trial:
             raise GameError(f"{name} returned shape {list(result.shape)}; expected {list(shape)}")
         if result.device != device:
             raise GameError(f"{name} returned a tensor on {result.device}; its arguments lie on {device}")
-        if result.dtype == torch.float64 and name not in ("r_g", "r_l"):
+        if result.dtype == torch.float64 and name not in ("r_g", "r_l", "population"):
             raise GameError(f"{name} returned float64; states are float32 (or whole numbers): use .float()")
         return result
 
@@ -133,27 +139,53 @@ class _Trial:
         game, g = self.game, self.generator
         a_g = random_actions(game.global_action, s_g.shape[:-1], g)
         a_l = random_actions(game.local_action, s_l.shape[:-1], g)
-        beside = s_g.unsqueeze(1).expand(*s_l.shape[:-1], s_g.shape[-1])
-        for name, arguments, shape in (("r_g", (s_g, a_g), s_g.shape), ("r_l", (s_l, beside, a_l), s_l.shape)):
-            check_rewards(name, self.tensor(name, self.call(name, arguments), shape[:-1], s_g.device), where)
-        next_s_l = self.tensor("move_l", self.call("move_l", (s_l, beside, a_l), g), s_l.shape, s_l.device)
-        next_s_g = self.tensor("move_g", self.call("move_g", (s_g, a_g), g), s_g.shape, s_g.device)
+        given = self.arguments(s_g, s_l, a_g, a_l, where)
+        for name, shape in (("r_g", s_g.shape), ("r_l", s_l.shape)):
+            check_rewards(name, self.tensor(name, self.call(name, given[name]), shape[:-1], s_g.device), where)
+        next_s_l = self.tensor("move_l", self.call("move_l", given["move_l"], g), s_l.shape, s_l.device)
+        next_s_g = self.tensor("move_g", self.call("move_g", given["move_g"], g), s_g.shape, s_g.device)
         check_states("s_g", game.global_state, next_s_g, f"{where}, after move_g")
         check_states("s_l", game.local_state, next_s_l, f"{where}, after move_l")
         return next_s_g, next_s_l
+
+    def arguments(
+        self, s_g: Tensor, s_l: Tensor, a_g: Tensor, a_l: Tensor, where: str
+    ) -> dict[str, tuple[Tensor, ...]]:
+        """What each of the four functions is given, mu behind it where the function takes it."""
+        beside = s_g.unsqueeze(1).expand(*s_l.shape[:-1], s_g.shape[-1]).contiguous()
+        leader, local = (s_g, a_g), (s_l, beside, a_l)
+        given: dict[str, tuple[Tensor, ...]] = {"r_g": leader, "move_g": leader, "r_l": local, "move_l": local}
+        mu = self.crowd(s_l, where)
+        if mu is not None:
+            near = mu.unsqueeze(1).expand(*s_l.shape[:-1], mu.shape[-1]).contiguous()
+            given |= {name: (*given[name], mu if name.endswith("_g") else near) for name in self.game.sees}
+        return given
+
+    def crowd(self, s_l: Tensor, where: str) -> Tensor | None:
+        """The mean of the population's features, which must be finite and of one agent each."""
+        if self.game.population is None:
+            return None
+        features = self.call("population", (s_l,))
+        wide = features.shape[-1] if isinstance(features, Tensor) and features.ndim else 1
+        features = self.tensor("population", features, (*s_l.shape[:-1], wide), s_l.device)
+        if not bool(features.isfinite().all()):
+            raise GameError(f"population returned a number that is not finite {where}")
+        alone = self.call("population", (s_l[:, :1],))
+        _same("population", DEPENDENT, [features[:, :1]], [alone])
+        return features.float().mean(-2)
 
     def functions(self, s_g: Tensor, s_l: Tensor) -> None:
         """Each function by itself, for other leading dimensions, and for agents that differ in one."""
         game, g = self.game, self.generator
         a_g = random_actions(game.global_action, s_g.shape[:-1], g)
         a_l = random_actions(game.local_action, s_l.shape[:-1], g)
-        s_g_l = s_g.unsqueeze(1).expand(*s_l.shape[:-1], s_g.shape[-1]).contiguous()
+        given = self.arguments(s_g, s_l, a_g, a_l, "at the start")
         for name in ("r_g", "move_g"):
-            self._any_layout(name, (s_g, a_g), s_g.shape)
+            self._any_layout(name, given[name], s_g.shape)
         for name in ("r_l", "move_l"):
-            self._any_layout(name, (s_l, s_g_l, a_l), s_l.shape)
-            self._independent(name, (s_l, s_g_l, a_l))
-        self._own_draws(s_l[0, 0], s_g[0], a_l[0, 0])
+            self._any_layout(name, given[name], s_l.shape)
+            self._independent(name, given[name])
+        self._own_draws([argument[0, 0] for argument in given["move_l"]])
 
     def _any_layout(self, name: str, arguments: Sequence[Tensor], shape: torch.Size) -> None:
         """The same answers for `[..., d]` with one, two and three leading dimensions, and under one seed."""
@@ -172,19 +204,19 @@ class _Trial:
 
     def _independent(self, name: str, arguments: Sequence[Tensor]) -> None:
         """What the last agent is and does makes no difference to the others."""
-        s_l, s_g, a_l = (argument.clone() for argument in arguments)
-        s_l[-1, -1], a_l[-1, -1] = s_l[0, 0], a_l[0, 0]
+        others = [argument.clone() for argument in arguments]
+        for argument in (others[0], others[2]):
+            argument[-1, -1] = argument[0, 0]
         seed = self.generator.initial_seed()
         outcomes = []
-        for given in (arguments, (s_l, s_g, a_l)):
+        for given in (arguments, others):
             generator = torch.Generator().manual_seed(seed) if name == "move_l" else None
             outcomes.append(self.call(name, given, generator).flatten(0, 1)[:-1])
-        why = "an agent's answer changes with the state or action of another: agents must not depend on each other"
-        _same(name, why, outcomes[:1], outcomes[1:])
+        _same(name, DEPENDENT, outcomes[:1], outcomes[1:])
 
-    def _own_draws(self, s_l: Tensor, s_g: Tensor, a_l: Tensor) -> None:
+    def _own_draws(self, agent: Sequence[Tensor]) -> None:
         """Agents in one state do not share their luck."""
-        given = [argument.expand(CROWD, CROWD, *argument.shape).contiguous() for argument in (s_l, s_g, a_l)]
+        given = [argument.expand(CROWD, CROWD, *argument.shape).contiguous() for argument in agent]
         moved = self.call("move_l", given, self.generator)
         spread = moved != moved[:1, :1]
         within = moved != moved[:, :1]

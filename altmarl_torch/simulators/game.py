@@ -14,13 +14,16 @@ both moves from the *current* states, independently given them. The functions ar
   seeds give equal episodes, and two policies can be compared under the same luck;
 * nothing is reset and nothing ends inside: the game has no end. Horizons belong to evaluation.
 
+Where the crowd matters, `population` is a function of one agent's state, and its mean over all n is handed to those
+functions that have an argument `mu` (`simulators.crowd`).
+
 A `SimulatedGame` checks itself on a few episodes when it is made (`check_simulator`), so that what is wrong is
 told in words at the door.
 """
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -29,6 +32,7 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError, GameError
 from altmarl_torch.simulators.binning import Binning
 from altmarl_torch.simulators.check import check_simulator
+from altmarl_torch.simulators.crowd import Laws, crowd_mean, seeing
 from altmarl_torch.simulators.from_tables import functions
 from altmarl_torch.simulators.spaces import Discrete, Space, as_space
 from altmarl_torch.support.tables import as_float64, as_integer, as_number, check_kind
@@ -67,6 +71,9 @@ class SimulatedGame:
         zones: cells of one feature that both states have, where global action j steers to cell j; they make rules
             written by hand (`heuristic_pairs`) and are counted in figures.
         offsets: by how much each local action moves that feature on average, for the rule "walk".
+        population: s_l `[..., dl]` to features `[..., p]`. Their mean over all agents goes to those of the four
+            functions that have an argument `mu`: `[..., p]`, broadcast as s_g is.
+        sees: the names of those functions.
 
     Raises:
         GameError: a field is malformed, or the functions do not do what they promise on 4 episodes of 6 agents.
@@ -86,11 +93,16 @@ class SimulatedGame:
     name: str = "simulator"
     zones: Binning | None = None
     offsets: Sequence[float] | None = None
+    population: Function | None = None
+    sees: frozenset[str] = field(init=False, default=frozenset())
 
     def __post_init__(self) -> None:
         for function in ("start", "move_g", "move_l", "r_g", "r_l"):
             if not callable(getattr(self, function)):
                 raise GameError(f"{function} must be a function, not {type(getattr(self, function)).__name__}")
+        if self.population is not None and not callable(self.population):
+            raise GameError(f"population must be a function of s_l, not {type(self.population).__name__}")
+        object.__setattr__(self, "sees", seeing(self))
         for space in ("global_state", "local_state", "global_action", "local_action"):
             object.__setattr__(self, space, as_space(space, getattr(self, space)))
         object.__setattr__(self, "gamma", as_number("gamma", self.gamma, "[0, 1)", lambda x: 0 <= x < 1, GameError))
@@ -150,9 +162,13 @@ class SimulatedGame:
         """Return `k` as an int in 1..n, or raise an ArgumentError."""
         return as_integer("k", k, 1, self.n, ArgumentError)
 
-    def local_rewards(self, s_l: Tensor, s_g: Tensor, a_l: Tensor) -> Tensor:
-        """r_l of agents s_l `[..., m, dl]` under s_g `[..., dg]`: `[..., m]`."""
-        return self.r_l(s_l, beside(s_g, s_l), a_l)
+    def crowd(self, s_l: Tensor) -> Tensor | None:
+        """mu `[..., p]` of the agents s_l `[..., m, dl]`; None where the game does not see it."""
+        return crowd_mean(self.population, s_l)
+
+    def under(self, mu: Tensor | None) -> Laws:
+        """Moves and rewards under a crowd mu `[b.., p]`, which is broadcast over agents and actions."""
+        return Laws(self, mu)
 
 
 def beside(s_g: Tensor, s_l: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from altmarl_torch.errors import GameError, PolicyError
 from altmarl_torch.simulators.check import check_rewards
+from altmarl_torch.simulators.crowd import Laws
 from altmarl_torch.simulators.game import SimulatedGame, beside
 from altmarl_torch.simulators.pairs import SimulatedPair
 from altmarl_torch.simulators.spaces import Space, outside
@@ -44,6 +45,7 @@ class Step:
     sample: Tensor  # [b, k, dl]
     a_g: Tensor  # [b] or [b, ug]
     reward: Tensor  # [b] float64
+    mu: Tensor | None = None  # [b, p]
 
 
 def blocks(episodes: int, n: int) -> list[int]:
@@ -92,24 +94,25 @@ def play(
     for t in range(horizon):
         sample = take(s_l, draw_subsets(episodes, pair.k, game.n, look))
         a_g = _checked("a_g", game.global_action, dispatcher.act(s_g, sample), s_g.shape[:-1])
-        earned, following = _agents(game, pair, s_g, s_l, acts, local_moves)
-        r_g = game.r_g(s_g, a_g)
+        laws = game.under(game.crowd(s_l))
+        earned, following = _agents(laws, pair, s_g, s_l, acts, local_moves)
+        r_g = laws.r_g(s_g, a_g)
         for name, rewards in (("r_g", r_g), ("mean r_l", earned)):
             check_rewards(name, rewards, f"at step {t}")
-        yield Step(s_g, s_l, sample, a_g, r_g.double() + earned)
-        s_g, s_l = game.move_g(s_g, a_g, global_moves), following
+        yield Step(s_g, s_l, sample, a_g, r_g.double() + earned, laws.mu)
+        s_g, s_l = laws.move_g(s_g, a_g, global_moves), following
 
 
 def _agents(
-    game: SimulatedGame, pair: SimulatedPair, s_g: Tensor, s_l: Tensor, acts: torch.Generator, moves: torch.Generator
+    laws: Laws, pair: SimulatedPair, s_g: Tensor, s_l: Tensor, acts: torch.Generator, moves: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """What the agents earn on average `[b]` (float64), and where they go `[b, n, dl]`."""
     earned, following = torch.zeros(len(s_l), dtype=torch.float64, device=s_l.device), []
     for part in torch.split(s_l, max(1, AGENTS_PER_CALL // len(s_l)), 1):
         near = beside(s_g, part)
-        a_l = _checked("a_l", game.local_action, pair.local_actions(part, near, acts), part.shape[:-1])
-        earned += game.r_l(part, near, a_l).sum(-1, dtype=torch.float64)
-        moved = game.move_l(part, near, a_l, moves)
+        a_l = _checked("a_l", laws.game.local_action, pair.local_actions(part, near, acts), part.shape[:-1])
+        earned += laws.r_l(part, near, a_l).sum(-1, dtype=torch.float64)
+        moved = laws.move_l(part, near, a_l, moves)
         if moved.shape != part.shape:
             raise GameError(f"move_l returned shape {list(moved.shape)}; expected {list(part.shape)}")
         following.append(moved)

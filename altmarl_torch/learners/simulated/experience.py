@@ -3,7 +3,7 @@
 Populations are kept whole, `[states, N, dl]`, so that fresh samples can be drawn from them at every gradient step.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -38,6 +38,9 @@ class Experience:
     crowd: Tensor  # [states, N, dl]
     next_s_g: Tensor  # [states, dg]
     memory: Tensor | None = None  # [states, width], before the sample of that state is seen
+    mu: Tensor | None = None  # [states, p], where the game sees the crowd
+    next_crowd: Tensor | None = None  # [states, N, dl], and then only
+    next_mu: Tensor | None = None  # [states, p]
 
 
 def collect(
@@ -63,9 +66,14 @@ def collect(
     played = _Exploring(pair, wide, seed) if exploring else pair
     steps = list(play(wide, played, min(EPISODES, fit), STEPS, np.random.SeedSequence(seed), generator.device))
     s_g = torch.stack([step.s_g for step in steps])
-    crowd = torch.stack([step.s_l for step in steps[:-1]])
+    crowd = torch.stack([step.s_l for step in steps])
     memory = None if belief is None else _remembered(belief, steps[:-1])
-    return Experience(s_g[:-1].flatten(0, 1), crowd.flatten(0, 1), s_g[1:].flatten(0, 1), memory)
+    met = Experience(s_g[:-1].flatten(0, 1), crowd[:-1].flatten(0, 1), s_g[1:].flatten(0, 1), memory)
+    mu = [step.mu for step in steps if step.mu is not None]
+    if not mu:
+        return met
+    before, after = torch.stack(mu[:-1]).flatten(0, 1), torch.stack(mu[1:]).flatten(0, 1)
+    return replace(met, mu=before, next_crowd=crowd[1:].flatten(0, 1), next_mu=after)
 
 
 @torch.no_grad()

@@ -10,6 +10,10 @@ So the sample is evidence about the population, as it is for whoever deploys the
 much to believe it: no prior is needed. With N = k the sample *is* the population, and this is G-LEARN on the paper's
 surrogate. One draw of the moved agents serves all actions, and all actions move s_g under the same random numbers. Only
 the agents that are looked at are moved, so a step costs no more for a large N.
+
+Where the game sees the crowd, its mean is that of the population that was met, before and after its move: the sample
+is of the same. (The agents' moves do not depend on a_g.) If r_g sees it, Q = E[ r_g + gamma (rbar_l' + max Q') ] is
+fitted in place of C.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +24,7 @@ from torch import Tensor, nn
 from altmarl_torch.learners.simulated.experience import Experience
 from altmarl_torch.learners.simulated.memory import Belief
 from altmarl_torch.learners.simulated.networks import values_at
-from altmarl_torch.learners.simulated.policies import LocalPolicy, action_rewards
+from altmarl_torch.learners.simulated.policies import LocalPolicy, action_rewards, known_rewards
 from altmarl_torch.learners.simulated.training import common_draws
 from altmarl_torch.simulators.game import SimulatedGame, beside
 from altmarl_torch.simulators.pairs import number_of
@@ -68,12 +72,11 @@ class GlobalBatches:
         """The online network's answers `[b, ag]` and their targets, in its units."""
         rows = torch.randint(len(met.s_g), (BATCH,), generator=self.generator, device=met.s_g.device)
         s_g, crowd = met.s_g[rows], met.crowd[rows]
-        sample = self._some(crowd)[:, : self.k]
-        memory = None
+        sample, memory = self._some(crowd)[:, : self.k], None
         if self.belief is not None and met.memory is not None:
             memory = self.belief.seen(met.memory[rows], sample)
         known = s_g if memory is None else torch.cat([s_g, memory], -1)
-        return online(known, sample).float(), self._targets(average, s_g, crowd, memory)
+        return online(known, sample).float(), self._targets(average, met, rows, memory)
 
     def _some(self, crowd: Tensor) -> Tensor:
         """Fresh agents `[b, max(k, PAID), dl]` of populations `[b, N, dl]`, in random order."""
@@ -81,17 +84,27 @@ class GlobalBatches:
         return take(crowd, self.subsets[rows])
 
     @torch.no_grad()
-    def _targets(self, average: nn.Module, s_g: Tensor, crowd: Tensor, memory: Tensor | None) -> Tensor:
-        game, generator = self.game, self.generator
-        agents = self._some(crowd)
-        near = beside(s_g, agents)
-        moved = game.move_l(agents, near, self.pi_l.actions(agents, near, generator), generator)
-        num_ag = number_of("global_action", game)
-        whole = torch.zeros(len(s_g), dtype=torch.int64, device=s_g.device)
-        next_s_g = common_draws(lambda a: game.move_g(s_g, whole + a, generator), num_ag, generator)
+    def _targets(self, average: nn.Module, met: Experience, rows: Tensor, memory: Tensor | None) -> Tensor:
+        game, generator, s_g = self.game, self.generator, met.s_g[rows]
+        mu, next_mu = (None if crowd is None else crowd[rows] for crowd in (met.mu, met.next_mu))
+        moved, num_ag = self._moved(met, rows), number_of("global_action", game)
+        whole, laws = torch.zeros(len(s_g), dtype=torch.int64, device=s_g.device), game.under(mu)
+        next_s_g = common_draws(lambda a: laws.move_g(s_g, whole + a, generator), num_ag, generator)
         continued = values_at(average, self._known(next_s_g, memory, moved[:, : self.k]), moved[:, : self.k]).float()
-        best = torch.add(action_rewards(game, next_s_g), continued, alpha=game.gamma * self.scale).amax(-1)
-        return (best + self._paid(moved[:, :PAID], next_s_g)) / self.scale
+        known, weight = known_rewards(game, next_s_g)
+        best = torch.add(known, continued, alpha=weight * self.scale).amax(-1)
+        later = best + self._paid(moved[:, :PAID], next_s_g, next_mu)
+        if "r_g" in game.sees:
+            later = action_rewards(game, s_g, mu) + game.gamma * later
+        return later / self.scale
+
+    def _moved(self, met: Experience, rows: Tensor) -> Tensor:
+        """Agents after their move, `[b, max(k, PAID), dl]`: moved anew, or some of those whose mean is known."""
+        if met.next_crowd is not None:
+            return self._some(met.next_crowd[rows])
+        agents, generator = self._some(met.crowd[rows]), self.generator
+        near = beside(met.s_g[rows], agents)
+        return self.game.move_l(agents, near, self.pi_l.actions(agents, near, generator), generator)
 
     def _known(self, s_g: Tensor, memory: Tensor | None, sample: Tensor) -> Tensor:
         """What is known at each of s_g `[b, a, dg]` when the sample is seen: s_g, and the memory behind it."""
@@ -99,8 +112,8 @@ class GlobalBatches:
             return s_g
         return torch.cat([s_g, self.belief.seen(memory, sample).unsqueeze(1).expand(-1, s_g.shape[1], -1)], -1)
 
-    def _paid(self, agents: Tensor, s_g: Tensor) -> Tensor:
+    def _paid(self, agents: Tensor, s_g: Tensor, mu: Tensor | None) -> Tensor:
         """The mean reward of agents `[b, m, dl]` under each of s_g `[b, a, dg]`: `[b, a]`."""
         every = agents.unsqueeze(1).expand(-1, s_g.shape[1], -1, -1)
         near = beside(s_g, every)
-        return self.game.r_l(every, near, self.pi_l.actions(every, near, self.generator)).float().mean(-1)
+        return self.game.under(mu).r_l(every, near, self.pi_l.actions(every, near, self.generator)).float().mean(-1)

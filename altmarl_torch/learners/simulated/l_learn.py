@@ -7,6 +7,9 @@ play (s_g, s_g'). So the agent's continuation values obey
 
 the paper's own objective for L-LEARN, as n grows. All actions move under the same random numbers, so that their
 *difference* is learned from the difference of what they do. Some agents start anywhere in the box.
+
+Where r_l sees the crowd, an agent that does not see it is fitted Q_l = E[ r_l + gamma max_a' Q_l' ] in place of C_l,
+the crowd being that of the play: one agent among many does not change it.
 """
 
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ from torch import Tensor
 from altmarl_torch.learners.simulated.experience import Experience
 from altmarl_torch.learners.simulated.features import Frame
 from altmarl_torch.learners.simulated.networks import LocalValues
-from altmarl_torch.learners.simulated.policies import local_action_rewards
+from altmarl_torch.learners.simulated.policies import known_local_rewards, local_action_rewards
 from altmarl_torch.learners.simulated.training import common_draws
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.pairs import number_of
@@ -53,16 +56,19 @@ class LocalBatches:
         s_l, drawn = met.crowd[rows, who], self.local.draw((BATCH,), generator)
         anywhere = torch.rand(BATCH, 1, generator=generator, device=device) < ANYWHERE
         s_l = torch.where(anywhere, drawn.to(s_l.dtype), s_l)
-        s_g, next_s_g = met.s_g[rows], met.next_s_g[rows]
-        return online(s_l, s_g), self._targets(average, s_l, s_g, next_s_g)
+        return online(s_l, met.s_g[rows]), self._targets(average, s_l, met, rows)
 
     @torch.no_grad()
-    def _targets(self, average: LocalValues, s_l: Tensor, s_g: Tensor, next_s_g: Tensor) -> Tensor:
+    def _targets(self, average: LocalValues, s_l: Tensor, met: Experience, rows: Tensor) -> Tensor:
         game, generator = self.game, self.generator
+        s_g, next_s_g, mu = met.s_g[rows], met.next_s_g[rows], None if met.mu is None else met.mu[rows]
+        laws = game.under(mu)
         num_al = number_of("local_action", game)
         whole = torch.zeros(len(s_l), dtype=torch.int64, device=s_l.device)
-        moved = common_draws(lambda a: game.move_l(s_l, s_g, whole + a, generator), num_al, generator)
+        moved = common_draws(lambda a: laws.move_l(s_l, s_g, whole + a, generator), num_al, generator)
         near = next_s_g.unsqueeze(1).expand(*moved.shape[:-1], next_s_g.shape[-1])
-        rewards = local_action_rewards(game, moved, near)
-        best = torch.add(rewards, average(moved, near), alpha=game.gamma * self.scale).amax(-1)
+        known, weight = known_local_rewards(game, moved, near)
+        best = torch.add(known, average(moved, near), alpha=weight * self.scale).amax(-1)
+        if "r_l" in game.sees:
+            best = local_action_rewards(game, s_l, s_g, mu) + game.gamma * best
         return best / self.scale

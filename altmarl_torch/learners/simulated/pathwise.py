@@ -8,7 +8,8 @@ is that of a sampled episode, the random numbers held (the pathwise derivative),
 and `r_l` are differentiable functions of states and actions. T is where gamma^T falls below 1/100, at most 60.
 
 L-LEARN has two objectives. "team" differentiates all of it. "own" is that of one agent among many, which moves nothing
-but itself: the sample that the dispatcher sees is held, so that a policy's effect on s_g does not count.
+but itself: the sample that the dispatcher sees is held, so that a policy's effect on s_g does not count, and so is the
+crowd where the game sees it.
 """
 
 import copy
@@ -66,12 +67,17 @@ class Paths:
             sample = sample.detach() if self.own else sample
             memory = None if belief is None else belief.seen(memory, sample)
             a_g = pi_g.actions(s_g if memory is None else torch.cat([s_g, memory], -1), sample, generator)
-            near = beside(s_g, s_l)
+            near, laws = beside(s_g, s_l), game.under(self._crowd(s_l))
             a_l = pi_l.actions(s_l, near, generator)
-            reward = game.r_g(s_g, a_g) + game.r_l(s_l, near, a_l).mean(-1)
+            reward = laws.r_g(s_g, a_g) + laws.r_l(s_l, near, a_l).mean(-1)
             total = total + game.gamma**t * reward.mean()
-            s_g, s_l = game.move_g(s_g, a_g, generator), game.move_l(s_l, near, a_l, generator)
+            s_g, s_l = laws.move_g(s_g, a_g, generator), laws.move_l(s_l, near, a_l, generator)
         return total
+
+    def _crowd(self, s_l: Tensor) -> Tensor | None:
+        """The crowd, which one agent among many does not move."""
+        mu = self.game.crowd(s_l)
+        return mu.detach() if self.own and mu is not None else mu
 
 
 def ascend(

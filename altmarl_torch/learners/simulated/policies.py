@@ -2,6 +2,9 @@ r"""Policies of both players in a simulator: greedy in fitted continuation value
 
     pi_g = argmax_a  r_g(s_g, a) + gamma C(s_g, sample, a), pi_l = argmax_a  r_l(s_l, s_g, a) + gamma C_l(s_l, s_g, a).
 
+A reward that sees the crowd is not known to whoever chooses: the network has it as well then, Q in place of gamma C
+(`known_rewards`).
+
 A greedy local policy of few, bounded features is read from a grid, at the nearest node: that *is* the policy, in
 training as in use, and costs a fifteenth of its network.
 """
@@ -98,7 +101,7 @@ class GivenLocal:
 
 
 class GreedyGlobal:
-    """Greedy in r_g + gamma scale C; `belief` is None without a memory."""
+    """Greedy in r_g + gamma scale C, or scale Q; `belief` is None without a memory."""
 
     def __init__(self, game: SimulatedGame, network: nn.Module, scale: float, belief: Belief | None = None) -> None:
         self.game, self.network, self.scale, self.belief = game, network, scale, belief
@@ -110,11 +113,12 @@ class GreedyGlobal:
         parts = zip(torch.split(s_g, size), torch.split(sample, size), strict=True)
         values = torch.cat([self.network(own, seen).float() for own, seen in parts])
         plain = s_g[:, : self.game.global_state.d]
-        return torch.add(action_rewards(self.game, plain), values, alpha=self.game.gamma * self.scale).argmax(-1)
+        known, weight = known_rewards(self.game, plain)
+        return torch.add(known, values, alpha=weight * self.scale).argmax(-1)
 
 
 class GreedyLocal:
-    """Greedy in r_l + gamma scale C_l."""
+    """Greedy in r_l + gamma scale C_l, or scale Q_l."""
 
     def __init__(self, game: SimulatedGame, network: LocalValues, scale: float, leader: Frame, local: Frame) -> None:
         self.game, self.network, self.scale = game, network, scale
@@ -150,9 +154,8 @@ class GreedyLocal:
         """The action of largest value, of states `[m, d]`: `[m]`."""
         chosen = []
         for own, leader in zip(torch.split(s_l, CHUNK), torch.split(s_g, CHUNK), strict=True):
-            continued = self.network(own, leader)
-            rewards = local_action_rewards(self.game, own, leader)
-            chosen.append(torch.add(rewards, continued, alpha=self.game.gamma * self.scale).argmax(-1))
+            known, weight = known_local_rewards(self.game, own, leader)
+            chosen.append(torch.add(known, self.network(own, leader), alpha=weight * self.scale).argmax(-1))
         return torch.cat(chosen)
 
     @torch.no_grad()
@@ -211,16 +214,30 @@ class _Dispatcher:
             return self._pi_g.actions(s_g, sample, self._generator)
 
 
-def action_rewards(game: SimulatedGame, s_g: Tensor) -> Tensor:
-    """r_g of every global action: s_g `[..., dg]` to `[..., ag]`, float32."""
+def action_rewards(game: SimulatedGame, s_g: Tensor, mu: Tensor | None = None) -> Tensor:
+    """r_g of every global action: s_g `[b, .., dg]` and the crowd `[b, p]` to `[b, .., ag]`, float32."""
     num = number_of("global_action", game)
     each = torch.arange(num, device=s_g.device).expand(*s_g.shape[:-1], num)
-    return game.r_g(s_g.unsqueeze(-2).expand(*each.shape, s_g.shape[-1]), each).float()
+    return game.under(mu).r_g(s_g.unsqueeze(-2).expand(*each.shape, s_g.shape[-1]), each).float()
 
 
-def local_action_rewards(game: SimulatedGame, s_l: Tensor, s_g: Tensor) -> Tensor:
-    """r_l of every local action: s_l `[..., dl]` and s_g `[..., dg]` to `[..., al]`, float32."""
+def local_action_rewards(game: SimulatedGame, s_l: Tensor, s_g: Tensor, mu: Tensor | None = None) -> Tensor:
+    """r_l of every local action: s_l `[b, .., dl]`, s_g `[b, .., dg]`, the crowd `[b, p]` to `[b, .., al]`, float32."""
     num = number_of("local_action", game)
     each = torch.arange(num, device=s_l.device).expand(*s_l.shape[:-1], num)
     own, leader = (state.unsqueeze(-2).expand(*each.shape, state.shape[-1]) for state in (s_l, s_g))
-    return game.r_l(own, leader, each).float()
+    return game.under(mu).r_l(own, leader, each).float()
+
+
+def known_rewards(game: SimulatedGame, s_g: Tensor) -> tuple[Tensor, float]:
+    """r_g of every action, as far as it does not depend on the crowd, and by how much values of the network count."""
+    if "r_g" in game.sees:
+        return s_g.new_zeros(*s_g.shape[:-1], number_of("global_action", game)), 1.0
+    return action_rewards(game, s_g), game.gamma
+
+
+def known_local_rewards(game: SimulatedGame, s_l: Tensor, s_g: Tensor) -> tuple[Tensor, float]:
+    """As `known_rewards`, of one local agent."""
+    if "r_l" in game.sees:
+        return s_l.new_zeros(*s_l.shape[:-1], number_of("local_action", game)), 1.0
+    return local_action_rewards(game, s_l, s_g), game.gamma
