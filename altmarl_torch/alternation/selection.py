@@ -44,15 +44,13 @@ from altmarl_torch.evaluation.paired import paired_difference
 from altmarl_torch.evaluation.rollouts import rollout
 from altmarl_torch.operators.joint_value import joint_value
 from altmarl_torch.operators.surrogate import Surrogate
-from altmarl_torch.policies.rules import HeuristicPair, table
+from altmarl_torch.policies.rules import NEVER_LOOK, HeuristicPair, table
 from altmarl_torch.policies.yardsticks import yardsticks
 
 __all__ = ["fewer", "forget", "select_by_rollout", "select_by_value"]
 
 EVERY_SIZE = 8
 """Up to so many agents the next smaller sample is tried; beyond, where that costs as much again, half of them."""
-
-HOLD = "hold + walk"
 
 
 def select_by_value(run: AlternationRun) -> Solution:
@@ -166,12 +164,13 @@ def forget(solution: Solution, k: int) -> Solution | None:
 
 
 def _rules(run: AlternationRun) -> Iterator[tuple[str, Solution]]:
-    """Hold s_g and walk to it, and the rule that earns most, where that is another: pairs that nobody has to learn."""
+    """The rule that holds s_g, and the one that earns most, if that is another: pairs that nobody has to learn."""
     pairs = yardsticks(run.game, run.k)
-    yield HOLD, _fixed(run, pairs[HOLD])
+    hold = next(name for name in NEVER_LOOK if name in pairs)
+    yield hold, _fixed(run, pairs[hold])
     earned = {name: rollout(run.game, pair, **run.common_episodes).mean for name, pair in pairs.items()}
     best = max(earned, key=earned.__getitem__)
-    if best != HOLD and earned[best] > earned[HOLD]:
+    if best != hold and earned[best] > earned[hold]:
         yield best, _fixed(run, pairs[best])
 
 
@@ -179,7 +178,7 @@ def _fixed(run: AlternationRun, pair: HeuristicPair) -> Solution:
     """A rule as a solution; the value of one that sees nothing is the same for every k."""
     game, learning = run.game, run.options.learning
     simplex, small = (
-        CountSimplex(size, game.num_sl, game.device) for size in (run.k, 1 if pair.name == HOLD else run.k)
+        CountSimplex(size, game.num_sl, game.device) for size in (run.k, 1 if pair.name in NEVER_LOOK else run.k)
     )
     value = joint_value(Surrogate.build(game, pair.pi_l, PairPlan(small)), table(game, pair.rule, small))
     return Solution(

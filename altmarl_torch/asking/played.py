@@ -26,12 +26,10 @@ from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.evaluation.rollouts import rollout
 from altmarl_torch.games.game import Game
 from altmarl_torch.policies.base import PolicyPair
+from altmarl_torch.policies.rules import NEVER_LOOK
 from altmarl_torch.policies.yardsticks import yardsticks
 
 __all__ = ["Asking", "Played", "Plays"]
-
-NEVER_LOOK = ("hold + walk", "constant + constant")
-"""Rules that read no sample: asking nobody is enough for them."""
 
 UNPLAYED = ("uniform + uniform",)
 """Rules that nobody would choose."""

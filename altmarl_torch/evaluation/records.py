@@ -74,9 +74,8 @@ class Rollouts:
     Attributes:
         returns: [episodes], discounted from t = 0 (reward units of the game).
         trace: the first episode.
-        mode_accuracy: fraction of all steps at which a_g is a state of maximal true count; None unless
-            |A_g| = |S_l|, where actions can be read as local states. Of several types, states are those without the
-            type: |A_g| = |S_l| / num_types.
+        mode_accuracy: fraction of all steps at which a_g is a state (without its type) of maximal true count; None
+            unless the game's actions are its local states (`Game.actions_are_states`: they bear the same names).
         n, k, horizon, seed: what was rolled out; n of the first step, where it changes.
         types: by type of agent; None where all are of one.
     """
@@ -130,7 +129,7 @@ class Record:
 
         trace = Trace(numbers(horizon, game.num_sl), indices(), indices(), indices())
         several, places = game.num_types, game.num_sl // game.num_types
-        hits = numbers() if game.num_ag == places else None
+        hits = numbers() if game.actions_are_states else None
         types = TypeReport(numbers(episodes, several), numbers(episodes, several), numbers(several, places))
         return cls(numbers(episodes), several, hits, trace, types if several > 1 else None, 1.0, game.gamma)
 

@@ -39,7 +39,7 @@ indices, the value found and what would be right.
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,10 +47,12 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, GameError
+from altmarl_torch.games.bounds import Bounded
 from altmarl_torch.games.checks import check_bound, check_types, fitting_initial, split_law
 from altmarl_torch.games.initial import InitialLaw
 from altmarl_torch.games.logs.counted import Counted, count_log
 from altmarl_torch.games.logs.transitions import Table
+from altmarl_torch.games.naming import NAMES, Named
 from altmarl_torch.games.reward_base import RewardLaw
 from altmarl_torch.games.reward_draws import RewardSampler
 from altmarl_torch.games.storage import LAWS, naming_the_file, read_game, write_game
@@ -74,7 +76,7 @@ LARGEST_N = 2**53
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Game:
+class Game(Bounded, Named):
     """A cooperative game between a global agent and n local agents, checked and immutable.
 
     Attributes:
@@ -88,6 +90,7 @@ class Game:
         name: a printable word for run folders and plots.
         r_g_law, r_l_law: laws of stochastic rewards, None where they are deterministic. Give a law as `r_g` or
             `r_l`: it is found here, and its mean there.
+        sg_names, sl_names, ag_names, al_names: names of the states and actions, or None (`games.naming`).
 
     Tables may be tensors, arrays or nested lists of any real dtype; they are copied to float64. Rows that miss a sum
     of one by at most 1e-5 (1e-6 for each entry, if that is more) are renormalised, and entries down to -1e-9 read as 0.
@@ -136,6 +139,7 @@ class Game:
         object.__setattr__(self, "n", as_integer("n", self.n, 1, LARGEST_N, GameError))
         object.__setattr__(self, "initial", fitting_initial(self.initial, self.num_sg, self.num_sl, self.device))
         check_types(self.P_l, self.num_types)
+        self._check_names(self._sizes | {"sl": self.num_sl // self.num_types})
         if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
             raise GameError(f"name must be a non-empty, printable string, not {self.name!r}")
 
@@ -169,43 +173,13 @@ class Game:
         return self.P_l.shape[2]
 
     @property
+    def _sizes(self) -> dict[str, int]:
+        return {"sg": self.num_sg, "sl": self.num_sl, "ag": self.num_ag, "al": self.num_al}
+
+    @property
     def num_types(self) -> int:
         """How many types of agents there are; local state e |S_l| / num_types + x is x of type e (`finite_types`)."""
         return self.initial.num_types
-
-    @property
-    def r_g_max(self) -> float:
-        """The largest |r_g| (Assumption 2.2)."""
-        return float(self.r_g.abs().max())
-
-    @property
-    def r_l_max(self) -> float:
-        """The largest |r_l| (Assumption 2.2)."""
-        return float(self.r_l.abs().max())
-
-    @property
-    def r_tilde(self) -> float:
-        """r_g_max + r_l_max, a bound on every stage reward (Assumption 2.2)."""
-        return self.r_g_max + self.r_l_max
-
-    @property
-    def v_max(self) -> float:
-        """r_tilde / (1 - gamma), a bound on every value."""
-        return self.r_tilde / (1 - self.gamma)
-
-    @property
-    def has_random_rewards(self) -> bool:
-        """Whether a reward has a law."""
-        return self.r_g_law is not None or self.r_l_law is not None
-
-    @property
-    def reward_range(self) -> float:
-        """sup G + sup L - inf G - inf L (Assumption F.1), by the laws' bounds, or a table's where it has no law."""
-        total = 0.0
-        for name, kept in LAWS.items():
-            law, table = getattr(self, kept), getattr(self, name)
-            total += float(table.max() - table.min()) if law is None else law.high - law.low
-        return total
 
     def reward_sampler(self, pi_l: Tensor, induced: InducedTables | None = None) -> RewardSampler:
         """Draws of the rewards under `pi_l [sl, sg, al]`; its induced tables may be at hand. Errors as in `induced`."""
@@ -237,7 +211,8 @@ class Game:
     def replace(self, **changes: Any) -> "Game":
         """Return a game with some attributes changed, checked anew: `game.replace(n=10**9, name="large")`.
 
-        A new r_g or r_l takes the place of the old one's law; a table may be a function, as in `from_functions`.
+        A new r_g or r_l takes the place of the old one's law; a table may be a function, as in `from_functions`. Names
+        of a set that gets another size are left out, unless new ones are given.
 
         Raises:
             ArgumentError, GameError: a game has no such attribute; as for a new game.
@@ -245,10 +220,11 @@ class Game:
         known = [attribute.name for attribute in dataclasses.fields(self)]
         if unknown := [name for name in changes if name not in known]:
             raise ArgumentError(f"a game has the attributes {', '.join(known)}; not {', '.join(unknown)}")
-        sizes = {"sg": self.num_sg, "sl": self.num_sl, "ag": self.num_ag, "al": self.num_al}
-        changes |= tabulate_all({name: changes[name] for name in TABLE_AXES if callable(changes.get(name))}, sizes)
+        functions = {name: changes[name] for name in TABLE_AXES if callable(changes.get(name))}
+        changes |= tabulate_all(functions, self._sizes)
         dropped = {kept: None for name, kept in LAWS.items() if name in changes and kept not in changes}
-        return dataclasses.replace(self, **dropped | changes)
+        unfit: dict[str, Any] = dict.fromkeys(self._unfit_names(changes))
+        return dataclasses.replace(self, **unfit | dropped | changes)
 
     @classmethod
     def from_functions(
@@ -266,10 +242,12 @@ class Game:
         n: int,
         initial: InitialLaw | None = None,
         name: str = "game",
+        **names: Sequence[str] | None,
     ) -> "Game":
         """Tabulate `P_g(sg, ag)`, `P_l(sl, sg, al)` (laws) and `r_g(sg, ag)`, `r_l(sl, sg, al)` (numbers).
 
         Each is called once per combination of indices, from 0; a law is any sequence of numbers, one per next state.
+        `names`: `sg_names`, `sl_names`, `ag_names`, `al_names`, as of `Game`.
 
         Raises:
             GameError: a function raised, or returned another number of values, or the tables are no game.
@@ -278,7 +256,7 @@ class Game:
         sizes = {"sg": num_sg, "sl": num_sl, "ag": num_ag, "al": num_al}
         tables = tabulate_all({"P_g": P_g, "P_l": P_l, "r_g": r_g, "r_l": r_l}, sizes)
         start = InitialLaw.uniform(num_sg, num_sl) if initial is None else initial
-        return cls(**tables, gamma=gamma, n=n, initial=start, name=name)
+        return cls(**tables, gamma=gamma, n=n, initial=start, name=name, **names)
 
     @classmethod
     def from_transitions(
@@ -320,7 +298,7 @@ class Game:
     def from_counts(cls, counted: Counted, *, gamma: float, n: int, name: str = "game") -> "Game":
         """The game of the tables that were counted from a log; errors as for a new game."""
         tables: dict[str, Any] = counted.tables
-        return cls(**tables, gamma=gamma, n=n, initial=counted.initial, name=name)
+        return cls(**tables, gamma=gamma, n=n, initial=counted.initial, name=name, **counted.names)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an `.npz` archive to exactly `path`, atomically; `load` gives back the same bits.
@@ -330,7 +308,8 @@ class Game:
         """
         tables = {name: getattr(self, name) for name in TABLE_AXES}
         laws = {kept: getattr(self, kept) for kept in LAWS.values()}
-        write_game(path, tables, laws, self.initial, {"gamma": self.gamma, "n": self.n, "name": self.name})
+        scalars = {"gamma": self.gamma, "n": self.n, "name": self.name}
+        write_game(path, tables, laws, self.initial, scalars, {NAMES[word]: kept for word, kept in self.names.items()})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Game":

@@ -1,7 +1,7 @@
-"""Games in files: an `.npz` archive of the tables, the first state's law and the laws of stochastic rewards."""
+"""Games in files: an `.npz` archive of the tables, the first state's law, laws of stochastic rewards, and names."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from altmarl_torch.errors import FileFormatError, GameError
 from altmarl_torch.games.initial import InitialLaw
+from altmarl_torch.games.naming import NAMES
 from altmarl_torch.games.reward_base import RewardLaw
 from altmarl_torch.games.reward_laws import law_from_arrays
 from altmarl_torch.games.tables import TABLE_AXES
@@ -36,8 +37,9 @@ def write_game(
     laws: Mapping[str, RewardLaw | None],
     initial: InitialLaw,
     scalars: Mapping[str, Any],
+    names: Mapping[str, Sequence[str]],
 ) -> None:
-    """Write a game's parts to exactly `path`, atomically.
+    """Write a game's parts to exactly `path`, atomically; `names` by the entries that keep them.
 
     Raises:
         ArgumentError: a reward is a SampledReward; a file holds no functions.
@@ -47,7 +49,7 @@ def write_game(
     entries |= {**scalars, "initial_strength": initial.strength, NUM_TYPES: initial.num_types}
     stored = {kept: law.arrays() for kept, law in laws.items() if law is not None}
     entries |= {f"{kept}/{name}": part for kept, parts in stored.items() for name, part in parts.items()}
-    write_npz(path, FILE_FORMAT, FILE_VERSION, entries)
+    write_npz(path, FILE_FORMAT, FILE_VERSION, entries | {kept: np.array(given) for kept, given in names.items()})
 
 
 def read_game(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -59,13 +61,15 @@ def read_game(path: str | os.PathLike[str]) -> dict[str, Any]:
         GameError: an entry is malformed.
     """
     arrays: dict[str, Any] = {NUM_TYPES: np.asarray(1)}
-    arrays |= read_npz(path, FILE_FORMAT, FILE_VERSION, FILE_ENTRIES, (NUM_TYPES, *LAWS.values()))
-    names = ("gamma", "n", "name", "initial_strength")
-    scalars = {name: as_scalar(name, arrays[name], GameError) for name in names}
+    arrays |= read_npz(path, FILE_FORMAT, FILE_VERSION, FILE_ENTRIES, (NUM_TYPES, *LAWS.values(), *NAMES.values()))
+    single = ("gamma", "n", "name", "initial_strength")
+    scalars = {name: as_scalar(name, arrays[name], GameError) for name in single}
     strength = scalars.pop("initial_strength")
     num_types = as_scalar(NUM_TYPES, arrays[NUM_TYPES], GameError)
     initial = InitialLaw(arrays["initial_sg"], arrays["initial_local_mean"], strength, num_types)
-    return {name: arrays[name] for name in TABLE_AXES} | _stored_laws(arrays) | {"initial": initial} | scalars
+    names = {kept: arrays[kept].tolist() for kept in NAMES.values() if kept in arrays}
+    tables = {name: arrays[name] for name in TABLE_AXES}
+    return tables | _stored_laws(arrays) | {"initial": initial} | scalars | names
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.games.initial import InitialLaw
+from altmarl_torch.games.naming import NAMES
 from altmarl_torch.support.tables import as_law, as_table
 
 __all__ = ["fold_types", "with_types"]
@@ -78,7 +79,9 @@ def with_types(
         _check_alike(games[0], game, number)
     first, law = games[0], law.to(games[0].device)
     mean = torch.cat([share * game.initial.local_mean for share, game in zip(law, games, strict=True)])
+    different = [kept for kept in NAMES.values() if any(getattr(game, kept) != getattr(first, kept) for game in games)]
     return first.replace(
+        **dict.fromkeys(different),
         P_l=_block_diagonal([game.P_l for game in games]),
         r_l=torch.cat([game.r_l for game in games]),
         initial=InitialLaw(first.initial.sg, mean, first.initial.strength, len(games)),

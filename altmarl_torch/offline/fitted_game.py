@@ -61,7 +61,10 @@ class FittedGame:
     def unseen(self) -> list[str]:
         """The pairs that can be reached and were never seen, `"P_l[sl=0, sg=1, al=2]"`; filled in by smoothing."""
         flags = self.counted.unseen
-        return [place(name, TABLE_AXES[name], index) for name in flags for index in np.argwhere(flags[name]).tolist()]
+        return [self._place(name, index) for name in flags for index in np.argwhere(flags[name]).tolist()]
+
+    def _place(self, name: str, index: list[int]) -> str:
+        return place(name, TABLE_AXES[name], index, self.game.names)
 
     def draw(self, seed: int) -> Game:
         """A game that the log allows: laws and rewards drawn from what it says of them."""
@@ -206,7 +209,7 @@ class FittedGame:
         worst = [int(index) for index in np.unravel_index(error.argmax(), error.shape)]
         value = self.counted.tables[name][tuple(worst)]
         numbers = f"{visits.size:>6,} {gaps:>11,} {met.min():>9,.0f} {np.median(met):>9,.0f}"
-        return f"{name:<6} {numbers}   {error.max():.2g} at {place(name, TABLE_AXES[name], worst)} = {value:.3g}"
+        return f"{name:<6} {numbers}   {error.max():.2g} at {self._place(name, worst)} = {value:.3g}"
 
 
 @door

@@ -8,9 +8,14 @@ Rules: laws of a_g given (s_g, h), h the counts of the k sampled agents
 =========  ============================================================================================================
 uniform    every action with probability 1 / |A_g|: Algorithm 3's start
 hold       argmax_a P_g(s_g | s_g, a): keeps s_g where it is; looks at no sample, so it earns the same at every k
+greedy     argmax_a r_g(s_g, a): the best reward now, blind to where it leads; looks at no sample either
 mode       (argmax_z h(z)) mod |A_g|: steer to where most of the sampled agents are (Figure 4's "true mode", estimated)
 sticky     as `hold`, until max_z h(z) >= 2 h(s_g mod |S_l|); then as `mode`: follows a crowd that is clearly larger
 =========  ============================================================================================================
+
+`mode`, `sticky` and the walker `walk` read s_g and a_g as local states. Where these are not the same things
+(`games.naming`: places) they mean nothing, and the result table has "hold + greedy" and "greedy + greedy" in their
+place. (`policies.walkers` has the laws of a_l.)
 
 `sticky` is what a good dispatcher of the warehouse does in one line: a switch costs the walk to the new zone, and a
 sample of k shows majorities that are not there. Its factor was chosen among 1 (which is `mode`), 1.5, 2 and 3 by the
@@ -28,28 +33,6 @@ zones  k     hold   mode   1.5       2      3
 At k of 10 and less a majority of 2 to 1 is noise still (five zones, k = 5: 134.7, and 153.1 with the factor 3); at
 k = 1 every factor gives `mode`.
 
-Walkers: laws of a_l given (s_l, s_g)
--------------------------------------
-=========  ============================================================================================================
-uniform    every action with probability 1 / |A_l|
-stay       argmax_a P_l(z | z, s_g, a): stays where it is
-greedy     argmax_a r_l(z, s_g, a): the best reward now, blind to where it leads
-walk       goes to z* = s_g mod |S_l| and remains: maximises W(z) = E[sum_t gamma^t 1{z_t = z*}] while s_g stands still
-=========  ============================================================================================================
-
-Where agents are of several types, h(z) and z mean the states without the type (`finite_types`): rules add up the types,
-and an agent walks to s_g modulo the states of its own. All ties go to the smallest index. `walk` solves, for every
-s_g, the small decision problem
-
-    W(z) = 1{z = z*} + gamma max_a sum_z' P_l(z' | z, s_g, a) W(z')
-
-by policy iteration: evaluate by one linear solve, improve wherever an action is better by more than rounding, stop
-when none is. Each round improves the policy strictly, so it ends, at the optimum; rounding could keep it from ending,
-so that after `MAX_ROUNDS` it is stopped, with a warning. In the warehouse of five zones the
-answer is "the shorter way round to the prioritised zone, then stay"; next to `hold` it earns about 160.6 at n = 1000
-and any k. With ten zones or more the farthest robots do otherwise: they stay and wait for a leap, whose chance is
-higher for those who stay than for those who walk.
-
 The best fixed actions
 ----------------------
 "constant + constant" is the one pair of actions (a_g, a_l) that earns most when everybody repeats it for ever: the best
@@ -61,7 +44,6 @@ agent's state and s_g are a Markov chain, whatever n is. Its law rho_t [sg, sl] 
 for all pairs, until gamma^t is below 1e-4, or `MOST_STEPS` or `MOST_WORK` is reached."""
 
 import functools
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -74,10 +56,12 @@ from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.games.types import fold_types
 from altmarl_torch.policies.answers import Answers
 from altmarl_torch.policies.base import Dispatcher, Rule, Sight, for_one_too, player
-from altmarl_torch.policies.tabular import greedy, greedy_actions, one_hot, uniform_local
+from altmarl_torch.policies.tabular import greedy_actions, one_hot
+from altmarl_torch.policies.walkers import WALKERS
 from altmarl_torch.support.tables import as_integer, as_seed, check_indices
 
 __all__ = [
+    "NEVER_LOOK",
     "RULES",
     "WALKERS",
     "ActionRule",
@@ -92,21 +76,14 @@ __all__ = [
     "table",
 ]
 
-logger = logging.getLogger(__name__)
-
 CLEARLY_MORE = 2
 """How many times the agents at s_g mod |S_l| the sample's mode must hold before `sticky` follows it."""
-
-IMPROVEMENT = 1e-12  # times the largest value: what policy iteration takes for more than rounding
 
 MOST_STEPS = 10_000
 """How many steps ahead fixed actions are compared at most: gamma close to 1 would ask for more."""
 
 MOST_WORK = 10**11
 """Multiplications at most for the same: about a minute's. Games of hundreds of states reach it first."""
-
-MAX_ROUNDS = 1_000
-"""A cap for gamma so close to 1 that rounding is more than `IMPROVEMENT`; a handful of rounds is usual."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +146,13 @@ def hold_rule(game: Game) -> Rule:
 
 
 @_choosing
+def greedy_rule(game: Game) -> Rule:
+    """Take the best reward now: argmax_a r_g(s_g, a)."""
+    actions = greedy_actions(game.r_g)
+    return lambda s_g, counts: actions[s_g]
+
+
+@_choosing
 def mode_rule(game: Game) -> Rule:
     """Go to the most frequent state of the sample, ties to the smallest index, modulo |A_g|."""
     return lambda s_g, counts: fold_types(counts, game.num_types).argmax(-1) % game.num_ag
@@ -188,47 +172,19 @@ def sticky_rule(game: Game) -> Rule:
     return choose
 
 
-def stay_walker(game: Game) -> Tensor:
-    """The local policy [sl, sg, al] most likely to remain: argmax_a P_l(z | z, s_g, a)."""
-    return greedy(game.P_l.diagonal(dim1=0, dim2=3).permute(2, 0, 1))  # diagonal [sg, al, sl] -> [sl, sg, al]
-
-
-def greedy_walker(game: Game) -> Tensor:
-    """The local policy [sl, sg, al] with the best reward now: argmax_a r_l(z, s_g, a)."""
-    return greedy(game.r_l)
-
-
-def walk_walker(game: Game) -> Tensor:
-    """The local policy [sl, sg, al] that goes to z* = s_g mod |S_l| and remains (module docstring)."""
-    P = game.P_l.transpose(0, 1)  # [sg, sl, al, sl']: one decision problem for every s_g
-    target = torch.arange(game.num_sg, device=game.device) % (game.num_sl // game.num_types)
-    reward = one_hot(target, game.num_sl // game.num_types).repeat(1, game.num_types)  # [sg, sl]
-    actions = torch.zeros(game.num_sg, game.num_sl, dtype=torch.int64, device=game.device)
-    for _ in range(MAX_ROUNDS):
-        Q = _time_at_target(P, reward, actions, game.gamma)  # [sg, sl, al]
-        best = greedy_actions(Q)
-        gain = Q.gather(-1, best.unsqueeze(-1)) - Q.gather(-1, actions.unsqueeze(-1))
-        better = gain.squeeze(-1) > IMPROVEMENT * Q.abs().max()
-        if not better.any():
-            break
-        actions = torch.where(better, best, actions)
-    else:
-        logger.warning("the walker still changes after %d rounds of policy iteration, the most there are", MAX_ROUNDS)
-    return greedy(Q).transpose(0, 1)
-
-
 RULES: dict[str, Callable[[Game], Rule]] = {
     "uniform": uniform_rule,
     "hold": hold_rule,
+    "greedy": greedy_rule,
     "mode": mode_rule,
     "sticky": sticky_rule,
 }
-WALKERS: dict[str, Callable[[Game], Tensor]] = {
-    "uniform": uniform_local,
-    "stay": stay_walker,
-    "greedy": greedy_walker,
-    "walk": walk_walker,
-}
+FOR_PLACES = (("uniform", "uniform"), ("hold", "walk"), ("mode", "walk"), ("sticky", "walk"))
+FOR_ANY = (("uniform", "uniform"), ("hold", "greedy"), ("greedy", "greedy"))
+"""Rules and walkers of the result table, where states are places and elsewhere."""
+
+NEVER_LOOK = ("hold + walk", "hold + greedy", "greedy + greedy", "constant + constant")
+"""Those that need no sample: they earn the same at every k."""
 
 
 class RuleDispatcher:
@@ -288,8 +244,12 @@ def heuristic_pair(game: Game, k: int, rule: str, walker: str) -> HeuristicPair:
 
 
 def heuristic_pairs(game: Game, k: int) -> dict[str, HeuristicPair]:
-    """The yardsticks of the result table, by name: chance, two that never look, two that follow their sample."""
-    chosen = [("uniform", "uniform"), ("hold", "walk"), ("mode", "walk"), ("sticky", "walk")]
+    """The yardsticks of the result table, by name: chance, what means something in this game, and the best constants.
+
+    Where states are places: two that never look, two that follow their sample; elsewhere two that see the next reward.
+    """
+    check_game(game)
+    chosen = FOR_PLACES if game.has_places else FOR_ANY
     pairs = [heuristic_pair(game, k, rule, walker) for rule, walker in chosen] + [constant_pair(game, k)]
     return {pair.name: pair for pair in pairs}
 
@@ -339,12 +299,3 @@ def table(game: Game, rule: Rule, simplex: CountSimplex) -> Tensor:
     s_g = torch.arange(game.num_sg, device=game.device).unsqueeze(-1).expand(-1, simplex.size)
     counts = simplex.counts.to(game.device).expand(game.num_sg, -1, -1)
     return rule(s_g, counts).contiguous()
-
-
-def _time_at_target(P: Tensor, reward: Tensor, actions: Tensor, gamma: float) -> Tensor:
-    """Q [sg, sl, al] of W's equation under `actions` [sg, sl]: one linear solve per s_g, then one look ahead."""
-    index = actions[..., None, None].expand(-1, -1, 1, P.shape[-1])
-    P_actions = P.gather(2, index).squeeze(2)  # [sg, sl, sl']
-    identity = torch.eye(P.shape[-1], dtype=P.dtype, device=P.device)
-    W = torch.linalg.solve(identity - gamma * P_actions, reward)
-    return reward.unsqueeze(-1) + gamma * torch.einsum("gzaZ,gZ->gza", P, W)

@@ -107,6 +107,8 @@ class Tag(StrEnum):
     RETURN_HOLD_WALK = "eval/return_hold_walk"
     RETURN_MODE_WALK = "eval/return_mode_walk"
     RETURN_STICKY_WALK = "eval/return_sticky_walk"
+    RETURN_HOLD_GREEDY = "eval/return_hold_greedy"
+    RETURN_GREEDY_GREEDY = "eval/return_greedy_greedy"
     RETURN_CONSTANT_CONSTANT = "eval/return_constant_constant"
     RETURN_NEVER_THERMOSTAT = "eval/return_never_thermostat"
     RETURN_ALERT_THERMOSTAT = "eval/return_alert_thermostat"

@@ -22,7 +22,7 @@ number.
 import logging
 import math
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -119,9 +119,15 @@ def refuse_masked(name: str, values: object, error: ErrorType) -> None:
         raise error(f"{name}{first if first else ''} is masked: not known is no number; fill it in, or leave it out")
 
 
-def place(name: str, axes: str, indices: list[int]) -> str:
-    """Name an entry or a row: `place("P_l", "sl sg al sl'", [2, 0, 1])` is `P_l[sl=2, sg=0, al=1]`."""
-    pairs = [f"{word}={index}" for word, index in zip(axes.split(), indices, strict=False)]
+def place(name: str, axes: str, indices: list[int], called: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Name an entry or a row: `place("P_l", "sl sg al sl'", [2, 0, 1])` is `P_l[sl=2, sg=0, al=1]`.
+
+    With names by axis in `called`, `{"sg": ["low", "high"]}`, that is `P_l[sl=2, sg=0 (low), al=1]`.
+    """
+    pairs = []
+    for word, index in zip(axes.split(), indices, strict=False):
+        names = (called or {}).get(word.rstrip("'"))
+        pairs.append(f"{word}={index}" + ("" if names is None else f" ({names[index]})"))
     return f"{name}[{', '.join(pairs)}]" if pairs else name
 
 

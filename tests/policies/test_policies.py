@@ -244,7 +244,7 @@ def test_fixed_actions_can_be_named():
 
 
 def test_a_wrong_name_or_k_is_refused_with_what_would_be_right():
-    with pytest.raises(ArgumentError, match="rules are uniform, hold, mode, sticky;"):
+    with pytest.raises(ArgumentError, match="rules are uniform, hold, greedy, mode, sticky;"):
         heuristic_pair(warehouse(), 5, "mod", "walk")
     with pytest.raises(ArgumentError, match="k must be"):
         heuristic_pair(warehouse(n=10), 11, "mode", "walk")

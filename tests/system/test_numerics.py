@@ -29,6 +29,7 @@ from altmarl_torch.operators.joint_value import joint_value
 from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate, exact_surrogate
 from altmarl_torch.policies import rules as heuristics
+from altmarl_torch.policies import walkers
 from altmarl_torch.policies.belief import Belief
 from altmarl_torch.support.sampling import CountMover, count_labels, distinct_labels
 from altmarl_torch.tabular import g_learn, l_learn
@@ -129,7 +130,7 @@ class TestConservation:
 
     def test_beliefs_after_a_thousand_updates(self):
         game, generator = warehouse(n=MANY), seeded(0)
-        belief = Belief.of(game, heuristics.walk_walker(game))
+        belief = Belief.of(game, walkers.walk_walker(game))
         mean = belief.mean.expand(50, -1)
         strength = torch.full((50, 1), belief.strength, dtype=torch.float64)
         for _ in range(1000):
@@ -164,7 +165,7 @@ class TestManyAgents:
 
     def test_a_sample_of_a_thousand_moves_whole(self):
         game = warehouse()
-        P = game.induced(heuristics.walk_walker(game)).P_l_pi.transpose(0, 1)
+        P = game.induced(walkers.walk_walker(game)).P_l_pi.transpose(0, 1)
         mover, counts, generator = CountMover(P, 1000), torch.full((40, 5), 200.0), seeded(0)
         for step in range(300):
             counts = mover(torch.full((40,), step % 5), counts, generator)
@@ -260,7 +261,7 @@ class TestGammaNearOne:
     @pytest.mark.parametrize("make", [steer, ware, beacon], ids=lambda make: make.__name__)
     def test_values_are_those_of_a_linear_system(self, make, gamma, told):
         game = make(gamma=gamma)
-        surrogate = exact_surrogate(game, heuristics.walk_walker(game), PairPlan(am.CountSimplex(4, game.num_sl)))
+        surrogate = exact_surrogate(game, walkers.walk_walker(game), PairPlan(am.CountSimplex(4, game.num_sl)))
         pi_g = g_learn(surrogate).pi_g
         direct, swept = joint_value(surrogate, pi_g), joint_value(surrogate, pi_g, direct=0)
         scale = float(direct.values.abs().max())
@@ -285,7 +286,7 @@ class TestGammaNearOne:
 
     @pytest.mark.parametrize("gamma", [0.9999, 0.999999, 1 - 1e-9])
     def test_the_walker_walks(self, gamma):
-        assert torch.equal(heuristics.walk_walker(warehouse(gamma=gamma)), heuristics.walk_walker(warehouse()))
+        assert torch.equal(walkers.walk_walker(warehouse(gamma=gamma)), walkers.walk_walker(warehouse()))
 
     @pytest.mark.parametrize("gamma", [0.99, 0.9999, 0.999999])
     @pytest.mark.parametrize("lazy", [0.0, 0.8, 0.99])
@@ -345,8 +346,8 @@ class TestCaps:
         assert "after 1 sweeps, the most that are made" in told.text
 
     def test_the_walker(self, monkeypatch, told):
-        monkeypatch.setattr(heuristics, "MAX_ROUNDS", 1)
-        is_law(heuristics.walk_walker(warehouse()))
+        monkeypatch.setattr(walkers, "MAX_ROUNDS", 1)
+        is_law(walkers.walk_walker(warehouse()))
         assert "still changes after 1 rounds of policy iteration" in told.text
 
     def test_improvements_of_the_local_policy(self, monkeypatch, told):

@@ -39,7 +39,7 @@ References: Gelman et al., *Bayesian Data Analysis*, section 3.4, for the Dirich
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -53,6 +53,7 @@ from altmarl_torch.games.logs.ends import SHOWN, Flags, Floats, absorbed, end_hi
 from altmarl_torch.games.logs.files import as_log
 from altmarl_torch.games.logs.starts import first_state, starts_of
 from altmarl_torch.games.logs.transitions import Table, Transitions
+from altmarl_torch.games.naming import NAMES
 from altmarl_torch.games.tables import TABLE_AXES
 from altmarl_torch.support.tables import as_integer, as_number, check_entries, place
 from altmarl_torch.support.torch_state import door
@@ -85,6 +86,7 @@ class Counted:
         dropped: rows that stood there twice.
         repeats: how often the whole log stands there.
         given_initial: whether the law of the first state was given.
+        names: of states and actions, by `sg_names` and so on, where the log has text in place of numbers.
     """
 
     tables: dict[str, Floats]
@@ -103,6 +105,7 @@ class Counted:
     dropped: int
     repeats: int
     given_initial: bool
+    names: dict[str, tuple[str, ...]]
 
 
 @door
@@ -148,7 +151,7 @@ def count_transitions(
     met[ends["P_l"], :] = met[:, ends["P_g"]] = False
     unseen, never_left = _unseen(met, visits), _never_left(met, visits)
     if not a:
-        _refuse_unseen(unseen, never_left)
+        _refuse_unseen(unseen, never_left, log.labels)
     laws = {name: _law(table, a) for name, table in counts.items()}
     both = absorbed(laws | {"r_g": seen["P_g"].reward("r_g"), "r_l": seen["P_l"].reward("r_l")}, ends)
     return Counted(
@@ -238,6 +241,7 @@ def _remarks(log: Transitions, found: Mapping[str, int], initial: InitialLaw | N
         "dropped": log.dropped,
         "repeats": log.repeats if log.agent is None else 1,
         "given_initial": initial is not None,
+        "names": {NAMES[word]: names for word, names in log.labels.items() if len(names) == found[word]},
     }
 
 
@@ -290,10 +294,14 @@ def _reached(
     return met
 
 
-def _refuse_unseen(unseen: Mapping[str, Flags], never_left: Mapping[str, list[int]]) -> None:
-    """Raise a GameError that lists pairs which can be reached and were never seen."""
+def _refuse_unseen(
+    unseen: Mapping[str, Flags], never_left: Mapping[str, list[int]], labels: Mapping[str, Sequence[str]]
+) -> None:
+    """Raise a GameError that lists pairs which can be reached and were never seen, in the log's words."""
     found = [
-        place(name, TABLE_AXES[name], index) for name, flags in unseen.items() for index in np.argwhere(flags).tolist()
+        place(name, TABLE_AXES[name], index, labels)
+        for name, flags in unseen.items()
+        for index in np.argwhere(flags).tolist()
     ]
     if found:
         more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""

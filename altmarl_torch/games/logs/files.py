@@ -21,13 +21,14 @@ import io
 import os
 import reprlib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from altmarl_torch.errors import ArgumentError, FileFormatError, LogError
+from altmarl_torch.games.logs.labels import LABELLED, is_word
 from altmarl_torch.games.logs.transitions import (
     COLUMNS,
     FILE_FORMAT,
@@ -50,6 +51,9 @@ LARGEST_CSV = 2**30
 FORMATS = "a log is CSV (commas, semicolons or tabs), the same in gzip (.csv.gz), an npz archive or Parquet"
 ZIP, GZIP, PARQUET = b"PK", b"\x1f\x8b", b"PAR1"
 DELIMITERS = ",;\t"
+WORDED = frozenset(name for names in LABELLED.values() for name in names)
+"""Columns that may hold words in place of numbers."""
+
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>"})
 """What stands in a cell that is empty, in small letters."""
 
@@ -156,15 +160,18 @@ def _read_csv(text: str, source: str) -> Transitions:
     if not len(numbers):
         raise LogError(f"{source} holds no transitions: there is nothing below the header")
     table = None
-    if '"' not in text:  # a quoted cell may go over several lines
+    first = next(csv.reader([lines[numbers[0]]], delimiter=delimiter))
+    worded = {index for index in wanted if names[index] in WORDED and index < len(first) and is_word(first[index])}
+    if '"' not in text and not worded:  # a quoted cell may go over several lines
         rows = lines[begin:] if len(numbers) == len(lines) - begin else [lines[number] for number in numbers]
         try:
-            table = np.loadtxt(rows, delimiter=delimiter, usecols=wanted, ndmin=2, comments=None)
+            table = list(np.loadtxt(rows, delimiter=delimiter, usecols=wanted, ndmin=2, comments=None).T)
         except ValueError:
             table = None
     if table is None:
-        numbers, table = _row_by_row("\n".join(lines[begin:]), begin, names, wanted, delimiter, source)
-    columns = dict(zip([names[index] for index in wanted], table.T, strict=True))
+        cells = {index: _word if index in worded else _number for index in wanted}
+        numbers, table = _row_by_row("\n".join(lines[begin:]), begin, names, cells, delimiter, source)
+    columns = dict(zip([names[index] for index in wanted], table, strict=True))
     return Transitions.of(columns, source, lines=numbers + 1)
 
 
@@ -190,17 +197,20 @@ def _header(lines: list[str], source: str) -> tuple[list[str], int, str]:
 
 
 def _row_by_row(
-    text: str, begin: int, names: list[str], wanted: list[int], delimiter: str, source: str
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The index of the line where each row begins, and its numbers; the first line at fault is named."""
+    text: str, begin: int, names: list[str], wanted: Mapping[int, Callable[..., Any]], delimiter: str, source: str
+) -> tuple[NDArray[np.int64], list[NDArray[Any]]]:
+    """The index of the line where each row begins, and the columns, each cell read by the function in `wanted`.
+
+    The first line at fault is named.
+    """
     numbers, table = [], []
     for number, cells in _rows(text, begin, delimiter, source):
         place = f"{source}, line {number + 1}"
         if len(cells) <= max(wanted):
             raise LogError(f"{place} has {len(cells)} cells; the header has {len(names)}")
         numbers.append(number)
-        table.append([_number(cells[index], names[index], delimiter, place) for index in wanted])
-    return np.array(numbers, dtype=np.int64), np.array(table, dtype=np.float64)
+        table.append([read(cells[index], names[index], delimiter, place) for index, read in wanted.items()])
+    return np.array(numbers, dtype=np.int64), [np.array(column) for column in zip(*table, strict=True)]
 
 
 def _rows(text: str, begin: int, delimiter: str, source: str) -> Iterator[tuple[int, list[str]]]:
@@ -216,6 +226,12 @@ def _rows(text: str, begin: int, delimiter: str, source: str) -> Iterator[tuple[
             raise LogError(f"{source}, line {number + 1}: {cause}") from cause
         if any(cell.strip() for cell in cells):
             yield number, cells
+
+
+def _word(cell: str, name: str, delimiter: str, place: str) -> str:
+    if not is_word(cell):
+        raise LogError(f"{place}: {name} is {reprlib.repr(cell)}; expected a word, as in the first row")
+    return cell.strip()
 
 
 def _number(cell: str, name: str, delimiter: str, place: str) -> float:

@@ -4,12 +4,15 @@ has columns by name      a mapping, pandas and polars frames, pyarrow tables and
 can be streamed          whatever has `__arrow_c_stream__`, read by pyarrow (the extra `parquet`)
 """
 
+from decimal import Decimal
 from typing import Any
+
+import numpy as np
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.support.extras import require
 
-__all__ = ["opened"]
+__all__ = ["known", "opened"]
 
 
 def opened(table: Any) -> tuple[Any, list[str]]:
@@ -39,3 +42,10 @@ def _names(table: Any) -> list[str] | None:
             return list(words)
     named = hasattr(table, "__getitem__") and hasattr(table, "columns")
     return list(table.columns) if named and all(isinstance(name, str) for name in table.columns) else None
+
+
+def known(entry: object) -> object:
+    """An entry of a column of objects: what a nullable column has for none (None, pandas' NA) is no number."""
+    if entry is None or str(entry) == "<NA>":
+        return np.nan
+    return float(entry) if isinstance(entry, Decimal) else entry

@@ -34,15 +34,18 @@ because somebody stopped looking, is not marked.
 
 **Files** are read by `games.logs.files`; `Transitions.save` writes CSV and npz.
 
+**Words.** States and actions may be words in place of numbers (`games.logs.labels`).
+
 **Errors** name the first line at fault (of a CSV file as an editor counts them, from 1; of an array its row, from 0),
 what is there, and what would be right.
 """
 
+import csv
+import io
 import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -50,7 +53,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from altmarl_torch.errors import LogError
-from altmarl_torch.games.logs.frames import opened
+from altmarl_torch.games.logs.frames import known, opened
+from altmarl_torch.games.logs.labels import numbers_of, texts_of
 from altmarl_torch.support.files import whole
 from altmarl_torch.support.npz import write_npz
 from altmarl_torch.support.tables import refuse_masked
@@ -94,8 +98,10 @@ class Transitions:
         terminated: `[rows]`, 1 where s_l' is an end; None where no row is.
         lines: `[rows]`, the line of each row in its file; None where there is none, and rows are counted from 0.
         source: what messages call the log.
+        labels: by `sg`, `sl`, `ag`, `al`, the text that stands for each number, where the log had text; else empty.
 
-    Columns may be lists or arrays of any numeric type; they are stored as int64 and float64.
+    Columns may be lists or arrays of any numeric type; they are stored as int64 and float64. States and actions may be
+    text (`games.logs.labels`), which is then numbered.
 
     Raises:
         LogError: a column is empty or of another length, or an entry is out of its range or contradicts another; the
@@ -116,6 +122,7 @@ class Transitions:
     terminated: Integers | None = None
     lines: Integers | None = None
     source: str = "the log"
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     dropped: int = field(default=0, init=False)
     """Rows that stood there twice."""
 
@@ -123,7 +130,9 @@ class Transitions:
         given = {name: getattr(self, name) for name in (*COLUMNS, *OPTIONAL) if getattr(self, name) is not None}
         if len(given.keys() & NUMBERS) == 1:
             raise LogError(f"{self.source} has only one of the columns episode and step; give both or neither")
-        for name, column in given.items():
+        numbered, labels = numbers_of(given, self.source)
+        object.__setattr__(self, "labels", {**self.labels, **labels})
+        for name, column in (given | numbered).items():
             object.__setattr__(self, name, self._as_column(name, column))
         lengths = {name: len(column) for name, column in self.to_columns().items()}
         if len(set(lengths.values())) > 1:
@@ -183,14 +192,14 @@ class Transitions:
 
         `read_log` gives back the same numbers.
         """
-        columns = self.to_columns()
+        columns = self.to_columns() | texts_of(self.to_columns(), self.labels)
         if not str(path).endswith(SUFFIX):
             write_npz(path, FILE_FORMAT, FILE_VERSION, columns)
             return
-        rows = zip(*(map(repr, column.tolist()) for column in columns.values()), strict=True)
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(zip(*(c.tolist() for c in columns.values()), strict=True))
         with whole(path) as file:
-            file.write(f"# {FILE_FORMAT} {FILE_VERSION}\n{','.join(columns)}\n".encode())
-            file.writelines(f"{','.join(row)}\n".encode() for row in rows)
+            file.write(f"# {FILE_FORMAT} {FILE_VERSION}\n{','.join(columns)}\n".encode() + text.getvalue().encode())
 
     def sizes(self, given: Mapping[str, int | None]) -> dict[str, int]:
         """How many states and actions there are: as given, and for None one more than the largest index in the log.
@@ -216,7 +225,7 @@ class Transitions:
         refuse_masked(f"{self.source}: column {name}", column, LogError)
         array = np.asarray(column)
         if array.dtype.kind == "O":
-            array = np.array([_known(entry) for entry in array.tolist()])
+            array = np.array([known(entry) for entry in array.tolist()])
         if array.dtype.kind not in "fiub" or array.ndim != 1:
             found = f"an array of {array.dtype} and shape {list(array.shape)}"
             raise LogError(f"{self.source}: column {name} is {found}; expected numbers, one for each row")
@@ -328,13 +337,6 @@ class Transitions:
 
 Table = Mapping[str, ArrayLike] | Transitions
 """A log, or its columns by name."""
-
-
-def _known(entry: object) -> object:
-    """An entry of a column of objects: what a nullable column has for none (None, pandas' NA) is no number."""
-    if entry is None or str(entry) == "<NA>":
-        return np.nan
-    return float(entry) if isinstance(entry, Decimal) else entry
 
 
 def _exact(value: float) -> str:

@@ -21,6 +21,13 @@ from altmarl_torch.support.torch_state import door
 
 __all__ = ["federated"]
 
+AVERAGED = ("nobody", "a quarter", "all")
+NAMES = {
+    "sg_names": AVERAGED,
+    "ag_names": AVERAGED,
+    "sl_names": ("near, least loss", "near, less loss", "near, more loss", "near, most loss", "far"),
+    "al_names": ("no steps", "four steps", "sixteen steps"),
+}
 TABLES = Path(__file__).with_name("federated.npz")
 
 
@@ -35,4 +42,4 @@ def federated(n: int = 100, gamma: float = 0.95) -> Game:
     Raises:
         GameError: n or gamma is out of range.
     """
-    return Game.load(TABLES).replace(n=n, gamma=gamma)
+    return Game.load(TABLES).replace(n=n, gamma=gamma, **NAMES)

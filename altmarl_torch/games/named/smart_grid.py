@@ -192,6 +192,10 @@ def smart_grid(
         n=n,
         initial=InitialLaw.uniform(2 * len(prices), len(away), strength=len(away)),
         name="smart_grid",
+        sg_names=[f"stress {x}{when}" for x in range(len(prices)) for when in ("", ", curtailed")],
+        sl_names=[f"{middle:g} degC" for middle in ((edges[1:] + edges[:-1]) / 2).tolist()],
+        ag_names=["run", "curtail"],
+        al_names=["off", "on"],
     )
 
 

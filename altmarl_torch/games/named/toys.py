@@ -44,7 +44,15 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, GameError
 from altmarl_torch.games.game import Game
-from altmarl_torch.games.named.warehouse import BASE_LOGIT, STEPS, local_reward, targets, zone_laws
+from altmarl_torch.games.named.warehouse import (
+    BASE_LOGIT,
+    STAY_UP_DOWN,
+    STEPS,
+    local_reward,
+    targets,
+    zone_laws,
+    zone_names,
+)
 from altmarl_torch.support.tables import as_integer, as_number, as_table, as_whole, check_entries, refuse_first
 from altmarl_torch.support.torch_state import door
 
@@ -70,6 +78,7 @@ def steer(gamma: float = 0.8, n: int = 100) -> Game:
         gamma=gamma,
         n=n,
         name="steer",
+        **zone_names(2, ("stay", "cross")),
     )
 
 
@@ -91,7 +100,8 @@ def ware(num_zones: int = 3, num_al: int = 2, gamma: float = 0.8, n: int = 100) 
     zone = torch.arange(S, dtype=torch.float64)
     scale = 10.5 + S - 1
     r_g = (S - 1 - (zone[:, None] - zone).abs()) / scale
-    return Game(P_g=P_g, P_l=P_l, r_g=r_g, r_l=local_reward(S, num_al) / scale, gamma=gamma, n=n, name="ware")
+    tables = {"P_g": P_g, "P_l": P_l, "r_g": r_g, "r_l": local_reward(S, num_al) / scale}
+    return Game(**tables, gamma=gamma, n=n, name="ware", **zone_names(S, STAY_UP_DOWN[:num_al]))
 
 
 @door
@@ -162,6 +172,7 @@ def beacon(num_zones: int = 3, arrival: float = 0.5, gamma: float = 0.8, n: int 
         gamma=gamma,
         n=n,
         name="beacon",
+        **zone_names(S, ("wait", "walk")),
     )
 
 

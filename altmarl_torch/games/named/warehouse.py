@@ -27,6 +27,7 @@ even an intended move succeeds with probability 0.11 only.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from einops import rearrange
@@ -38,10 +39,11 @@ from altmarl_torch.games.initial import InitialLaw
 from altmarl_torch.support.tables import as_integer, check_entries
 from altmarl_torch.support.torch_state import door
 
-__all__ = ["local_reward", "targets", "warehouse", "zone_laws"]
+__all__ = ["STAY_UP_DOWN", "local_reward", "targets", "warehouse", "zone_laws", "zone_names"]
 
 PRESETS = ("paper", "code")
 STEPS = (0, 1, -1)  # by which a_l moves a robot's target along the ring
+STAY_UP_DOWN = ("stay", "up", "down")
 BONUS = (0.0, 0.5, -0.3)
 BASE_LOGIT = 0.1
 CONCENTRATION = 0.3  # of the Dirichlet start, per zone
@@ -73,7 +75,14 @@ def warehouse(preset: str = "paper", num_zones: int = 5, n: int = 1000, gamma: f
     r_g = 4 * (1 - gap / (S - 1)) if preset == "paper" else torch.ones(S, S)
     initial = InitialLaw.uniform(S, S, strength=CONCENTRATION * S)
     name = "warehouse" if preset == "paper" else "warehouse-code"
-    return Game(P_g=P_g, P_l=P_l, r_g=r_g, r_l=local_reward(S, 3), gamma=gamma, n=n, initial=initial, name=name)
+    tables = {"P_g": P_g, "P_l": P_l, "r_g": r_g, "r_l": local_reward(S, 3)}
+    return Game(**tables, gamma=gamma, n=n, initial=initial, name=name, **zone_names(S, STAY_UP_DOWN))
+
+
+def zone_names(num_zones: int, al_names: Sequence[str]) -> dict[str, list[str]]:
+    """Names of a game in which s_g, s_l and a_g are zones (`games.naming`: places)."""
+    zones = [f"zone {zone}" for zone in range(num_zones)]
+    return {"sg_names": zones, "sl_names": zones, "ag_names": zones, "al_names": list(al_names)}
 
 
 def targets(num_zones: int, num_al: int) -> Tensor:

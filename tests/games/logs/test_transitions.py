@@ -102,7 +102,7 @@ def test_a_malformed_log_is_one_error_with_the_line(tmp_path, name):
     [
         ({}, "lacks the columns sg, ag"),
         ({name: [] for name in COLUMNS}, "holds no transitions"),
-        ({name: ["up"] for name in COLUMNS}, "column sg is an array of <U2"),
+        ({name: ["up"] for name in COLUMNS}, "column r_g is an array of <U2"),
         ({name: [[0]] for name in COLUMNS}, r"shape \[1, 1\]; expected numbers, one for each row"),
         ({**{name: [0] for name in COLUMNS}, "al": [0, 0]}, "columns of different lengths"),
         ({**{name: [0, 0] for name in COLUMNS}, "al": [0, -2]}, "the log, row 1: al is -2"),
