@@ -330,6 +330,6 @@ def round_to_counts(frequencies: Tensor, k: int) -> Tensor:
     missing = (k - whole.sum(-1, keepdim=True)).long()
     # whole numbers that all differ: remainders to 2^-36, and the place where these are equal
     num_sl = frequencies.shape[-1]
-    order = ((shares - whole) * 2.0**36).round_().mul_(num_sl) - torch.arange(num_sl, device=shares.device)
+    order = ((shares - whole).double() * 2.0**36).round_().mul_(num_sl) - torch.arange(num_sl, device=shares.device)
     last = order.sort(-1, descending=True).values.gather(-1, missing.clamp_min_(0))
     return (whole + (order > last)).to(torch.int64)

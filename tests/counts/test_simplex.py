@@ -151,3 +151,9 @@ def test_rounding_gives_what_is_left_to_the_largest_remainders_the_first_of_equa
     order = sorted(range(len(weights)), key=lambda z: (-(k * weights[z] % total), z))
     expected = [count + (z in order[: k - sum(whole)]) for z, count in enumerate(whole)]
     assert round_to_counts(torch.tensor(weights, dtype=torch.float64) / total, k).tolist() == expected
+
+
+def test_rounding_of_single_precision_keeps_the_sum():
+    halves = torch.tensor([[0.375, 0.625], [0.5, 0.5]])
+    assert round_to_counts(halves, 4).tolist() == [[2, 2], [2, 2]]
+    assert round_to_counts(halves.double(), 4).tolist() == [[2, 2], [2, 2]]
