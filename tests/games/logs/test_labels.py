@@ -43,7 +43,7 @@ def test_words_survive_saving(log, name, tmp_path):
 def test_words_become_the_names_of_the_game(log):
     game = am.Game.from_transitions(log, gamma=0.9, n=10, smoothing=0.5)
     assert (game.sg_names, game.sl_names, game.al_names) == (LABELS["sg"], LABELS["sl"], LABELS["al"])
-    numbers = {name: column for name, column in log.to_columns().items()}
+    numbers = log.to_columns()
     plain = am.Game.from_transitions(numbers, gamma=0.9, n=10, smoothing=0.5)
     assert plain.names == {}
     assert (plain.P_l == game.P_l).all()
