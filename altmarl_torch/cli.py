@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from altmarl_torch.runs.backend import without_backend
+from altmarl_torch.runs.cli import main as commands
 
 __all__ = ["main"]
 
@@ -13,6 +14,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the words after the program's name; those of the process by default.
     """
-    with without_backend():
-        from altmarl_torch.runs.cli import main as commands
-    return commands.main(argv)
+    with without_backend():  # a command imports matplotlib where it needs it
+        return commands.main(argv)

@@ -9,9 +9,10 @@
 On the command line: `altmarl sweep` and `altmarl plot`; `docs/sweeps.md` explains both.
 """
 
-from altmarl_torch.runs.sweeps.plan import Cell, Plan, numbers
+from altmarl_torch.runs.sweeps.plan import Cell, Plan
 from altmarl_torch.runs.sweeps.results import Finished, Sweep, open_sweep
 from altmarl_torch.runs.sweeps.running import SweepRun, run_sweep
+from altmarl_torch.runs.sweeps.words import numbers
 from altmarl_torch.runs.sweeps.workers import Outcome
 
 __all__ = ["Cell", "Finished", "Outcome", "Plan", "Sweep", "SweepRun", "numbers", "open_sweep", "run_sweep"]

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from altmarl_torch.alternation.memory import LARGEST_WORK
 from altmarl_torch.alternation.options import Options
-from altmarl_torch.alternation.solution import Solution, Solver
+from altmarl_torch.alternation.solution import Solution
+from altmarl_torch.alternation.words import Solver
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.games.game import Game
 

@@ -47,7 +47,8 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 from torch import Tensor
 
-from altmarl_torch.operators.joint_value import Acceptance, JointValue, gain_error
+from altmarl_torch.operators.joint_value import JointValue, gain_error
+from altmarl_torch.operators.words import Acceptance
 from altmarl_torch.policies.base import Pair
 
 __all__ = [

@@ -2,55 +2,40 @@
 
 A record checks itself when it is made, whoever makes it: `solve` from its arguments, `runs.config.TrainConfig` from its
 fields. Options that exist are therefore in their ranges, and in an `Options` they go together. What depends on a game
-(is k one of 1..n, can the counts be listed, is there a reward to draw, is the device there) is asked by `Options.fit`.
+(is k one of 1..n, can the counts be listed, is there a reward to draw, is the device there) is asked by `run.fit`.
+
+Records are made without torch: the command line refuses a wrong option before it is loaded.
 
 A new option is one field of one record, checked there, and whoever uses it; `solve` offers it as an argument, and the
 command line as a field of `TrainConfig` of the same name.
 """
 
-import dataclasses
+from __future__ import annotations
+
 import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from numpy.typing import ArrayLike
-from torch import Tensor, nn
-
-from altmarl_torch.alternation.loop import Curve, PhaseProgress, Update
-from altmarl_torch.alternation.memory import memory_size
-from altmarl_torch.alternation.solution import Observation, Select
-from altmarl_torch.alternation.words import (
-    Eta,
-    GlobalFunction,
-    LLearner,
-    LocalFunction,
-    Nested,
-    SolverChoice,
-    check_learners,
-)
-from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.alternation.words import Eta, LLearner, Nested, Observation, Select, SolverChoice, check_learners
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.games.game import Game
-from altmarl_torch.learners.chains.chain import chain_form, require_planned
-from altmarl_torch.learners.chains.l_learn import ChainSettings
-from altmarl_torch.learners.lifted.basis import MOST_DEGREE
-from altmarl_torch.learners.lifted.degrees import check_degree
-from altmarl_torch.learners.neural.fitting import Settings
-from altmarl_torch.learners.neural.surrogate import check_count
-from altmarl_torch.learners.tabular.q_operators import MOST_XI
-from altmarl_torch.operators.joint_value import Acceptance, Objective
-from altmarl_torch.support.digests import known_as
-from altmarl_torch.support.tables import as_device, as_integer, as_number, as_seed, check_callable
+from altmarl_torch.learners.settings import MOST_DEGREE, MOST_XI, ChainSettings, Settings
+from altmarl_torch.operators.words import Acceptance, Objective
+from altmarl_torch.support.scalars import as_integer, as_number, as_seed, check_callable
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from torch import Tensor, nn
+
+    from altmarl_torch.alternation.loop import Curve, PhaseProgress, Update
+    from altmarl_torch.alternation.players.problems import GlobalFunction, LocalFunction
 
 __all__ = [
     "Eta",
-    "GlobalFunction",
     "Keeping",
     "LLearner",
     "Learning",
-    "LocalFunction",
     "Nested",
     "Options",
     "Problem",
@@ -61,12 +46,6 @@ __all__ = [
 
 MOST_STARTS = 1_000
 MOST_STEPS = MOST_DRAWS = 10**6
-
-OF_MACHINE = ("device", "compile")
-"""Options that change where and how fast something is computed, and of its result no more than rounding."""
-
-FEW_AGENTS = 20
-"""With fewer agents than this, what one of them does to the others is no small thing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,69 +239,10 @@ class Options:
                 f"xi draws the rewards of the surrogate; it has no place in observation={observation!r}"
             )
 
-    def fit(self, game: Game) -> Game:
-        """The game, on the device on which it is to be solved.
-
-        Raises:
-            ArgumentError: k is not in 1..n, the device is not there, or xi is given for rewards that are deterministic.
-            SizeError: the counts of k agents are too many to list, float32 does not count to k, or a degree has too
-                many coefficients.
-        """
-        k, learning = self._check_k(game), self.learning
-        if learning.xi is not None and not game.has_random_rewards:
-            raise ArgumentError(
-                "xi draws stochastic rewards, and this game's are deterministic: give r_g or r_l as a law"
-            )
-        device = as_device(learning.device)
-        if learning.solver == "auto":
-            return game.to(device)  # sizes are asked for when the solver is known
-        learned = memory_size(game, learning.solver) if self.problem.observation == "filter" else k
-        for size in {learned, k} if learning.select == "rollout" else {learned}:
-            _check_size(game, size, learning)
-        return game.to(device)
-
-    def asked(self, game: Game) -> dict[str, object]:
-        """Whatever the result follows from, by name, as JSON's types: numbers and words, digests of everything else."""
-        names = [field.name for field in dataclasses.fields(game) if field.name != "name"]
-        values = {name: getattr(game, name) for name in names}
-        for record in (self.problem, self.learning, self.stopping):
-            values |= {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-        return {
-            name: str(value) if is_infinite(value) else known_as(value)
-            for name, value in values.items()
-            if name not in OF_MACHINE
-        }
-
-    def _check_k(self, game: Game) -> int:
-        """How many agents are seen; an ArgumentError unless the game has them and the solver can count them."""
-        if not is_infinite(self.problem.k):
-            return game.check_k(self.problem.k)  # type: ignore[arg-type]  # which is a whole number
-        if self.learning.solver not in ("lifted", "auto"):
-            raise ArgumentError(f"k = inf needs solver='lifted' (or 'auto'), not {self.learning.solver!r}")
-        if self.problem.objective == "own" and game.n < FEW_AGENTS:
-            raise ArgumentError(
-                f"k = inf with objective='own' takes an agent for nothing among the others, and this game has n = "
-                f"{game.n}: use k <= {game.n}, or a game of at least {FEW_AGENTS} agents"
-            )
-        return game.n
-
 
 def is_infinite(k: object) -> bool:
     """Whether k is positive infinity."""
     return isinstance(k, float) and k == math.inf
-
-
-def _check_size(game: Game, k: int, learning: Learning) -> None:
-    """Raise a SizeError where networks cannot count to k, the counts cannot be listed, or the chain cannot."""
-    if learning.solver == "neural":
-        check_count(k)
-    elif learning.solver == "lifted":
-        if learning.degree is not None:
-            check_degree(learning.degree, game.num_sl, k)
-    else:
-        CountSimplex(k, game.num_sl).require_listed()
-    if learning.chain is not None:
-        require_planned(chain_form(game, k, learning.chain.form), game, k)
 
 
 def _as_xi(xi: object) -> int | Literal["lemma"] | None:

@@ -19,23 +19,35 @@ from torch import Tensor, nn
 
 from altmarl_torch.alternation.checkpoints import CheckpointFolder
 from altmarl_torch.alternation.loop import Curve, Rules, Update, automatic_eta
-from altmarl_torch.alternation.options import Options
+from altmarl_torch.alternation.memory import memory_size
+from altmarl_torch.alternation.options import Learning, Options, is_infinite
 from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.evaluation.rollouts import LARGEST_ROLLOUT, rollout
 from altmarl_torch.games.game import Game
-from altmarl_torch.learners.neural.fitting import Settings
+from altmarl_torch.learners.chains.chain import chain_form, require_planned
+from altmarl_torch.learners.lifted.degrees import check_degree
 from altmarl_torch.learners.neural.policies import UniformPolicy
-from altmarl_torch.learners.tabular.q_operators import MOST_XI
+from altmarl_torch.learners.neural.surrogate import check_count
+from altmarl_torch.learners.settings import MOST_XI, Settings
 from altmarl_torch.operators.joint_value import value_span
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.policies.tabular import uniform_global, uniform_local
+from altmarl_torch.support.digests import known_as
 from altmarl_torch.support.snapshots import WorkInProgress
+from altmarl_torch.support.tables import as_device
 from altmarl_torch.theory import eta_algorithm_3, xi_lemma_f4
 
-__all__ = ["EPISODES", "AlternationRun", "warn_if_vacuous"]
+__all__ = ["EPISODES", "AlternationRun", "asked", "fit", "warn_if_vacuous"]
+
+OF_MACHINE = ("device", "compile")
+"""Options that change where and how fast something is computed, and of its result no more than rounding."""
+
+FEW_AGENTS = 20
+"""With fewer agents than this, what one of them does to the others is no small thing."""
 
 EPISODES = 2_000
 """Episodes of n agents that judge a pair."""
@@ -86,7 +98,7 @@ class AlternationRun:
         """
         keeping, folder = options.keeping, None
         if keeping.checkpoints is not None:
-            folder = CheckpointFolder(Path(keeping.checkpoints), options.asked(game))
+            folder = CheckpointFolder(Path(keeping.checkpoints), asked(options, game))
             folder.check()
         k = options.problem.k
         return cls(
@@ -191,3 +203,63 @@ def warn_if_vacuous(run: AlternationRun) -> None:
             2 * paper,
             v_max,
         )
+
+
+def fit(options: Options, game: Game) -> Game:
+    """The game, on the device on which it is to be solved.
+
+    Raises:
+        ArgumentError: k is not in 1..n, the device is not there, or xi is given for rewards that are deterministic.
+        SizeError: the counts of k agents are too many to list, float32 does not count to k, or a degree has too
+            many coefficients.
+    """
+    k, learning = _check_k(options, game), options.learning
+    if learning.xi is not None and not game.has_random_rewards:
+        raise ArgumentError("xi draws stochastic rewards, and this game's are deterministic: give r_g or r_l as a law")
+    device = as_device(learning.device)
+    if learning.solver == "auto":
+        return game.to(device)  # sizes are asked for when the solver is known
+    learned = memory_size(game, learning.solver) if options.problem.observation == "filter" else k
+    for size in {learned, k} if learning.select == "rollout" else {learned}:
+        _check_size(game, size, learning)
+    return game.to(device)
+
+
+def asked(options: Options, game: Game) -> dict[str, object]:
+    """Whatever the result follows from, by name, as JSON's types: numbers and words, digests of everything else."""
+    names = [field.name for field in dataclasses.fields(game) if field.name != "name"]
+    values = {name: getattr(game, name) for name in names}
+    for record in (options.problem, options.learning, options.stopping):
+        values |= {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    return {
+        name: str(value) if is_infinite(value) else known_as(value)
+        for name, value in values.items()
+        if name not in OF_MACHINE
+    }
+
+
+def _check_k(options: Options, game: Game) -> int:
+    """How many agents are seen; an ArgumentError unless the game has them and the solver can count them."""
+    if not is_infinite(options.problem.k):
+        return game.check_k(options.problem.k)  # type: ignore[arg-type]  # which is a whole number
+    if options.learning.solver not in ("lifted", "auto"):
+        raise ArgumentError(f"k = inf needs solver='lifted' (or 'auto'), not {options.learning.solver!r}")
+    if options.problem.objective == "own" and game.n < FEW_AGENTS:
+        raise ArgumentError(
+            f"k = inf with objective='own' takes an agent for nothing among the others, and this game has n = "
+            f"{game.n}: use k <= {game.n}, or a game of at least {FEW_AGENTS} agents"
+        )
+    return game.n
+
+
+def _check_size(game: Game, k: int, learning: Learning) -> None:
+    """Raise a SizeError where networks cannot count to k, the counts cannot be listed, or the chain cannot."""
+    if learning.solver == "neural":
+        check_count(k)
+    elif learning.solver == "lifted":
+        if learning.degree is not None:
+            check_degree(learning.degree, game.num_sl, k)
+    else:
+        CountSimplex(k, game.num_sl).require_listed()
+    if learning.chain is not None:
+        require_planned(chain_form(game, k, learning.chain.form), game, k)

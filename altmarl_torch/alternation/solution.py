@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -29,6 +29,7 @@ from altmarl_torch.alternation.solution_files import (
     read_observation,
     read_update,
 )
+from altmarl_torch.alternation.words import Observation, Select
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.learners.neural.policies import BatchPolicy, tabulate
@@ -44,24 +45,12 @@ from altmarl_torch.support.torch_state import door
 
 __all__ = [
     "Choice",
-    "Observation",
-    "Select",
     "Selection",
     "Solution",
-    "Solver",
     "history_columns",
     "solution_html",
     "table_of",
 ]
-
-Solver = Literal["tabular", "neural", "lifted"]
-"""What policies and values are made of."""
-
-Observation = Literal["surrogate", "posterior", "filter"]
-"""What the sample is taken for: the population, evidence about it (`prior_search`), or one look of many (`memory`)."""
-
-Select = Literal["value", "rollout"]
-"""What decides between candidates: the joint value on the surrogate, or the returns of n agents."""
 
 FILE_FORMAT, FILE_VERSION = "altmarl-solution", 1
 LARGEST_PLAYED = 10**6  # entries of pi_g up to which a network's policy is played from its table: a look-up

@@ -18,11 +18,9 @@ from altmarl_torch.alternation.memory import memory_size, remember
 from altmarl_torch.alternation.nested import learn_nested, nests
 from altmarl_torch.alternation.options import (
     Eta,
-    GlobalFunction,
     Keeping,
     Learning,
     LLearner,
-    LocalFunction,
     Nested,
     Options,
     Problem,
@@ -30,15 +28,16 @@ from altmarl_torch.alternation.options import (
     Stopping,
     is_infinite,
 )
+from altmarl_torch.alternation.players.problems import GlobalFunction, LocalFunction
 from altmarl_torch.alternation.prior_search import learn_posterior, make_prior
-from altmarl_torch.alternation.run import AlternationRun, warn_if_vacuous
+from altmarl_torch.alternation.run import AlternationRun, fit, warn_if_vacuous
 from altmarl_torch.alternation.runner import learn
 from altmarl_torch.alternation.selection import select_by_rollout, select_by_value
-from altmarl_torch.alternation.solution import Observation, Select, Solution
+from altmarl_torch.alternation.solution import Solution
+from altmarl_torch.alternation.words import Observation, Select
 from altmarl_torch.games.game import Game, check_game
-from altmarl_torch.learners.chains.l_learn import ChainSettings
-from altmarl_torch.learners.neural.fitting import Settings
-from altmarl_torch.operators.joint_value import Acceptance, Objective
+from altmarl_torch.learners.settings import ChainSettings, Settings
+from altmarl_torch.operators.words import Acceptance, Objective
 from altmarl_torch.support.threads import one_thread
 from altmarl_torch.support.torch_state import door
 
@@ -175,9 +174,9 @@ def solve_with(game: Game, options: Options) -> Solution:
     Raises:
         AltMarlError: the game does not fit the options, or as `solve`.
     """
-    fitting = options.fit(game)
+    fitting = fit(options, game)
     chosen = choose(fitting, options)
-    fitting = chosen.fit(fitting)
+    fitting = fit(chosen, fitting)
     found = _solve(fitting, chosen)
     is_free = options.learning.solver == "auto" and chosen.learning.solver == "lifted" and not found.interrupted
     if is_free and is_too_coarse(fitting, chosen, found):

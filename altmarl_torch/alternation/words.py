@@ -1,22 +1,21 @@
 """The words that options take, and which of them go together; learners of one's own are functions in their place."""
 
-from collections.abc import Callable
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from numpy.typing import ArrayLike
-from torch import Tensor
-
-from altmarl_torch.alternation.players.problems import GlobalProblem, LocalProblem
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.support.tables import check_callable
+from altmarl_torch.support.scalars import check_callable
+
+if TYPE_CHECKING:  # which needs torch, as options do not
+    from altmarl_torch.alternation.players.problems import GlobalFunction, LocalFunction
 
 __all__ = [
     "LEARNERS",
     "Eta",
-    "GlobalFunction",
     "LLearner",
-    "LocalFunction",
     "Nested",
+    "Observation",
+    "Select",
+    "Solver",
     "SolverChoice",
     "check_learners",
 ]
@@ -24,11 +23,14 @@ __all__ = [
 LLearner = Literal["auto", "dp", "ucfh", "neural"]
 """How the local agents' best response is found; "auto" is "dp"."""
 
-LocalFunction = Callable[[LocalProblem, Tensor], Tensor | ArrayLike]
-"""A learner of one's own for the local agents: (problem, present pi_l) to pi_l `[sl, sg, al]`."""
+Solver = Literal["tabular", "neural", "lifted"]
+"""What policies and values are made of."""
 
-GlobalFunction = Callable[[GlobalProblem, Tensor], Tensor | ArrayLike]
-"""A learner of one's own for the coordinator: (problem, present pi_g) to pi_g `[sg, N, ag]`."""
+Observation = Literal["surrogate", "posterior", "filter"]
+"""What the sample is taken for: the population, evidence about it (`prior_search`), or one look of many (`memory`)."""
+
+Select = Literal["value", "rollout"]
+"""What decides between candidates: the joint value on the surrogate, or the returns of n agents."""
 
 Nested = Literal["on", "off"]
 """Whether large tables begin from what is found for few agents."""
@@ -49,7 +51,7 @@ LEARNERS: dict[SolverChoice, tuple[LLearner, ...]] = {
 
 
 def check_learners(
-    solver: SolverChoice, l_learner: LLearner | LocalFunction, g_learner: GlobalFunction | None, draws: bool
+    solver: SolverChoice, l_learner: "LLearner | LocalFunction", g_learner: "GlobalFunction | None", draws: bool
 ) -> None:
     """Raise an ArgumentError unless the solver has these learners, and draws, if any, are the global one's to make."""
     check_callable("g_learner", g_learner)

@@ -24,7 +24,7 @@ from altmarl_torch.envs.base import Make, SystemEnv, SystemVectorEnv, with_agent
 from altmarl_torch.envs.process import Laws, draw_columns, generator_from
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
-from altmarl_torch.operators.joint_value import Objective
+from altmarl_torch.operators.words import Objective
 from altmarl_torch.policies.base import Dispatcher, cumulative
 from altmarl_torch.policies.tabular import TabularDispatcher, check_pi_g, check_pi_l
 from altmarl_torch.support.binomials import Floats, Whole, deal_agents

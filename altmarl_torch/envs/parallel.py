@@ -22,7 +22,7 @@ from altmarl_torch.envs.base import as_horizon, with_agents
 from altmarl_torch.envs.process import generator_from
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
-from altmarl_torch.operators.joint_value import Objective
+from altmarl_torch.operators.words import Objective
 from altmarl_torch.policies.base import Dispatcher, cumulative, draw
 from altmarl_torch.support.binomials import Whole
 from altmarl_torch.support.extras import require

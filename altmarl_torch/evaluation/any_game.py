@@ -17,8 +17,9 @@ from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.pairs import SimulatedPair
 from altmarl_torch.simulators.rollouts import SimulatedRollouts, rollout_simulator
 
-__all__ = ["AnyRollouts", "rollout"]
+__all__ = ["AnyGame", "AnyRollouts", "rollout"]
 
+AnyGame = Game | SimulatedGame
 AnyRollouts = Rollouts | SimulatedRollouts
 
 

@@ -18,11 +18,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.games.game import Game
-from altmarl_torch.simulators.game import SimulatedGame
+
+if TYPE_CHECKING:
+    from altmarl_torch.games.game import Game
+    from altmarl_torch.simulators.game import SimulatedGame
 
 __all__ = ["call_function", "is_function"]
 
@@ -34,12 +36,15 @@ def is_function(name: str) -> bool:
     return Path(name.rpartition(":")[0] or name).suffix == SUFFIX
 
 
-def call_function(name: str) -> Game | SimulatedGame:
+def call_function(name: str) -> "Game | SimulatedGame":
     """The game that the function in `path.py:function` returns.
 
     Raises:
         ArgumentError: there is no such file or function, it raised, or returned something else.
     """
+    from altmarl_torch.games.game import Game
+    from altmarl_torch.simulators.game import SimulatedGame
+
     file, _, function = name.rpartition(":")
     if not file or not function:
         raise ArgumentError(f"game {name!r} names no function; write {name.rstrip(':')}:build, for instance")

@@ -58,6 +58,7 @@ from altmarl_torch.games.reward_draws import RewardSampler
 from altmarl_torch.games.storage import LAWS, naming_the_file, read_game, write_game
 from altmarl_torch.games.tables import TABLE_AXES, InducedTables, check_sizes, induce, tabulate_all
 from altmarl_torch.support.tables import (
+    LARGEST_COUNT,
     as_device,
     as_finite,
     as_integer,
@@ -71,8 +72,7 @@ from altmarl_torch.support.torch_state import door
 
 __all__ = ["LARGEST_N", "Game", "check_game"]
 
-LARGEST_N = 2**53
-"""Counts are whole numbers in float64, exact up to here."""
+LARGEST_N = LARGEST_COUNT  # counts are whole numbers in float64, exact up to here
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -22,7 +22,7 @@ from altmarl_torch.alternation.players.problems import GlobalProblem, LocalProbl
 from altmarl_torch.envs import SystemVectorEnv
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
-from altmarl_torch.operators.joint_value import Objective
+from altmarl_torch.operators.words import Objective
 from altmarl_torch.policies.tabular import one_hot
 from altmarl_torch.support.extras import require
 from altmarl_torch.support.tables import as_integer

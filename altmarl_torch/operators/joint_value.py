@@ -15,7 +15,6 @@ holds at every state.
 import logging
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from einops import einsum, rearrange
@@ -33,9 +32,7 @@ from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import LAW_TOLERANCE, as_law, as_tolerance, check_kind
 
 __all__ = [
-    "Acceptance",
     "JointValue",
-    "Objective",
     "gain_error",
     "joint_value",
     "solves_directly",
@@ -46,12 +43,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-Acceptance = Literal["mean", "all-states"]
-"""UPDATE's rules."""
-
-Objective = Literal["team", "own"]
-"""What a local agent maximises: the reward of the game, r_g + mean r_l, or the paper's mean r_l alone."""
 
 ROUNDING = 2.0**-46
 """Relative to V_max: the error that sums in float64 may leave in a value."""

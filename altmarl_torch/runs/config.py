@@ -13,6 +13,8 @@ here. A new option is a field of a record, and, where the command line shall hav
 In a configuration that exists, numbers are in their ranges and words among the choices. What depends on the machine and
 on the game (is the file there, is the device there, is k <= n) is asked by `TrainConfig.build_game`, so that the record
 of a run can be read on another machine.
+
+Nothing at the top imports torch: the command line shows its help and refuses a wrong option at once.
 """
 
 import argparse
@@ -21,27 +23,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from altmarl_torch.alternation.options import Eta, Keeping, Learning, LLearner, Nested, Options, Problem, Stopping
-from altmarl_torch.alternation.solution import Observation, Select, Solver
+from altmarl_torch.alternation.words import Observation, Select, Solver
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.evaluation.rollouts import require_memory
-from altmarl_torch.games.game import LARGEST_N, Game
-from altmarl_torch.learners.chains.l_learn import ChainSettings
-from altmarl_torch.learners.neural.fitting import Settings
-from altmarl_torch.operators.joint_value import Acceptance, Objective
+from altmarl_torch.learners.settings import ChainSettings, Settings
+from altmarl_torch.operators.words import Acceptance, Objective
 from altmarl_torch.runs.flags import add_flags, check_names, check_word, flag, or_word, whole
-from altmarl_torch.runs.named_game import (
-    COUNTED,
-    AnyGame,
-    AnyObservation,
-    Preset,
-    named_game,
-    tables_of,
-    usual_observation,
-)
-from altmarl_torch.support.tables import as_integer, as_number
+from altmarl_torch.runs.named_game import COUNTED, AnyObservation, Preset, named_game, tables_of, usual_observation
+from altmarl_torch.support.scalars import LARGEST_COUNT, as_integer, as_number
+
+if TYPE_CHECKING:
+    from altmarl_torch.evaluation.any_game import AnyGame
+    from altmarl_torch.games.game import Game
 
 __all__ = ["TrainConfig", "add_arguments", "from_arguments"]
 
@@ -49,7 +44,7 @@ Certify = Literal["auto", "always", "never"]
 HORIZONS: dict[Preset, int] = {"paper": 100, "code": 50}
 """Steps per episode of either experiment."""
 
-INTEGERS = (("n", 1, LARGEST_N), ("passes", 1, 10**6), ("episodes", 1, math.inf), ("horizon", 1, math.inf))
+INTEGERS = (("n", 1, LARGEST_COUNT), ("passes", 1, 10**6), ("episodes", 1, math.inf), ("horizon", 1, math.inf))
 """Fields with whole numbers that are the run's own, and the range of each."""
 
 OF_DATA = ("step_size", "passes")
@@ -299,7 +294,7 @@ class TrainConfig:
         """What the solver is asked, by whoever keeps the run."""
         return dataclasses.replace(self._options, keeping=keeping)
 
-    def build_game(self, named: AnyGame | None = None) -> Game:
+    def build_game(self, named: "AnyGame | None" = None) -> "Game":
         """The game of tables that the configuration names, with its n and gamma, on its device; `named`: as built.
 
         Raises:
@@ -308,11 +303,14 @@ class TrainConfig:
             SizeError: the counts of k agents are too many to list, or episodes and horizon too many to keep.
             AltMarlError: the game refuses n or gamma, or the file holds no game.
         """
-        game = self._options.fit(tables_of(self.game, named or self.named_game(), self.observation))
+        from altmarl_torch.alternation.run import fit
+        from altmarl_torch.evaluation.rollouts import require_memory
+
+        game = fit(self._options, tables_of(self.game, named or self.named_game(), self.observation))
         require_memory(game, self.k, self.episodes, self.horizon)
         return game
 
-    def named_game(self) -> AnyGame:
+    def named_game(self) -> "AnyGame":
         """The game that the configuration names, tables or a simulator, on the CPU; `named_game` tells its errors."""
         return named_game(self.game, self.n, self.gamma, self.preset, self.from_data)
 

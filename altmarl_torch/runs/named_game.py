@@ -5,21 +5,20 @@ A function of one's own may return a simulator, and two of the named games are s
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from altmarl_torch import games
-from altmarl_torch.alternation.solution import Observation
+from altmarl_torch.alternation.words import Observation
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.from_file import call_function, is_function
-from altmarl_torch.games.game import Game
-from altmarl_torch.offline.learning import game_of_data
-from altmarl_torch.offline.trajectories import Trajectories
-from altmarl_torch.simulators.game import SimulatedGame
 
-__all__ = ["COUNTED", "AnyGame", "AnyObservation", "Preset", "named_game", "tables_of", "usual_observation"]
+if TYPE_CHECKING:
+    from altmarl_torch.evaluation.any_game import AnyGame
+    from altmarl_torch.games.game import Game
+
+__all__ = ["COUNTED", "AnyObservation", "Preset", "named_game", "require_known", "tables_of", "usual_observation"]
 
 Preset = Literal["paper", "code"]
-AnyGame = Game | SimulatedGame
 AnyObservation = Observation | Literal["population"]
 
 GAME_FILE = ".npz"
@@ -28,29 +27,42 @@ COUNTED = "counted"
 """The word for the game that is counted from the data that are learned from."""
 
 
-def named_game(word: str, n: int | None, gamma: float | None, preset: Preset, from_data: str | None) -> AnyGame:
+def named_game(word: str, n: int | None, gamma: float | None, preset: Preset, from_data: str | None) -> "AnyGame":
     """The game of a configuration's fields, on the CPU, before anything is asked of it.
 
     Raises:
         ArgumentError: no such game or file (the message lists what there is), or a preset that it has not.
         AltMarlError: the game refuses n or gamma, or the file holds no game.
     """
+    require_known(word)
     given = {"n": n, "gamma": gamma}
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if word == COUNTED and from_data is not None:
+        from altmarl_torch.offline.learning import game_of_data
+        from altmarl_torch.offline.trajectories import Trajectories
+
         return game_of_data(Trajectories.load(from_data)).replace(**chosen)
     if is_function(word):
         _refuse_preset(word, preset, [])
         return call_function(word).replace(**chosen)
     if word.endswith(GAME_FILE):
-        if not Path(word).is_file():
-            raise ArgumentError(f"game {word!r}: there is no such file")
+        from altmarl_torch.games.game import Game
+
         _refuse_preset(word, preset, [])
         return Game.load(word).replace(**chosen)
     if preset != "paper":
         _refuse_preset(word, preset, games.arguments(word))
         chosen["preset"] = preset
     return games.make(word, **chosen)
+
+
+def require_known(word: str) -> None:
+    """Raise an ArgumentError where a word names no game: no file, and no name (the message lists what there is)."""
+    if word.endswith(GAME_FILE):
+        if not Path(word).is_file():
+            raise ArgumentError(f"game {word!r}: there is no such file")
+    elif not is_function(word) and word != COUNTED:
+        games.require_known(word)
 
 
 def _refuse_preset(word: str, preset: Preset, arguments: Sequence[str]) -> None:
@@ -66,8 +78,10 @@ def usual_observation(word: str) -> Literal["surrogate", "population"] | None:
     return "population" if word in games.simulators() else "surrogate"
 
 
-def tables_of(word: str, named: AnyGame, observation: str | None) -> Game:
+def tables_of(word: str, named: "AnyGame", observation: str | None) -> "Game":
     """The game, if it is one of tables; else, or where the observation is of simulators, an ArgumentError."""
+    from altmarl_torch.simulators.game import SimulatedGame
+
     if isinstance(named, SimulatedGame):
         raise ArgumentError(f"{word} is a simulator: `altmarl train`, `evaluate` and `certify` alone take one")
     if observation == "population":

@@ -32,6 +32,7 @@ from altmarl_torch.alternation.simulated.solution import SimulatedSolution
 from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.alternation.solving import solve_with
 from altmarl_torch.errors import ArgumentError, KernelError, SizeError
+from altmarl_torch.evaluation.any_game import AnyGame
 from altmarl_torch.evaluation.certificate import PARTS, Certificate, certify
 from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.games.game import Game
@@ -42,7 +43,7 @@ from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.folder import RunFolder, create_run, reopen
 from altmarl_torch.runs.interrupts import Interrupts
 from altmarl_torch.runs.measuring import Measurement, affordable_parts, measure
-from altmarl_torch.runs.named_game import COUNTED, AnyGame
+from altmarl_torch.runs.named_game import COUNTED
 from altmarl_torch.runs.plots import occupation_figure, save_png, value_history_figure
 from altmarl_torch.runs.policy_slice import policy_slice_figure
 from altmarl_torch.runs.report import (

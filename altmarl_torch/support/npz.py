@@ -39,7 +39,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.support.files import open_regular, whole
-from altmarl_torch.support.tables import ErrorType
+from altmarl_torch.support.scalars import ErrorType
 
 __all__ = ["as_scalar", "kind_of", "read_npz", "write_npz"]
 

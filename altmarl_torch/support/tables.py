@@ -21,16 +21,27 @@ number.
 
 import logging
 import math
-import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from altmarl_torch.errors import AltMarlError, ArgumentError, GameError, SizeError
+from altmarl_torch.errors import ArgumentError, GameError, SizeError
+from altmarl_torch.support.scalars import (
+    LARGEST_COUNT,
+    LARGEST_SEED,
+    ErrorType,
+    as_integer,
+    as_number,
+    as_seed,
+    as_tolerance,
+    check_callable,
+    check_kind,
+)
 
 __all__ = [
+    "LARGEST_COUNT",
     "LARGEST_SEED",
     "LAW_TOLERANCE",
     "as_device",
@@ -59,7 +70,6 @@ LAW_TOLERANCE, DECIMALS = 1e-5, 1e-6
 
 NEGATIVE_TOLERANCE = 1e-9
 FLOAT32_ROUNDING = 1e-6
-LARGEST_SEED = 2**63 - 1  # what a torch.Generator takes
 LARGEST_TABULATED = 2**25
 """Entries of the largest table that a formula or a function is tabulated into: 256 MiB of float64."""
 WHOLE = "every entry must be a whole number, at least 0"
@@ -67,8 +77,6 @@ _NUMERIC_KINDS = "fiub"  # numpy's letters for float, signed and unsigned intege
 _ULP = torch.finfo(torch.float64).eps
 
 logger = logging.getLogger(__name__)
-
-ErrorType = type[AltMarlError]
 
 
 def as_table(name: str, values: object, axes: str, error: ErrorType = GameError) -> Tensor:
@@ -229,50 +237,6 @@ def check_entries(name: str, *sizes: int) -> None:
             f"{name} would have {' x '.join(map(str, sizes))} entries; at most {LARGEST_TABULATED:,} are tabulated: "
             "use fewer states or actions"
         )
-
-
-def as_integer(name: str, value: object, low: int, high: float, error: ErrorType) -> int:
-    """Return `value` as an int within low..high; booleans and floats are refused, numpy's integers are welcome."""
-    whole = int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else None
-    if whole is None or not low <= whole <= high:
-        span = f"at least {low}" if math.isinf(high) else f"in {low}..{high}"
-        raise error(f"{name} must be an integer {span}, not {value!r}")
-    return whole
-
-
-def as_number(name: str, value: object, allowed: str, fits: Callable[[float], bool], error: ErrorType) -> float:
-    """Return `value` as a float that `fits`; `allowed` says in words what fits. NaN fits no comparison."""
-    try:
-        number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
-    except OverflowError:  # an integer beyond every float
-        number = math.nan
-    if not fits(number):
-        raise error(f"{name} must be a number in {allowed}, not {value!r}")
-    return number
-
-
-def as_tolerance(tolerance: object) -> float:
-    """Return a numerical tolerance in (0, inf], or raise an ArgumentError."""
-    return as_number("tolerance", tolerance, "(0, inf]", lambda x: x > 0, ArgumentError)
-
-
-def as_seed(seed: object) -> int:
-    """Return `seed` as an int that a `torch.Generator` takes, or raise an ArgumentError."""
-    return as_integer("seed", seed, 0, LARGEST_SEED, ArgumentError)
-
-
-def check_kind(name: str, value: object, kind: type, hint: str = "") -> None:
-    """Raise an ArgumentError unless `value` is a `kind`; `hint` says where one comes from."""
-    if not isinstance(value, kind):
-        more = f"; {hint}" if hint else ""
-        article = "an" if kind.__name__[0] in "AEIO" else "a"
-        raise ArgumentError(f"{name} must be {article} {kind.__name__}, not {type(value).__name__}{more}")
-
-
-def check_callable(name: str, value: object) -> None:
-    """Raise an ArgumentError unless `value` can be called, or is None."""
-    if value is not None and not callable(value):
-        raise ArgumentError(f"{name} must be a function or None, not {value!r}")
 
 
 def as_device(device: object) -> torch.device:

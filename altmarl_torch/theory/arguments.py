@@ -20,14 +20,13 @@ from fractions import Fraction
 
 from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.games.game import Game
-from altmarl_torch.support.tables import as_integer, as_number
+from altmarl_torch.support.scalars import as_integer, as_number, not_tiny
 
 __all__ = [
     "as_count",
     "as_noise",
     "as_positive",
     "as_probability",
-    "as_share",
     "as_size",
     "effective_log",
     "horizon",
@@ -37,7 +36,7 @@ __all__ = [
     "warn_of_signs",
 ]
 
-LARGEST, SMALLEST = 10**100, 1e-100
+LARGEST = 10**100
 """Of what is raised to a power."""
 
 LARGEST_DIGITS = 10**6
@@ -60,28 +59,17 @@ def as_count(name: str, value: int) -> int:
 
 def as_probability(name: str, value: float) -> float:
     """A number in (0, 1)."""
-    return _not_tiny(name, as_number(name, value, "(0, 1)", lambda x: 0 < x < 1, ArgumentError))
-
-
-def as_share(name: str, value: float) -> float:
-    """A number in (0, 1]."""
-    return _not_tiny(name, as_number(name, value, "(0, 1]", lambda x: 0 < x <= 1, ArgumentError))
+    return not_tiny(name, as_number(name, value, "(0, 1)", lambda x: 0 < x < 1, ArgumentError))
 
 
 def as_positive(name: str, value: float) -> float:
     """A finite number above 0."""
-    return _not_tiny(name, as_number(name, value, "(0, inf)", lambda x: 0 < x < math.inf, ArgumentError))
+    return not_tiny(name, as_number(name, value, "(0, inf)", lambda x: 0 < x < math.inf, ArgumentError))
 
 
 def as_noise(name: str, value: float) -> float:
     """A finite number, at least 0."""
     return as_number(name, value, "[0, inf)", lambda x: 0 <= x < math.inf, ArgumentError)
-
-
-def _not_tiny(name: str, value: float) -> float:
-    if value < SMALLEST:
-        raise ArgumentError(f"{name} must be at least {SMALLEST:g}, not {value!r}")
-    return value
 
 
 def power(base: int, exponent: int) -> int:

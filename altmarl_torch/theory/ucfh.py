@@ -15,7 +15,8 @@ is below 1 and would make m vanish, 1 stands in its place.
 import math
 from typing import NamedTuple
 
-from altmarl_torch.theory.arguments import as_count, as_share
+from altmarl_torch.support.scalars import as_share
+from altmarl_torch.theory.arguments import as_count
 
 __all__ = ["Algorithm5", "algorithm_5"]
 

@@ -19,8 +19,8 @@ from altmarl_torch.alternation.checkpoints import CheckpointFolder, RunCheckpoin
 from altmarl_torch.alternation.players.neural import FittedValues, Trainer
 from altmarl_torch.alternation.solving import solve
 from altmarl_torch.errors import ArgumentError, FileFormatError
-from altmarl_torch.learners.neural.fitting import Settings
 from altmarl_torch.learners.neural.networks import CountNetwork
+from altmarl_torch.learners.settings import Settings
 from altmarl_torch.policies.tabular import uniform_local
 from altmarl_torch.support.npz import read_npz, write_npz
 from altmarl_torch.support.snapshots import pack, unpack

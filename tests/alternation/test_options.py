@@ -9,7 +9,7 @@ import pytest
 import altmarl_torch as am
 from altmarl_torch.alternation import runner
 from altmarl_torch.alternation.options import Keeping, Learning, Options, Problem, Stopping
-from altmarl_torch.alternation.run import AlternationRun
+from altmarl_torch.alternation.run import AlternationRun, fit
 from altmarl_torch.games import steer, warehouse
 from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.theory import eta_algorithm_3
@@ -103,7 +103,7 @@ def test_the_paper_s_vacuity_is_said_once(caplog):
         (lambda: Keeping(checkpoints=3), "checkpoints must be the path of a folder, not int"),
         (lambda: Keeping(callback=3), "callback must be a function or None"),
         (lambda: Options(Problem(2, observation="filter"), Learning(xi=3)), "xi draws the rewards of the surrogate"),
-        (lambda: Options(Problem(200)).fit(steer()), r"k must be an integer in 1\.\.100"),
+        (lambda: fit(Options(Problem(200)), steer()), r"k must be an integer in 1\.\.100"),
     ],
 )
 def test_a_record_that_is_wrong_is_not_made(wrong, message):

@@ -12,7 +12,7 @@ from altmarl_torch.alternation import run
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.learners.neural import fitting, training
 from altmarl_torch.learners.neural import rollout_evaluator as evaluation
-from altmarl_torch.learners.neural.fitting import Settings
+from altmarl_torch.learners.settings import Settings
 from altmarl_torch.operators.joint_value import joint_value
 from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.policies.tabular import one_hot

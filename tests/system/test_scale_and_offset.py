@@ -10,7 +10,7 @@ import torch
 
 import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
-from altmarl_torch.learners.chains.l_learn import ChainSettings
+from altmarl_torch.learners.settings import ChainSettings
 from altmarl_torch.operators.joint_value import value_span
 from altmarl_torch.operators.surrogate import exact_surrogate
 from altmarl_torch.policies.tabular import greedy_actions

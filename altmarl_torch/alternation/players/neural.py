@@ -20,13 +20,14 @@ from altmarl_torch.alternation.loop import Curve, Evaluator, PhaseProgress, Play
 from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.games.game import Game
-from altmarl_torch.learners.neural.fitting import Fit, Monitor, Settings, fit
+from altmarl_torch.learners.neural.fitting import Fit, Monitor, fit
 from altmarl_torch.learners.neural.l_learn import Gains, NetworkTurns, local_gains, network_values, table_turns
 from altmarl_torch.learners.neural.networks import CountNetwork, LocalNetwork, check_network
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy
 from altmarl_torch.learners.neural.rollout_evaluator import RolloutEvaluator
 from altmarl_torch.learners.neural.storage import pack_network
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, centred
+from altmarl_torch.learners.settings import Settings
 from altmarl_torch.operators.joint_value import JointValue, gain_error
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.support.digests import digest

@@ -4,21 +4,23 @@
 environments of `envs` (extra `envs`): of the k-agent game, in which k agents are all there are.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.games.game import Game
-from altmarl_torch.operators.joint_value import Objective
+from altmarl_torch.operators.words import Objective
 
 if TYPE_CHECKING:  # an extra, which a solver without functions does not need
     from altmarl_torch.envs import DispatcherEnv, LocalEnv, SystemVectorEnv
 
-__all__ = ["GlobalProblem", "LocalProblem"]
+__all__ = ["GlobalFunction", "GlobalProblem", "LocalFunction", "LocalProblem"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,3 +114,10 @@ class GlobalProblem:
         counts = self.simplex.counts.to(torch.int64).cpu().numpy()
         s_g = np.repeat(np.arange(self.game.num_sg), len(counts))
         return {"s_g": s_g, "counts": np.tile(counts, (self.game.num_sg, 1))}
+
+
+LocalFunction = Callable[[LocalProblem, Tensor], Tensor | ArrayLike]
+"""A learner of one's own for the local agents: (problem, present pi_l) to pi_l `[sl, sg, al]`."""
+
+GlobalFunction = Callable[[GlobalProblem, Tensor], Tensor | ArrayLike]
+"""A learner of one's own for the coordinator: (problem, present pi_g) to pi_g `[sg, N, ag]`."""

@@ -14,21 +14,22 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.alternation.loop import Curve, Learner, PhaseProgress, Player, Players, Proposal
-from altmarl_torch.alternation.players.problems import GlobalProblem, LocalProblem
+from altmarl_torch.alternation.players.problems import GlobalFunction, GlobalProblem, LocalFunction, LocalProblem
 from altmarl_torch.alternation.run import AlternationRun
-from altmarl_torch.alternation.words import GlobalFunction, LocalFunction
 from altmarl_torch.counts.kernels import CountKernel
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex, lift, scale_up
 from altmarl_torch.errors import AltMarlError, PolicyError
 from altmarl_torch.games.game import Game
 from altmarl_torch.learners.chains.explorer import Bounds
-from altmarl_torch.learners.chains.l_learn import ChainSettings, chain_l_learn
+from altmarl_torch.learners.chains.l_learn import chain_l_learn
+from altmarl_torch.learners.settings import ChainSettings
 from altmarl_torch.learners.tabular.g_learn import g_learn
 from altmarl_torch.learners.tabular.l_learn import expected_seconds, l_learn
-from altmarl_torch.operators.joint_value import DIRECT, JointValue, Objective, joint_value
+from altmarl_torch.operators.joint_value import DIRECT, JointValue, joint_value
 from altmarl_torch.operators.surrogate import Surrogate, SurrogateCache
 from altmarl_torch.operators.two_grid import COARSEST
+from altmarl_torch.operators.words import Objective
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.policies.tabular import check_pi_g, check_pi_l
 from altmarl_torch.support.digests import digest

@@ -24,7 +24,7 @@ a pi_l is told in `projection`.
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -37,8 +37,9 @@ from altmarl_torch.learners.chains.episodic import EpisodicMDP, check_horizon, d
 from altmarl_torch.learners.chains.forms import NOTHING_PENDING, Actors, ChainForm, MeanFieldForm, TupleForm
 from altmarl_torch.learners.chains.literal_form import LiteralForm
 from altmarl_torch.learners.chains.policies import pi_g_on_counts, pi_g_on_tuples
-from altmarl_torch.operators.joint_value import Objective
+from altmarl_torch.learners.settings import Form
 from altmarl_torch.operators.tuples import uses_tuples
+from altmarl_torch.operators.words import Objective
 from altmarl_torch.support.tables import check_kind
 from altmarl_torch.theory import horizon_algorithm_2
 
@@ -46,7 +47,6 @@ __all__ = [
     "MOST_TRANSITIONS",
     "NOTHING_PENDING",
     "ChainedMDP",
-    "Form",
     "about",
     "chain_form",
     "chained_mdp",
@@ -54,9 +54,6 @@ __all__ = [
     "require_listed",
     "require_planned",
 ]
-
-Form = Literal["paper", "auto", "tuple", "mean-field"]
-"""Algorithm 8 or 9, by name; by the paper's switch rule; or whichever has fewer states."""
 
 MOST_TRANSITIONS = 3 * 10**7
 """Chains of more transitions are not listed: 16 bytes each, and several times that while they are made."""

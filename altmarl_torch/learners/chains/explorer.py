@@ -18,10 +18,11 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.chains.confidence import ConfidenceSets, confidence_interval
 from altmarl_torch.learners.chains.episodic import EpisodicMDP, under
 from altmarl_torch.learners.chains.units import units_of
-from altmarl_torch.learners.chains.visits import MOST_EPISODES, occupancy
+from altmarl_torch.learners.chains.visits import occupancy
+from altmarl_torch.learners.settings import MOST_EPISODES
+from altmarl_torch.support.scalars import as_share
 from altmarl_torch.support.tables import as_float64, as_integer, as_number, as_whole
 from altmarl_torch.theory import Algorithm5, algorithm_5
-from altmarl_torch.theory.arguments import as_share
 
 __all__ = ["KEPT", "Bounds", "Sampler", "UCFHExplorer"]
 

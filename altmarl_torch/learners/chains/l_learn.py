@@ -19,61 +19,27 @@ beside a yardstick.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex
-from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game, check_game
-from altmarl_torch.learners.chains.chain import ChainedMDP, Form, chain_form, chained_mdp, require_planned
+from altmarl_torch.learners.chains.chain import ChainedMDP, chain_form, chained_mdp, require_planned
 from altmarl_torch.learners.chains.explorer import Bounds
 from altmarl_torch.learners.chains.projection import ascend, projections
 from altmarl_torch.learners.chains.ucfh import UCFHResult, ucfh
 from altmarl_torch.learners.chains.units import units_of
-from altmarl_torch.learners.chains.visits import MOST_EPISODES
-from altmarl_torch.operators.joint_value import JointValue, Objective, joint_value, value_tolerance
+from altmarl_torch.learners.settings import ChainSettings
+from altmarl_torch.operators.joint_value import JointValue, joint_value, value_tolerance
 from altmarl_torch.operators.surrogate import SurrogateCache
+from altmarl_torch.operators.words import Objective
 from altmarl_torch.policies.tabular import check_pi_l, uniform_local
 from altmarl_torch.support.snapshots import WorkInProgress
-from altmarl_torch.support.tables import as_integer, check_kind
-from altmarl_torch.theory.arguments import as_share
+from altmarl_torch.support.tables import check_kind
 
-__all__ = ["ChainResponse", "ChainSettings", "chain_l_learn"]
-
-
-@dataclass(frozen=True)
-class ChainSettings:
-    """How L-LEARN runs UCFH.
-
-    Attributes:
-        epsilon: relative, in (0, 1]; or "paper", the 1/sqrt(k) of Algorithm 2 in units of value.
-        delta: failure probability, in (0, 1].
-        confidence: scales UCFH's confidence, in (0, 1]; below 1 its bounds are heuristic.
-        form: of the chain.
-        ascent: whether coordinate ascent follows the projection.
-        max_episodes: of UCFH, in each response.
-    """
-
-    epsilon: float | Literal["paper"] = 0.05
-    delta: float = 0.1
-    confidence: float = 1.0
-    form: Form = "paper"
-    ascent: bool = True
-    max_episodes: int = 10**8
-
-    def __post_init__(self) -> None:
-        if self.epsilon != "paper":
-            as_share("epsilon", self.epsilon)
-        for name in ("delta", "confidence"):
-            as_share(name, getattr(self, name))
-        as_integer("max_episodes", self.max_episodes, 1, MOST_EPISODES, ArgumentError)
-        if not isinstance(self.ascent, bool):
-            raise ArgumentError(f"ascent must be True or False, not {self.ascent!r}")
-        if self.form not in get_args(Form):
-            raise ArgumentError(f"form must be one of {get_args(Form)}, not {self.form!r}")
+__all__ = ["ChainResponse", "chain_l_learn"]
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
 from altmarl_torch.learners.chains.chain import MOST_ROUNDS, MOST_TRANSITIONS, about, chain_form
 from altmarl_torch.learners.chains.forms import MeanFieldForm, TupleForm
+from altmarl_torch.support.scalars import as_share
 from altmarl_torch.support.tables import as_integer
 from altmarl_torch.theory import Algorithm5, algorithm_5, count_vectors, horizon_algorithm_2, theorem_c3
-from altmarl_torch.theory.arguments import as_share
 
 __all__ = ["ChainRow", "chain_rows", "chains_text"]
 

@@ -20,10 +20,11 @@ from altmarl_torch.counts.tuples import tuples_to_counts
 from altmarl_torch.errors import ArgumentError, PolicyError
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.initial import InitialLaw
-from altmarl_torch.learners.chains.chain import Form, chain_form, read_episode
+from altmarl_torch.learners.chains.chain import chain_form, read_episode
 from altmarl_torch.learners.chains.forms import NOTHING_PENDING, TupleForm
 from altmarl_torch.learners.chains.policies import pi_g_on_counts, pi_g_on_tuples
-from altmarl_torch.operators.joint_value import Objective
+from altmarl_torch.learners.settings import Form
+from altmarl_torch.operators.words import Objective
 from altmarl_torch.policies.base import cumulative, draw
 from altmarl_torch.policies.tabular import check_pi_l
 from altmarl_torch.support.sampling import deal, split_shares

@@ -41,7 +41,8 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.chains.episodic import EpisodicMDP
 from altmarl_torch.learners.chains.explorer import KEPT, Bounds, Sampler, UCFHExplorer
-from altmarl_torch.learners.chains.visits import MOST_EPISODES, sample_visits
+from altmarl_torch.learners.chains.visits import sample_visits
+from altmarl_torch.learners.settings import MOST_EPISODES
 from altmarl_torch.support.snapshots import WorkInProgress, pack_attributes, reading, set_attributes
 from altmarl_torch.support.tables import as_integer, as_number, as_seed, check_callable, check_kind
 from altmarl_torch.support.threads import one_thread

@@ -15,13 +15,11 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.chains.episodic import EpisodicMDP
+from altmarl_torch.learners.settings import MOST_EPISODES
 from altmarl_torch.support.sampling import deal, split_shares
 from altmarl_torch.support.tables import as_integer
 
-__all__ = ["MOST_EPISODES", "occupancy", "sample_visits"]
-
-MOST_EPISODES = 10**13
-"""Visits stay exact in float64, with hundreds of rounds in each episode."""
+__all__ = ["occupancy", "sample_visits"]
 
 
 def occupancy(mdp: EpisodicMDP, policy: Tensor, probabilities: Tensor) -> Tensor:

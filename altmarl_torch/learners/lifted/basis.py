@@ -34,15 +34,13 @@ from torch import Tensor
 from altmarl_torch.counts.simplex import CountSimplex, lift
 from altmarl_torch.counts.tuples import counts_to_tuples
 from altmarl_torch.errors import ArgumentError, SizeError
+from altmarl_torch.learners.settings import MOST_DEGREE
 from altmarl_torch.support.tables import as_integer
 
 __all__ = ["MOST_COEFFICIENTS", "Basis", "as_frequencies"]
 
 MOST_COEFFICIENTS = 3_000
 """The most coefficients of one lifted function: each square matrix of their least squares takes 72 MB."""
-
-MOST_DEGREE = 64
-"""The largest degree: J! is then below 10^90, far from the largest double."""
 
 
 class Basis:

@@ -38,7 +38,8 @@ from torch import Tensor, nn
 
 from altmarl_torch.learners.neural.policies import BatchPolicy
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate
-from altmarl_torch.learners.neural.training import KEPT, Fit, Monitor, Settings, Training
+from altmarl_torch.learners.neural.training import KEPT, Fit, Monitor, Training
+from altmarl_torch.learners.settings import Settings
 from altmarl_torch.support.snapshots import WorkInProgress, pack_attributes, reading, set_attributes
 
 __all__ = ["Fit", "Monitor", "Settings", "fit"]

@@ -21,7 +21,8 @@ from altmarl_torch.counts.prior import Prior
 from altmarl_torch.games.game import Game
 from altmarl_torch.learners.neural.policies import BatchPolicy
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, centred
-from altmarl_torch.operators.joint_value import Acceptance, JointValue
+from altmarl_torch.operators.joint_value import JointValue
+from altmarl_torch.operators.words import Acceptance
 from altmarl_torch.policies.base import Pair, cumulative, draw
 from altmarl_torch.support.threads import one_thread, run
 

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.learners.neural.networks import CountNetwork, check_network
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy, UniformPolicy
-from altmarl_torch.support.tables import ErrorType, as_finite, as_integer, as_number, as_table
+from altmarl_torch.support.scalars import ErrorType
+from altmarl_torch.support.tables import as_finite, as_integer, as_number, as_table
 
 __all__ = ["pack_network", "pack_policy", "unpack_network", "unpack_policy"]
 

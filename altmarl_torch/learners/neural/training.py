@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from altmarl_torch.errors import LearningError
 from altmarl_torch.learners.neural.policies import BatchPolicy
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate
+from altmarl_torch.learners.settings import Settings
 from altmarl_torch.policies.base import cumulative, draw
 
-__all__ = ["KEPT", "Fit", "Monitor", "Settings", "Training"]
+__all__ = ["KEPT", "Fit", "Monitor", "Training"]
 
 Monitor = Callable[[int, float, Mapping[str, float]], None]
 """Told (gradient steps so far, residual, numbers by name) at every check."""
@@ -39,27 +40,6 @@ REFRESH_EVERY = 200
 HELD_OUT, HELD_OUT_DRAWS = 512, 16
 EPISODES, EPISODE_STEPS, EXPLORATION, BROAD = 512, 40, 0.1, 0.5
 """The pairs: episodes, their length, share of random actions, counts from all over relative to those visited."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How networks are trained.
-
-    Attributes:
-        batch: pairs (s_g, h) per gradient step.
-        draws: next counts drawn for each: m.
-        learning_rate: of Adam, before it is annealed.
-        averaging: weight of the newest network in the running average.
-        max_steps: gradient steps of one fit at most.
-        compile: whether the network is passed through torch.compile.
-    """
-
-    batch: int = 1024
-    draws: int = 1
-    learning_rate: float = 2e-3
-    averaging: float = 0.02
-    max_steps: int = 6000
-    compile: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,9 +46,10 @@ from altmarl_torch.learners.tabular.single import FACTORED, gaining
 from altmarl_torch.learners.turns import all_lose_clearly, single_changes, turns
 from altmarl_torch.operators.bellman import next_sg_law
 from altmarl_torch.operators.fixed_point import LARGE_TABLE, Progress
-from altmarl_torch.operators.joint_value import JointValue, Objective, joint_value, value_tolerance
+from altmarl_torch.operators.joint_value import JointValue, joint_value, value_tolerance
 from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate, SurrogateCache
+from altmarl_torch.operators.words import Objective
 from altmarl_torch.policies.tabular import check_pi_g
 from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_tolerance, check_kind

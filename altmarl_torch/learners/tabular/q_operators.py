@@ -11,6 +11,7 @@ from torch import Tensor
 
 from altmarl_torch.counts.tuples import list_tuples, rank_tuples, tuples_to_counts
 from altmarl_torch.errors import ArgumentError
+from altmarl_torch.learners.settings import MOST_XI
 from altmarl_torch.operators.bellman import (
     action_values,
     draw_next,
@@ -24,10 +25,7 @@ from altmarl_torch.operators.surrogate import Surrogate, surrogate_reward
 from altmarl_torch.operators.tuples import adapted_bellman_tuples, draw_next_tuples, tuple_reward
 from altmarl_torch.support.tables import as_integer
 
-__all__ = ["MOST_XI", "ExactOperator", "QOperator", "make_operator"]
-
-MOST_XI = 10**6
-"""Draws of a reward that are averaged at most."""
+__all__ = ["ExactOperator", "QOperator", "make_operator"]
 
 
 @dataclass(eq=False)

@@ -6,10 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from altmarl_torch.asking.advise import advise
 from altmarl_torch.runs.cli.codes import DONE
 from altmarl_torch.runs.config import TrainConfig
-from altmarl_torch.runs.plots import advice_figure, save_png
 
 __all__ = ["add_advise"]
 
@@ -54,6 +52,9 @@ def _as_prices(text: str) -> list[float]:
 
 def _advise(arguments: argparse.Namespace) -> int:
     """Play every k that matters, with memory and without, on the same episodes, and say which one earns most."""
+    from altmarl_torch.asking.advise import advise
+    from altmarl_torch.runs.plots import advice_figure, save_png
+
     game = TrainConfig(game=arguments.game, k=1, n=arguments.n, gamma=arguments.gamma, device="cpu").build_game()
     names = [name.replace("-", "_") for name, *_ in NUMBERS]
     given: dict[str, Any] = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}

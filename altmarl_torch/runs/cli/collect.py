@@ -7,18 +7,17 @@ game, where its chain is small enough, and from the data alone. `altmarl train -
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from altmarl_torch.errors import ArgumentError, SizeError
-from altmarl_torch.games.game import Game
-from altmarl_torch.offline.behaviour import BehaviourPolicy, collect
-from altmarl_torch.offline.coverage import coverage_of_data, coverage_of_game
-from altmarl_torch.policies.yardsticks import yardsticks
 from altmarl_torch.runs.cli.codes import DONE
 from altmarl_torch.runs.cli.overwriting import add_force, refuse_existing
 from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.flags import whole
-from altmarl_torch.runs.folder import open_run
+
+if TYPE_CHECKING:
+    from altmarl_torch.games.game import Game
+    from altmarl_torch.offline.behaviour import BehaviourPolicy
 
 __all__ = ["add_collect"]
 
@@ -67,6 +66,9 @@ def _collect(arguments: argparse.Namespace) -> int:
     if out.suffix != ".npz":
         raise ArgumentError(f"out must end in .npz, not {arguments.out!r}")
     refuse_existing([out], arguments.force)
+    from altmarl_torch.offline.behaviour import collect
+    from altmarl_torch.offline.coverage import coverage_of_data
+
     config = TrainConfig(game=arguments.game, k=arguments.k, n=arguments.n, gamma=arguments.gamma, device="cpu")
     game = config.build_game()
     behaviour = _behaviour(game, arguments.k, arguments.behaviour)
@@ -80,16 +82,21 @@ def _collect(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _exact_text(game: Game, k: int, chosen: dict[str, Any]) -> str:
+def _exact_text(game: "Game", k: int, chosen: dict[str, Any]) -> str:
     """The report from the game, or why there is none."""
+    from altmarl_torch.offline.coverage import coverage_of_game
+
     try:
         return coverage_of_game(game, k, **chosen).text()
     except (SizeError, ArgumentError) as reason:
         return f"Assumption E.1 is not checked exactly: {reason}"
 
 
-def _behaviour(game: Game, k: int, word: str) -> BehaviourPolicy:
+def _behaviour(game: "Game", k: int, word: str) -> "BehaviourPolicy":
     """Who acts: a word, the name of a heuristic pair, or a run folder."""
+    from altmarl_torch.policies.yardsticks import yardsticks
+    from altmarl_torch.runs.folder import open_run
+
     if word == "uniform":
         return "uniform"
     pairs = yardsticks(game, k)

@@ -9,21 +9,17 @@ what the log leaves open (`offline.fitted_game`).
 import argparse
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from altmarl_torch.alternation.solving import solve
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.evaluation.rollouts import rollout
-from altmarl_torch.games.logs.files import is_archive
-from altmarl_torch.offline.fitted_game import FittedGame, estimate
-from altmarl_torch.offline.held_out import held_out
-from altmarl_torch.offline.trajectories import FILE_FORMAT, Trajectories
 from altmarl_torch.runs.cli.codes import DONE
 from altmarl_torch.runs.cli.overwriting import add_force, refuse_existing
 from altmarl_torch.runs.flags import whole
 from altmarl_torch.support.files import write_json
-from altmarl_torch.support.npz import kind_of
-from altmarl_torch.support.tables import as_integer
+from altmarl_torch.support.scalars import as_integer
+
+if TYPE_CHECKING:
+    from altmarl_torch.offline.fitted_game import FittedGame
 
 __all__ = ["add_fit"]
 
@@ -89,6 +85,8 @@ def _fit(arguments: argparse.Namespace) -> int:
     missing = [name for name in ("gamma", "n") if facts[name] is None]
     if missing:
         raise ArgumentError(f"{arguments.log} does not say {missing[0]}: give --{missing[0]}")
+    from altmarl_torch.offline.fitted_game import estimate
+
     fitted = estimate(table, smoothing=arguments.smoothing, **facts)
     if arguments.k is not None:
         fitted.game.check_k(arguments.k)
@@ -104,6 +102,10 @@ def _fit(arguments: argparse.Namespace) -> int:
 
 def _log(path: str) -> tuple[Any, dict[str, Any]]:
     """The log, and what it says besides; None where it says nothing."""
+    from altmarl_torch.games.logs.files import is_archive
+    from altmarl_torch.offline.trajectories import FILE_FORMAT, Trajectories
+    from altmarl_torch.support.npz import kind_of
+
     sizes = [f"num_{word}" for word in SIZES]
     if is_archive(path) and kind_of(path) == FILE_FORMAT:
         data = Trajectories.load(path)
@@ -111,8 +113,12 @@ def _log(path: str) -> tuple[Any, dict[str, Any]]:
     return path, {"gamma": None, "n": None, "name": Path(path).stem, **dict.fromkeys(sizes)}
 
 
-def _solved(fitted: FittedGame, k: int, draws: int, seed: int) -> dict[str, float | int]:
+def _solved(fitted: "FittedGame", k: int, draws: int, seed: int) -> dict[str, float | int]:
     """Solve the game, print what the pair earns in it and in those that the log allows as well, and return that."""
+    from altmarl_torch.alternation.solving import solve
+    from altmarl_torch.evaluation.rollouts import rollout
+    from altmarl_torch.offline.held_out import held_out
+
     solution = solve(fitted.game, k, seed=seed)
     here = rollout(fitted.game, solution, episodes=EPISODES, horizon=HORIZON, seed=seed)
     spread = fitted.returns(solution, draws=draws, seed=seed)

@@ -6,6 +6,9 @@ ended by Ctrl-C with what was learned so far saved. An error that this package o
 one line on standard error, `error: ...`; a traceback means a bug. A reader of standard output that goes away
 (`altmarl games | head -1`) ends the command with 1 and without a word. Warnings of the library (its logger is called
 `altmarl_torch`) appear as `warning: ...`.
+
+Torch takes a second or two to load. A command imports what it needs when it runs, so that the help, the list of games
+and a refused option are there at once.
 """
 
 import argparse
@@ -14,12 +17,9 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
-
-from tqdm import tqdm
+from typing import Any, NoReturn
 
 from altmarl_torch import games
-from altmarl_torch.counts.compiled import describe
 from altmarl_torch.errors import AltMarlError, ArgumentError
 from altmarl_torch.runs.cli.advise import add_advise
 from altmarl_torch.runs.cli.codes import DONE, FAILED, INTERRUPTED, WRONG_ARGUMENT
@@ -28,7 +28,7 @@ from altmarl_torch.runs.cli.fit import add_fit
 from altmarl_torch.runs.cli.statements import add_bounds, add_chains
 from altmarl_torch.runs.cli.sweep import add_plot, add_sweep
 from altmarl_torch.runs.cli.train import add_certify, add_evaluate, add_train
-from altmarl_torch.runs.folder import versions
+from altmarl_torch.runs.named_game import require_known
 
 __all__ = ["main"]
 
@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = _parser().parse_args(argv)
+        if getattr(arguments, "game", None) is not None:
+            require_known(arguments.game)
         with _warnings_on_stderr():
             code = int(arguments.run(arguments))
         sys.stdout.flush()
@@ -64,15 +66,21 @@ class _Parser(argparse.ArgumentParser):
         raise ArgumentError(f"{message} (see {self.prog} --help)")
 
 
+class _Version(argparse.Action):
+    """Print what is installed, and leave."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from altmarl_torch.counts.compiled import describe
+        from altmarl_torch.runs.folder import versions
+
+        parts = [f"{name} {version}" for name, version in versions().items()]
+        print(", ".join([*parts, f"pair moves: {describe()}"]))
+        parser.exit()
+
+
 def _parser() -> _Parser:
     parser = _Parser(prog="altmarl", description="Cooperative games between one agent that sees k of n, and the n.")
-    parts = [f"{name} {version}" for name, version in versions().items()]
-    parser.add_argument(
-        "--version",
-        action="version",
-        version=", ".join([*parts, f"pair moves: {describe()}"]),
-        help="print the version and leave",
-    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_train(commands)
     add_evaluate(commands)
@@ -122,6 +130,8 @@ class _LineAboveTheBar(logging.Handler):
         if record.getMessage() in self._said:
             return
         self._said.add(record.getMessage())
+        from tqdm import tqdm
+
         tqdm.write(f"{record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
 
 

@@ -2,19 +2,16 @@
 
 import argparse
 import sys
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.runs.cli.codes import DONE, FAILED, INTERRUPTED
 from altmarl_torch.runs.config import add_arguments, from_arguments
 from altmarl_torch.runs.flags import whole
-from altmarl_torch.runs.report import tensorboard_command
-from altmarl_torch.runs.sweeps.figures import save_figures
-from altmarl_torch.runs.sweeps.live import table_text
-from altmarl_torch.runs.sweeps.plan import DEFAULTS, Plan, numbers
-from altmarl_torch.runs.sweeps.results import METHOD, open_sweep
-from altmarl_torch.runs.sweeps.running import SweepRun, run_sweep
-from altmarl_torch.runs.sweeps.workers import Backend
+from altmarl_torch.runs.sweeps.words import DEFAULTS, Backend, numbers
+
+if TYPE_CHECKING:
+    from altmarl_torch.runs.sweeps.running import SweepRun
 
 __all__ = ["add_plot", "add_sweep", "as_numbers"]
 
@@ -90,6 +87,10 @@ def _sweep(arguments: argparse.Namespace) -> int:
     """Train and measure every (k, seed); what is finished is skipped: the same command goes on after any end."""
     arguments.k, ks = min(arguments.k), arguments.k
     config = from_arguments(arguments)
+    from altmarl_torch.runs.report import tensorboard_command
+    from altmarl_torch.runs.sweeps.plan import Plan
+    from altmarl_torch.runs.sweeps.running import run_sweep
+
     plan = Plan.of(config, ks, arguments.seeds, arguments.name)
     try:
         run = run_sweep(
@@ -111,13 +112,19 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 def _plot(arguments: argparse.Namespace) -> int:
     """Draw the figures of a sweep as PNG and SVG files in its folder, and as images for TensorBoard."""
+    from altmarl_torch.runs.sweeps.figures import save_figures
+    from altmarl_torch.runs.sweeps.results import open_sweep
+
     for file in save_figures(open_sweep(arguments.folder), arguments.k, arguments.seed):
         print(file)
     return DONE
 
 
-def sweep_text(run: SweepRun) -> str:
+def sweep_text(run: "SweepRun") -> str:
     """The table of a sweep, what its intervals are, where the files are, and what is missing."""
+    from altmarl_torch.runs.sweeps.live import table_text
+    from altmarl_torch.runs.sweeps.results import METHOD
+
     lines = [table_text(run.sweep), "", f"intervals    {METHOD}"]
     if run.skipped:
         lines.append(f"skipped      {run.skipped} cells that were finished before")

@@ -2,21 +2,16 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from altmarl_torch.evaluation.certificate import PARTS, Certificate, certify
-from altmarl_torch.evaluation.simulated_gaps import rollout_gaps
-from altmarl_torch.offline.trajectories import Trajectories
 from altmarl_torch.runs.cli.codes import DONE, INTERRUPTED
 from altmarl_torch.runs.config import add_arguments, from_arguments
 from altmarl_torch.runs.flags import whole
-from altmarl_torch.runs.folder import Run, RunFolder, open_run, read_metrics, read_summary
-from altmarl_torch.runs.measuring import measure
-from altmarl_torch.runs.report import Console, certificate_text, gaps_text, return_table, tensorboard_command
-from altmarl_torch.runs.simulated.folder import SimulatedRun, is_of_simulator, open_simulated_run
-from altmarl_torch.runs.simulated.training import resume, train
-from altmarl_torch.runs.tensorboard import track_certificate
-from altmarl_torch.runs.training import check_same_k
+
+if TYPE_CHECKING:
+    from altmarl_torch.evaluation.certificate import Certificate
+    from altmarl_torch.runs.folder import Run
+    from altmarl_torch.runs.simulated.folder import SimulatedRun
 
 __all__ = ["add_certify", "add_evaluate", "add_train"]
 
@@ -76,6 +71,11 @@ def add_certify(commands: "argparse._SubParsersAction[Any]") -> None:
 def _train(arguments: argparse.Namespace) -> int:
     """Learn, measure, write a run folder; or go on with one, with the options that it was begun with."""
     config = from_arguments(arguments)
+    from altmarl_torch.offline.trajectories import Trajectories
+    from altmarl_torch.runs.report import Console, tensorboard_command
+    from altmarl_torch.runs.simulated.training import resume, train
+    from altmarl_torch.runs.training import check_same_k
+
     if config.from_data is not None and arguments.resume is None:
         check_same_k(config, Trajectories.load(config.from_data), k_is_meant="k" in getattr(arguments, "given", ()))
     with Console(config.quiet) as console:
@@ -89,8 +89,11 @@ def _add_game(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--game", help="where the run is of a simulator of your own: my_sim.py:build, which is run")
 
 
-def _opened(arguments: argparse.Namespace) -> Run | SimulatedRun:
+def _opened(arguments: argparse.Namespace) -> "Run | SimulatedRun":
     """The run in the folder; its simulator is built again."""
+    from altmarl_torch.runs.folder import open_run
+    from altmarl_torch.runs.simulated.folder import is_of_simulator, open_simulated_run
+
     if is_of_simulator(arguments.folder):
         return open_simulated_run(arguments.folder, arguments.game)
     return open_run(arguments.folder)
@@ -98,6 +101,9 @@ def _opened(arguments: argparse.Namespace) -> Run | SimulatedRun:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     """Simulate a finished run again, for another n, horizon or number of episodes; the folder is not changed."""
+    from altmarl_torch.runs.measuring import measure
+    from altmarl_torch.runs.report import return_table
+
     run = _opened(arguments)
     given = {name: getattr(arguments, name) for name in run.config.evaluation()}
     asked = run.config.evaluation() | {name: value for name, value in given.items() if value is not None}
@@ -106,8 +112,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _record(folder: Path, certificate: Certificate) -> None:
+def _record(folder: Path, certificate: "Certificate") -> None:
     """Write a certificate down wherever the run's gap is told: its own file, the summary, TensorBoard."""
+    from altmarl_torch.runs.folder import RunFolder, read_metrics, read_summary
+    from altmarl_torch.runs.tensorboard import track_certificate
+
     run = RunFolder(folder)
     run.write_certificate(certificate)
     if certificate.nash_gap is not None:
@@ -123,6 +132,11 @@ def _certify(arguments: argparse.Namespace) -> int:
     Where the counts of k agents are too many for tables, the global agent has a memory, or the game is a simulator,
     deviations are tried by rollouts instead, and bound the gaps from below; nothing is written.
     """
+    from altmarl_torch.evaluation.certificate import PARTS, certify
+    from altmarl_torch.evaluation.simulated_gaps import rollout_gaps
+    from altmarl_torch.runs.report import Console, certificate_text, gaps_text
+    from altmarl_torch.runs.simulated.folder import SimulatedRun
+
     run = _opened(arguments)
     with Console() as console:
         if isinstance(run, SimulatedRun) or run.solution.pi_g is None or run.solution.belief is not None:

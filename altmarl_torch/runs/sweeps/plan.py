@@ -20,7 +20,6 @@ for every k ("common random numbers"): differences between two k have less noise
 """
 
 import dataclasses
-import itertools
 import math
 import os
 import re
@@ -33,16 +32,13 @@ from typing import Any
 from altmarl_torch.errors import AltMarlError, ArgumentError, FileFormatError
 from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.folder import SUMMARY, file_word, read_summary
+from altmarl_torch.runs.sweeps.words import DEFAULTS, MOST_NUMBERS
 from altmarl_torch.support.files import read_json, write_json
 from altmarl_torch.support.tables import LARGEST_SEED, as_integer
 
-__all__ = ["DEFAULTS", "Cell", "Plan", "numbers", "shared_options"]
-
-DEFAULTS: dict[str, Any] = {"solver": "tabular", "episodes": 50}
-"""Where a sweep's defaults are not those of one training: the paper's tables, and its 50 rollouts per seed."""
+__all__ = ["Cell", "Plan", "shared_options"]
 
 SWEEP, FORMAT, VERSION = "sweep.json", "altmarl-sweep", 1
-MOST_NUMBERS = 100_000
 CELL = re.compile(r"k(?P<k>\d{4}|[1-9]\d{4,})__seed(?P<seed>\d{4}|[1-9]\d{4,})", re.ASCII)
 """The name of a cell's folder."""
 
@@ -219,35 +215,6 @@ def _check_name(name: object) -> None:
         return
     if not isinstance(name, str) or not name.isprintable() or name in ("", ".", "..") or Path(name).name != name:
         raise ArgumentError(f"name must be the name of a folder, without its path; not {name!r}")
-
-
-def numbers(text: str) -> list[int]:
-    """Whole numbers: `"1,10,20"`, the inclusive range `"1:50"`, one with a step `"10:50:10"`, or a mixture.
-
-    Raises:
-        ArgumentError: the text is none of these, or describes more than 100,000 numbers.
-    """
-    if not isinstance(text, str):
-        raise ArgumentError(f"{text!r} is no text that lists whole numbers")
-    found: list[int] = []
-    for part in text.split(","):
-        found += itertools.islice(_range(part, text), MOST_NUMBERS + 1)
-        if len(found) > MOST_NUMBERS:
-            raise ArgumentError(f"{text!r} describes more than {MOST_NUMBERS:,} numbers")
-    return found
-
-
-def _range(part: str, text: str) -> Sequence[int]:
-    """One part of `numbers`: a number, low:high or low:high:step."""
-    try:
-        ends = [int(word) for word in part.split(":")]
-    except ValueError:
-        ends = []
-    if len(ends) == 1:
-        return ends
-    if len(ends) not in (2, 3) or ends[1] < ends[0] or ends[2:] == [0] or min(ends[2:], default=1) < 1:
-        raise ArgumentError(f"{text!r} is no list of whole numbers like 1,10,20, 1:50 or 10:50:10")
-    return range(ends[0], ends[1] + 1, *ends[2:])
 
 
 def _name(config: TrainConfig) -> str:

@@ -17,7 +17,8 @@ from altmarl_torch.errors import FileFormatError
 from altmarl_torch.runs.sweeps.live import Display
 from altmarl_torch.runs.sweeps.plan import Cell, Plan
 from altmarl_torch.runs.sweeps.results import Sweep, write_results
-from altmarl_torch.runs.sweeps.workers import Backend, ClusterError, Outcome, Submit, check_backend, workers
+from altmarl_torch.runs.sweeps.words import Backend
+from altmarl_torch.runs.sweeps.workers import ClusterError, Outcome, Submit, check_backend, workers
 from altmarl_torch.support.files import alone, read_json
 
 __all__ = ["SweepRun", "run_sweep"]

@@ -34,12 +34,12 @@ from altmarl_torch.errors import AltMarlError, ArgumentError
 from altmarl_torch.runs.backend import BACKEND
 from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.sweeps.plan import Cell
+from altmarl_torch.runs.sweeps.words import Backend
 from altmarl_torch.support.files import parse_object, to_json, write_json
 from altmarl_torch.support.tables import as_integer
 
-__all__ = ["Backend", "ClusterError", "Outcome", "Submit", "check_backend", "run_cell", "workers"]
+__all__ = ["ClusterError", "Outcome", "Submit", "check_backend", "run_cell", "workers"]
 
-Backend = Literal["processes", "ray", "dask"]
 NEEDS: dict[str, tuple[str, ...]] = {"processes": (), "ray": ("ray",), "dask": ("dask", "distributed")}
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PATIENCE_SECONDS = 15.0

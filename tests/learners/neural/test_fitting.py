@@ -12,10 +12,11 @@ from torch import nn
 import altmarl_torch as am
 from altmarl_torch.errors import LearningError
 from altmarl_torch.games import hash_game, random_game, steer
-from altmarl_torch.learners.neural.fitting import Settings, fit
+from altmarl_torch.learners.neural.fitting import fit
 from altmarl_torch.learners.neural.networks import CountNetwork
 from altmarl_torch.learners.neural.policies import NetworkPolicy, tabulate
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate
+from altmarl_torch.learners.settings import Settings
 from altmarl_torch.operators.joint_value import joint_value
 from altmarl_torch.policies.tabular import uniform_local
 from altmarl_torch.tabular import g_learn

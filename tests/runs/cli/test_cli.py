@@ -21,10 +21,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from altmarl_torch import games
 from altmarl_torch.alternation.solving import solve
+from altmarl_torch.evaluation import simulated_gaps
 from altmarl_torch.games.game import Game
 from altmarl_torch.learners.neural.policies import NetworkPolicy
 from altmarl_torch.runs import measuring, training
-from altmarl_torch.runs.cli import train as commands
 from altmarl_torch.runs.cli.main import main
 from altmarl_torch.runs.folder import SUMMARY_KEYS, open_run, read_metrics
 from altmarl_torch.runs.tensorboard import CURVE_TAGS, Tag
@@ -209,12 +209,12 @@ class TestInterrupt:
         assert not summary_of(the_only_run(runs))["interrupted"]
         assert signal.getsignal(signal.SIGINT) is handler
 
-    def test_while_importing_the_script_is_quiet(self, tmp_path):
+    def test_while_importing_the_script_says_no_more_than_a_line(self, tmp_path):
         (tmp_path / "torch.py").write_text("raise KeyboardInterrupt")
         environment = os.environ | {"PYTHONPATH": str(tmp_path)}
         words = [sys.executable, ROOT / "train.py"]
         done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, env=environment)
-        assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+        assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
 
     def test_elsewhere_it_is_one_line(self, capsys, monkeypatch):
         def press():
@@ -466,7 +466,8 @@ class TestNeural:
         assert "n = 100,000 agents" in text
 
     def test_a_run_without_a_table_is_certified_from_below(self, large, capsys, monkeypatch):
-        monkeypatch.setattr(commands, "rollout_gaps", functools.partial(commands.rollout_gaps, episodes=20, horizon=10))
+        short = functools.partial(simulated_gaps.rollout_gaps, episodes=20, horizon=10)
+        monkeypatch.setattr(simulated_gaps, "rollout_gaps", short)
         before = sorted(path.name for path in large.iterdir())
         assert main(["certify", str(large)]) == 0
         text = capsys.readouterr().out
