@@ -6,12 +6,14 @@ works on it in a `LiftedWorkspace`.
 
 **The degree** climbs a ladder. G-LEARN responds in the present one. Once that gains less than `SMALL_GAIN` of V_max
 over the current pair, nothing more is to be had there, and it responds in the next, until the greedy pair of one degree
-is worth what that of the one before is, within `STILL` of V_max or a standard error, both played on the same episodes
-and held against the same fit. (Where it is for sure worth less, it is not taken.) So the first turns, whose pairs will
-not last, cost next to nothing.
+is worth what that of the one before is, within `STILL` of V_max or a standard error, both played side by side and held
+against the same fit. (Where it is for sure worth less, it is not taken. What a degree gains is several times what the
+next one would, so that `STILL` may be several times the loss that is left.) So the first turns, whose pairs will not
+last, cost next to nothing; pi_l is tried for small gains only at the end.
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,7 +23,7 @@ from altmarl_torch.alternation.loop import AUTO_ETA, Player, Players, Proposal
 from altmarl_torch.alternation.players.lifted_memory import LiftedMemories, LiftedWorkspace, of_coefficients
 from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.learners.lifted.degrees import ladder
-from altmarl_torch.learners.lifted.episodes import Rule
+from altmarl_torch.learners.lifted.episodes import Contender, Rule
 from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_best_response, fit_value, proven_error
 from altmarl_torch.learners.lifted.judging import Judged, laws_at
 from altmarl_torch.learners.lifted.l_learn import local_gains, shares
@@ -30,11 +32,10 @@ from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
 from altmarl_torch.learners.turns import single_changes, turns
 from altmarl_torch.operators.joint_value import DIRECT, JointValue, gain_error
 from altmarl_torch.policies.base import Pair
-from altmarl_torch.support.digests import digest
 
 __all__ = ["LiftedEvaluator", "LiftedGlobalLearner", "LiftedLocalLearner", "lifted_players"]
 
-SMALL_GAIN, STILL = 2 * AUTO_ETA, 1e-4
+SMALL_GAIN, STILL = 2 * AUTO_ETA, 3e-4
 """Gains, relative to V_max: below the first UPDATE finds nothing to gain, below the second a higher degree is none."""
 
 SELDOM, MOST_SINGLES = 1e-3, 16
@@ -71,6 +72,11 @@ def _difference(higher: Judged, lower: Judged) -> tuple[float, float]:
     return higher.value.mean - lower.value.mean, gain_error(higher.value, lower.value, of_mean=True)
 
 
+def _is_small(value: JointValue, current: JointValue, scale: float) -> bool:
+    """Whether UPDATE would find nothing to gain."""
+    return value.mean - current.mean < max(SMALL_GAIN * scale, 4 * gain_error(value, current, of_mean=True))
+
+
 @dataclass
 class LiftedGlobalLearner:
     """Proposes the greedy policy of a lifted Q (G-LEARN, Algorithm 1)."""
@@ -85,45 +91,35 @@ class LiftedGlobalLearner:
         """The best response to `pair.pi_l`."""
         work, scale = self.workspace, self.workspace.game.v_max
         work.take_up(memory.team)
-        best, sweeps = self._respond(pair, pair.pi_g), 0
-        while True:
-            sweeps += best.fit.sweeps
-            current = self._again(best, pair, value)
-            gain = best.judged.value.mean - current.mean
-            last = work.settled or work.place + 1 == len(work.degrees)
-            if last or gain >= SMALL_GAIN * scale:
-                break
+        again = [pair.pi_g] if isinstance(pair.pi_g, LiftedPolicy) else []
+        best, judged = self._respond(pair, again)
+        current, sweeps = judged[0].value if judged else value, best.fit.sweeps
+        while not work.ends and _is_small(best.judged.value, current, scale):
             work.climb()
-            higher = self._respond(best.pair, best.pair.pi_g)
-            lower = replace(higher, pair=best.pair, judged=work.judged(higher.surrogate, best.pair.pi_g, higher.fit))
-            gained, error = _difference(higher.judged, lower.judged)
+            higher, judged = self._respond(best.pair, [best.pair.pi_g, *again])
+            gained, error = _difference(higher.judged, judged[0])
             work.settled = abs(gained) < max(STILL * scale, error)
-            best = lower if gained < -2 * error else higher
+            best = replace(higher, pair=best.pair, judged=judged[0]) if gained < -2 * error else higher
+            current, sweeps = judged[1].value if again else current, sweeps + higher.fit.sweeps
         work.remember(best.pair, best.judged)
         proposal = Proposal(best.pair, None, best.judged.value, sweeps, self._details(best), current)
         return proposal, replace(memory, team=work.leave())
 
-    def _again(self, best: _Response, pair: Pair[Rule], value: JointValue) -> JointValue:
-        """The value of the pair that is answered, held against the fit of the answer: what they differ by is exact."""
-        points = self.workspace.points
-        if not isinstance(pair.pi_g, LiftedPolicy) or points is None or points.is_exact:
-            return value
-        return self.workspace.judged(best.surrogate, pair.pi_g, best.fit, moments=False).value
+    def _respond(self, pair: Pair[Rule], rivals: Sequence[Rule]) -> tuple[_Response, list[Judged]]:
+        """The greedy pair in the present degree, fitted where the pair that it answers goes; its rivals on its footing.
 
-    def _respond(self, pair: Pair[Rule], policy: Rule) -> _Response:
-        """The greedy pair in the present degree; the points follow the policy it replaces, then itself."""
+        Rivals are other pi_g, played beside it and held against its fit: what they differ by is exact. Where J = k
+        values are exact, and they are not judged.
+        """
         work = self.workspace
         surrogate = work.surrogate(pair.pi_l)
-        rounds = 1 if surrogate.basis.degree == work.k or isinstance(policy, LiftedPolicy) else 2
-        for _ in range(rounds):
-            points = work.choose_points(surrogate, policy)
-            found = fit_best_response(surrogate, points, work.coefficients, work.watch(self.phase))
-            work.coefficients = found.coefficients
-            degree, num_sl = surrogate.basis.degree, work.game.num_sl
-            policy = LiftedPolicy(found.action_coefficients, degree, num_sl, work.k)
-        proposed = Pair(policy, pair.pi_l)
-        work.fitted_to = digest(proposed)
-        return _Response(proposed, surrogate, found, work.known(proposed, surrogate, found))
+        points = work.choose_points(surrogate, pair)
+        found = fit_best_response(surrogate, points, work.coefficients, work.watch(self.phase))
+        work.coefficients = found.coefficients
+        policy = LiftedPolicy(found.action_coefficients, surrogate.basis.degree, work.game.num_sl, work.k)
+        played: list[Rule] = [policy, *([] if points.is_exact else rivals)]
+        own, *others = work.judged([Contender(surrogate, rule, found) for rule in played])
+        return _Response(Pair(policy, pair.pi_l), surrogate, found, own), others
 
     def _details(self, best: _Response) -> dict[str, float | int | str]:
         details: dict[str, float | int | str] = {
@@ -132,8 +128,7 @@ class LiftedGlobalLearner:
             "g_learn/sweeps": best.fit.sweeps,
             "g_learn/held_out_residual": best.judged.residual,
         }
-        at_end = self.workspace.settled or self.workspace.place + 1 == len(self.workspace.degrees)
-        bound = proven_error(best.surrogate, best.pair.pi_l, best.fit) if at_end else None
+        bound = proven_error(best.surrogate, best.pair.pi_l, best.fit) if self.workspace.ends else None
         return details if bound is None else details | {"g_learn/proven_error": bound}
 
 
@@ -198,41 +193,60 @@ class LiftedLocalLearner:
     def _improved(
         self, best: Pair[Rule], found: LiftedFit, judged: Judged, gains: Tensor
     ) -> tuple[Pair[Rule] | None, int]:
-        """The first change that raises the value for sure, and how many were tried."""
+        """A change that raises the value for sure, and how many were tried."""
         tried = 0
-        for pi_l in (*turns(best.pi_l, gains), *self._singles(best, judged, gains)):
-            if torch.equal(pi_l, best.pi_l):
-                continue
-            candidate, tried = Pair(best.pi_g, pi_l), tried + 1
-            if self._gains(candidate, found, judged):
-                return candidate, tried
+        for batch in self._batches(best, judged, gains):
+            changed = [pi_l for pi_l in batch if not torch.equal(pi_l, best.pi_l)]
+            tried += len(changed)
+            sure = self._sure_gains(best.pi_g, changed, found, judged)
+            if sure and max(sure) > 0:
+                return Pair(best.pi_g, changed[sure.index(max(sure))]), tried
         return None, tried
 
+    def _batches(self, best: Pair[Rule], judged: Judged, gains: Tensor) -> Iterator[list[Tensor]]:
+        """What pi_l is tried for, in the order in which it is: those of a batch side by side, and the best is taken.
+
+        The turn of most states, the smaller ones, then changes of single states; before the last degree is reached only
+        turns that promise what counts there. Where J = k, where trying is exact and takes a fit, one after another.
+        """
+        work, candidates = self.workspace, list(turns(best.pi_l, gains))
+        if work.points is not None and work.points.is_exact:
+            yield from ([pi_l] for pi_l in candidates)
+            every = work.basis(work.place).size * work.game.num_sg <= DIRECT
+            yield from ([pi_l] for pi_l in single_changes(best.pi_l, gains, every=every))
+        elif self.team.ends:
+            yield from (candidates[:1], candidates[1:], self._singles(best, judged, gains))
+        else:
+            least = SMALL_GAIN * work.game.v_max
+            candidates = [pi_l for pi_l in candidates if float(((pi_l - best.pi_l) * gains).sum()) > least]
+            yield from (candidates[:1], candidates[1:])
+
     def _singles(self, best: Pair[Rule], judged: Judged, gains: Tensor) -> list[Tensor]:
-        """Changes of pi_l in single states: all that tables try where J = k; elsewhere a few, in states that matter.
+        """Changes of pi_l in single states that matter, a few.
 
         A state that is met in less than `SELDOM` of all steps can gain or lose no more than that part of V_max.
         """
         work = self.workspace
-        if work.points is not None and work.points.is_exact:
-            every = work.basis(work.place).size * work.game.num_sg <= DIRECT
-            return single_changes(best.pi_l, gains, every=every)
         met = shares(work.surrogate(best.pi_l), judged.moments) * (1 - work.game.gamma)
         likely = torch.where(met.unsqueeze(-1) >= SELDOM, gains, -gains.abs().max())
         return single_changes(best.pi_l, likely, every=False)[:MOST_SINGLES]
 
-    def _gains(self, candidate: Pair[Rule], found: LiftedFit, judged: Judged) -> bool:
-        """Whether a pair is better than the present one, held against the present fit on the same episodes."""
+    def _sure_gains(self, pi_g: Rule, changed: list[Tensor], found: LiftedFit, judged: Judged) -> list[float]:
+        """What each pi_l gains over the present pair, less what may be luck: two standard errors, or rounding.
+
+        Pairs are held against the present fit on the same episodes; where J = k each against its own.
+        """
         work = self.workspace
-        surrogate = work.surrogate(candidate.pi_l)
-        if work.points is not None and work.points.is_exact:
-            laws = laws_at(candidate.pi_g, work.points, work.game.num_sg)
-            own = fit_value(surrogate, work.points, laws, found.coefficients)
-            mean = surrogate.initial_mean(own.coefficients)
-            return mean - judged.value.mean > 1e-9 * max(work.game.v_max, 1e-300)
-        same = of_coefficients(surrogate, found.coefficients)
-        value = work.judged(surrogate, candidate.pi_g, same, moments=False).value
-        return value.mean - judged.value.mean > 2 * gain_error(value, judged.value, of_mean=True)
+        surrogates = [work.surrogate(pi_l) for pi_l in changed]
+        if work.points is None or not work.points.is_exact:
+            played = [Contender(one, pi_g, of_coefficients(one, found.coefficients)) for one in surrogates]
+            values = [own.value for own in work.judged(played, moments=False)] if played else []
+            luck = [2 * gain_error(value, judged.value, of_mean=True) for value in values]
+            return [value.mean - judged.value.mean - own for value, own in zip(values, luck, strict=True)]
+        laws = laws_at(pi_g, work.points, work.game.num_sg)
+        fits = [fit_value(one, work.points, laws, found.coefficients) for one in surrogates]
+        least = judged.value.mean + 1e-9 * max(work.game.v_max, 1e-300)
+        return [one.initial_mean(fit.coefficients) - least for one, fit in zip(surrogates, fits, strict=True)]
 
 
 def lifted_players(run: AlternationRun) -> Players[Rule, LiftedMemories]:

@@ -7,7 +7,7 @@ on to the same bits, and so that values are compared in pairs.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +18,7 @@ from altmarl_torch.alternation.loop import PhaseProgress
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.games.game import Game
 from altmarl_torch.learners.lifted.basis import Basis
-from altmarl_torch.learners.lifted.episodes import Rule, visit
+from altmarl_torch.learners.lifted.episodes import Contender, Rule, visit
 from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_value
 from altmarl_torch.learners.lifted.judging import Judged, judge, laws_at
 from altmarl_torch.learners.lifted.points import Points
@@ -88,6 +88,7 @@ class LiftedWorkspace:
     fitted_to: str | None = None
     _bases: dict[int, Basis] = field(default_factory=dict)
     _judged: tuple[Tensor, Judged] | None = None  # of which coefficients
+    _visited_by: tuple[int, str] | None = None  # the place and the pair that the points at hand were chosen for
 
     def __post_init__(self) -> None:
         self.seeds: list[int] = np.random.SeedSequence(self.seed).generate_state(3).tolist()
@@ -99,7 +100,7 @@ class LiftedWorkspace:
         if memory.counts is None:
             self.points = None
         elif self.points is None or self.points.counts is not memory.counts:
-            self.points = Points(self.basis(self.place), self.k, memory.counts)
+            self.points, self._visited_by = Points(self.basis(self.place), self.k, memory.counts), None
 
     def leave(self) -> LiftedMemory:
         """What later turns go on from."""
@@ -116,6 +117,11 @@ class LiftedWorkspace:
         """The k-agent MDP under `pi_l`, in the present degree."""
         return LiftedSurrogate.build(self.game, pi_l, self.k, self.basis(self.place), self.prior)
 
+    @property
+    def ends(self) -> bool:
+        """Whether no higher degree is to be tried."""
+        return self.settled or self.place + 1 == len(self.degrees)
+
     def climb(self) -> None:
         """Go to the next degree, with everything that is known."""
         if self.coefficients is not None:
@@ -123,19 +129,21 @@ class LiftedWorkspace:
             self.coefficients = lower.elevate(self.coefficients, higher)
         self.place, self.points = self.place + 1, None
 
-    def choose_points(self, surrogate: LiftedSurrogate, policy: Rule | None) -> Points:
-        """Points for the next fit, some of them where a pair goes."""
-        generator = torch.Generator(self.game.device).manual_seed(self.seeds[0])
-        exact = surrogate.basis.degree == self.k
-        visited = None if policy is None or exact else visit(surrogate, policy, self.seeds[1], VISITS)
-        self.points = Points.draw(surrogate.basis, self.k, generator, visited)
+    def choose_points(self, surrogate: LiftedSurrogate, pair: Pair[Rule]) -> Points:
+        """Points for the next fit, some of them where a pair goes; those at hand, if they are these."""
+        wanted = self.place, digest(pair)
+        if self.points is None or self._visited_by != wanted:
+            generator = torch.Generator(self.game.device).manual_seed(self.seeds[0])
+            exact = surrogate.basis.degree == self.k
+            visited = None if exact else visit(surrogate, pair.pi_g, self.seeds[1], VISITS)
+            self.points, self._visited_by = Points.draw(surrogate.basis, self.k, generator, visited), wanted
         return self.points
 
     def fitted(self, pair: Pair[Rule], phase: str) -> tuple[LiftedSurrogate, LiftedFit]:
         """A fit to the values of a pair: the one at hand, or a new one."""
         surrogate = self.surrogate(pair.pi_l)
         if not self._knows(pair) or self.coefficients is None or self.points is None:
-            points = self.choose_points(surrogate, pair.pi_g)
+            points = self.choose_points(surrogate, pair)
             laws = laws_at(pair.pi_g, points, self.game.num_sg)
             found = fit_value(surrogate, points, laws, self.coefficients, self.watch(phase))
             self.coefficients, self.fitted_to = found.coefficients, digest(pair)
@@ -145,7 +153,7 @@ class LiftedWorkspace:
     def known(self, pair: Pair[Rule], surrogate: LiftedSurrogate, fit: LiftedFit) -> Judged:
         """The value of the pair that was fitted, and its moments; played once."""
         if self._judged is None or self._judged[0] is not fit.coefficients:
-            self._judged = fit.coefficients, self.judged(surrogate, pair.pi_g, fit)
+            self._judged = fit.coefficients, self.judged([Contender(surrogate, pair.pi_g, fit)])[0]
         return self._judged[1]
 
     def remember(self, pair: Pair[Rule], judged: Judged) -> None:
@@ -153,10 +161,10 @@ class LiftedWorkspace:
         if self.coefficients is not None:
             self.fitted_to, self._judged = digest(pair), (self.coefficients, judged)
 
-    def judged(self, surrogate: LiftedSurrogate, policy: Rule, fit: LiftedFit, *, moments: bool = True) -> Judged:
-        """The value of a pair near that of the fit."""
+    def judged(self, contenders: Sequence[Contender], *, moments: bool = True) -> list[Judged]:
+        """The values of pairs near those of their fits."""
         assert self.points is not None
-        return judge(surrogate, self.points, policy, fit, self.seeds[2], by_state=self.by_state, moments=moments)
+        return judge(contenders, self.points, self.seeds[2], by_state=self.by_state, moments=moments)
 
     def watch(self, phase: str) -> Callable[[int, float], None] | None:
         """Told sweeps and errors."""

@@ -5,6 +5,7 @@ value, with the bound of MacQueen, and the occupancy, from the transposed equati
 corrected by episodes (`episodes`), with a standard error.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from einops import einsum, rearrange
 from torch import Tensor
 
 from altmarl_torch.counts.pair_moves import PairPlan
-from altmarl_torch.learners.lifted.episodes import EPISODES, Played, Rule, play
+from altmarl_torch.learners.lifted.episodes import EPISODES, Contender, Played, Rule, play
 from altmarl_torch.learners.lifted.fitting import LiftedFit
 from altmarl_torch.learners.lifted.points import Points
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
@@ -22,7 +23,7 @@ from altmarl_torch.operators.surrogate import Surrogate
 
 __all__ = ["Judged", "judge", "laws_at"]
 
-REPEATS = 32
+REPEATS = 16
 """Episodes from each start where UPDATE compares state by state."""
 
 OCCUPANCY_ERROR = 1e-4
@@ -46,31 +47,30 @@ def laws_at(policy: Rule, points: Points, num_sg: int) -> Tensor:
 
 
 def judge(
-    surrogate: LiftedSurrogate,
+    contenders: Sequence[Contender],
     points: Points,
-    policy: Rule,
-    fit: LiftedFit,
     seed: int,
     *,
     by_state: bool = False,
     moments: bool = True,
-) -> Judged:
-    """The value of a pair, from a fit to its value or to that of a pair near it.
+) -> list[Judged]:
+    """The values of pairs, each from a fit to its value or to that of a pair near it.
 
     Args:
-        surrogate: the k-agent MDP under the pair's pi_l.
-        points: where the fit was made.
-        policy: pi_g.
-        fit: under this pi_l; where J = k it must be the pair's own.
+        contenders: the pairs and the fits; where J = k a fit must be the pair's own.
+        points: where the fits were made.
         seed: of the episodes, the same for all pairs that are compared.
         by_state: whether a few starts are played many times, for a comparison state by state.
-        moments: whether they are wanted.
+        moments: whether those of the first pair are wanted.
     """
     if points.is_exact:
-        return _exact(surrogate, points, policy, fit)
+        return [_exact(one, points) for one in contenders]
     repeats = REPEATS if by_state else 1
-    played = play(surrogate, policy, fit, seed, starts=EPISODES // repeats, repeats=repeats, moments=moments)
-    return Judged(_value(surrogate, fit, played, repeats), played.moments, played.residual)
+    played = play(contenders, seed, starts=EPISODES // repeats, repeats=repeats, moments=moments)
+    return [
+        Judged(_value(one.surrogate, one.fit, own, repeats), own.moments, own.residual)
+        for one, own in zip(contenders, played, strict=True)
+    ]
 
 
 def _value(surrogate: LiftedSurrogate, fit: LiftedFit, played: Played, repeats: int) -> JointValue:
@@ -86,10 +86,11 @@ def _value(surrogate: LiftedSurrogate, fit: LiftedFit, played: Played, repeats: 
     return JointValue(values, mean + float(played.corrections.mean()), abs(played.drift), 0, error, returns)
 
 
-def _exact(surrogate: LiftedSurrogate, points: Points, policy: Rule, fit: LiftedFit) -> Judged:
+def _exact(one: Contender, points: Points) -> Judged:
     """The same from the table that a lifted function is where J = k."""
+    surrogate, fit = one.surrogate, one.fit
     game, values = surrogate.game, fit.coefficients
-    laws = laws_at(policy, points, game.num_sg)
+    laws = laws_at(one.policy, points, game.num_sg)
     tables = surrogate.P_l_pi, surrogate.r_l_pi, PairPlan(surrogate.basis.simplex), surrogate.prior
     table = Surrogate.from_tables(game, *tables)
     law = occupancy(table, rearrange(laws, "g a j -> g j a"), relative_error=OCCUPANCY_ERROR)

@@ -19,7 +19,7 @@ from altmarl_torch.learners.lifted.basis import Basis
 
 __all__ = ["Points", "broad_points"]
 
-FEWEST, PER_COEFFICIENT, VISITED = 1_000, 4, 0.3
+FEWEST, PER_COEFFICIENT, VISITED = 2_000, 4, 0.3
 """Points at least, points for each coefficient, and the part of them that is visited ones."""
 
 LOWEST, HIGHEST = -1.5, 1.5

@@ -10,9 +10,10 @@ from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.resampling import ResamplingKernel
 from altmarl_torch.counts.simplex import CountSimplex
-from altmarl_torch.games import random_game
+from altmarl_torch.games import random_game, warehouse
+from altmarl_torch.learners.lifted import episodes
 from altmarl_torch.learners.lifted.basis import Basis
-from altmarl_torch.learners.lifted.episodes import play, visit
+from altmarl_torch.learners.lifted.episodes import Contender, play, visit
 from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_best_response, fit_value, proven_error
 from altmarl_torch.learners.lifted.judging import judge, laws_at
 from altmarl_torch.learners.lifted.l_learn import local_gains
@@ -22,7 +23,7 @@ from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
 from altmarl_torch.learners.tabular.g_learn import g_learn
 from altmarl_torch.learners.tabular.l_learn import agent_values
 from altmarl_torch.operators.bellman import action_values, next_sg_law
-from altmarl_torch.operators.joint_value import joint_value
+from altmarl_torch.operators.joint_value import gain_error, joint_value
 from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate
 
@@ -85,7 +86,7 @@ def test_degree_k_is_g_learn():
     policy = LiftedPolicy(found.action_coefficients, K, 3, K)
     pi_g = torch.stack([policy(torch.full((simplex.size,), g), simplex.counts) for g in range(2)])
     assert torch.equal(pi_g, wanted.pi_g)
-    value = judge(lifted, points, policy, found, 0).value
+    value = judge([Contender(lifted, policy, found)], points, 0)[0].value
     assert value.mean == pytest.approx(joint_value(table, pi_g).mean, abs=1e-9)
     assert value.error < 1e-9
 
@@ -99,22 +100,55 @@ def test_corrected_values_have_no_bias_whatever_the_fit(prior):
     policy = rule(pi_g, simplex)
     good = fit_value(lifted, points, laws_at(policy, points, 2))
     rng = torch.Generator().manual_seed(7)
-    poor = good.coefficients + 0.05 * torch.rand(good.coefficients.shape, generator=rng, dtype=torch.float64)
+    poor = good.coefficients + 0.5 * torch.rand(good.coefficients.shape, generator=rng, dtype=torch.float64)
     errors = []
     for coefficients in (good.coefficients, poor):
         fit = LiftedFit(coefficients, lifted.action_coefficients(coefficients), 0.0, 0)
-        played = [play(lifted, policy, fit, seed, starts=512) for seed in range(8)]
+        played = [play([Contender(lifted, policy, fit)], seed, starts=512)[0] for seed in range(8)]
         means = torch.stack([one.corrections.mean() for one in played]) + lifted.initial_mean(coefficients)
         errors.append(float(means.std()) / 8**0.5)
         assert abs(float(means.mean()) - wanted) < 4 * errors[-1] + 0.02 * abs(float(played[0].corrections.mean()))
     assert errors[0] < errors[1]
 
 
+def test_pairs_side_by_side_are_played_as_alone(monkeypatch):
+    """In chunks of pairs or all at once; greedy in Q, whose features are shared, or by a law."""
+    _, simplex, _, lifted = both(2)
+    other = LiftedSurrogate.build(GAME, random_local(GAME, seed=9), K, lifted.basis)
+    points = Points.draw(lifted.basis, K, torch.Generator().manual_seed(0))
+    fits = [fit_best_response(one, points) for one in (lifted, other)]
+    greedy = [LiftedPolicy(fit.action_coefficients, 2, 3, K) for fit in fits]
+    for policies in (greedy, [greedy[0], rule(random_global(GAME, K, seed=2), simplex)]):
+        pairs = [Contender(*pair) for pair in zip((lifted, other), policies, fits, strict=True)]
+        alone = [play([pair], 3, starts=32)[0] for pair in pairs]
+        for entries in (1, 2**17):
+            monkeypatch.setattr(episodes, "ENTRIES_AT_ONCE", entries)
+            together = play(pairs, 3, starts=32)
+            for one, own in zip(together, alone, strict=True):
+                torch.testing.assert_close(one.corrections, own.corrections, rtol=0.0, atol=1e-10)
+                assert one.residual == pytest.approx(own.residual, abs=1e-12)
+            torch.testing.assert_close(together[0].moments, alone[0].moments, rtol=0.0, atol=1e-12)
+
+
+def test_differences_of_near_policies_are_known_better_than_values():
+    """Agents move by numbers of their own, so episodes part only where the policies act differently."""
+    game = warehouse()
+    surrogate = LiftedSurrogate.build(game, game.P_l.new_full((5, 5, 3), 1 / 3), 30, Basis(4, 5))
+    points = Points.draw(surrogate.basis, 30, torch.Generator().manual_seed(0))
+    fit = fit_best_response(surrogate, points)
+    near = fit.action_coefficients.clone()
+    near[:, 0] += 0.02
+    policies = [LiftedPolicy(table, 4, 5, 30) for table in (fit.action_coefficients, near)]
+    values = [one.value for one in judge([Contender(surrogate, policy, fit) for policy in policies], points, 0)]
+    assert 0 < gain_error(*values, of_mean=True) < 0.2 * values[0].standard_error
+
+
 def test_moments_are_those_of_the_occupancy():
     _, simplex, table, lifted = both(2)
     pi_g = random_global(GAME, K, seed=4)
     c = torch.zeros(2, lifted.basis.size, dtype=torch.float64)
-    played = play(lifted, rule(pi_g, simplex), LiftedFit(c, lifted.action_coefficients(c), 0.0, 0), 1, starts=4096)
+    fit = LiftedFit(c, lifted.action_coefficients(c), 0.0, 0)
+    played = play([Contender(lifted, rule(pi_g, simplex), fit)], 1, starts=4096)[0]
     law, features = occupancy(table, pi_g), lifted.features(simplex.counts)
     wanted = torch.einsum("gh,ghG,hj->gGj", law, next_sg_law(table, pi_g), features)
     share, found = wanted / wanted.sum(), played.moments / played.moments.sum()
