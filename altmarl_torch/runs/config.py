@@ -30,8 +30,16 @@ from altmarl_torch.alternation.words import Observation, Select, Solver
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.settings import ChainSettings, Settings
 from altmarl_torch.operators.words import Acceptance, Objective
-from altmarl_torch.runs.flags import add_flags, check_names, check_word, flag, or_word, whole
-from altmarl_torch.runs.named_game import COUNTED, AnyObservation, Preset, named_game, tables_of, usual_observation
+from altmarl_torch.runs.flags import add_flags, check_names, check_word, flag, name_and_value, or_word, whole
+from altmarl_torch.runs.named_game import (
+    COUNTED,
+    AnyObservation,
+    Preset,
+    check_data,
+    named_game,
+    tables_of,
+    usual_observation,
+)
 from altmarl_torch.support.scalars import LARGEST_COUNT, as_integer, as_number
 
 if TYPE_CHECKING:
@@ -46,12 +54,6 @@ HORIZONS: dict[Preset, int] = {"paper": 100, "code": 50}
 
 INTEGERS = (("n", 1, LARGEST_COUNT), ("passes", 1, 10**6), ("episodes", 1, math.inf), ("horizon", 1, math.inf))
 """Fields with whole numbers that are the run's own, and the range of each."""
-
-OF_DATA = ("step_size", "passes")
-"""Options that learning from data has alone."""
-
-NOT_OF_DATA = ("gamma", "preset", "objective", "observation", "m", "xi", "starts", "nested", "select", "degree")
-"""Options that it does not have: of the game, and of the alternation."""
 
 Record = TypeVar("Record", Problem, Learning, Stopping)
 
@@ -68,8 +70,20 @@ class TrainConfig:
         default=None,  # type: ignore[assignment]  # replaced by a name; readers always find that
         metadata=flag(
             "a named game (`altmarl games` lists them), a file that Game.save wrote (*.npz), or a function in a file "
-            "of your own, which is run and returns a Game or a SimulatedGame (my_game.py:build)",
-            unset="warehouse; with --from-data, the game counted from the data",
+            "of your own, which is run and returns a Game (my_game.py:build)",
+            also={
+                "simulator": ", or a SimulatedGame",
+                "from_data": "; with --from-data, the game counted from the data",
+            },
+            unset="warehouse",
+        ),
+    )
+    game_option: dict[str, Any] | None = field(
+        default=None,
+        metadata=flag(
+            "an argument of the named game's function or of your own: num_zones=10; may be given several times",
+            name_and_value,
+            unset="the function's own",
         ),
     )
     k: int = field(default=20, metadata=flag("how many local agents the global agent sees at each step, 1..n", whole))
@@ -89,7 +103,8 @@ class TrainConfig:
         default="auto",  # type: ignore[arg-type]  # replaced by one of them; readers always find that
         metadata=flag(
             "networks on counts, of any size, exact tables over them, or lifted functions, for any k; auto: tables for "
-            "--l-learner ucfh and --from-data, networks otherwise",
+            "--l-learner ucfh, networks otherwise",
+            also={"from_data": ", tables for --from-data"},
             choices=("auto", *get_args(Solver)),
         ),
     )
@@ -109,9 +124,10 @@ class TrainConfig:
         default=None,  # type: ignore[arg-type]  # replaced by one of them, at the latest when the game is known
         metadata=flag(
             "what the sample is taken for: the population (surrogate, the paper's), evidence about it (posterior), or "
-            "one look of many (filter: a dispatcher with memory); of a simulator, some of those played (population)",
+            "one look of many (filter: a dispatcher with memory)",
+            also={"population": "; of a simulator, some of those played (population), which is its default"},
             choices=(*get_args(Observation), "population"),
-            unset="surrogate; of a simulator, population",
+            unset="surrogate",
         ),
     )
     m: int | None = field(
@@ -189,6 +205,14 @@ class TrainConfig:
     turnover: float = field(
         default=0.0, metadata=flag("chance that an agent leaves after a step and is replaced, likewise", float)
     )
+    rule: str | None = field(
+        default=None,
+        metadata=flag(
+            "rules of your own to compare with, functions in a file that is run: my_rules.py:follow (next to the "
+            "learned local policy), 'my_rules.py:follow + stay', several with commas between them",
+            unset="none beside those of the game",
+        ),
+    )
     seed: int = field(default=0, metadata=flag("seed of everything random", whole))
     device: str = field(
         default="auto", metadata=flag("where tensors live: cpu, cuda, cuda:0, ...; auto: a GPU if there is one")
@@ -247,29 +271,8 @@ class TrainConfig:
         if self.solver == "auto":  # type: ignore[comparison-overlap]
             tables = self.l_learner == "ucfh" or self.from_data is not None
             object.__setattr__(self, "solver", "tabular" if tables else "neural")
-        self._check_data()
+        check_data(self)
         self._options  # noqa: B018  # which checks itself
-
-    def _check_data(self) -> None:
-        """Options that go with learning from data, and those that do not, are not mixed."""
-        defaults = {option.name: option.default for option in dataclasses.fields(self)} | {"observation": "surrogate"}
-        refused = OF_DATA if self.from_data is None else NOT_OF_DATA
-        given = [name for name in refused if getattr(self, name) != defaults[name]]
-        if given:
-            why = "goes with from_data alone" if self.from_data is None else "does not go with from_data"
-            raise ArgumentError(f"{given[0]} = {getattr(self, given[0])!r} {why}")
-        if self.from_data is None:
-            return
-        if self.l_learner not in ("auto", "dp") or self.device not in ("auto", "cpu") or self.solver == "lifted":
-            raise ArgumentError(
-                "from_data keeps the logged local policy, computes on the CPU, and knows no game's tables: leave out "
-                "l_learner, device and solver='lifted'"
-            )
-        object.__setattr__(self, "device", "cpu")
-        if self.step_size is not None:
-            as_number("step_size", self.step_size, "(0, 1]", lambda x: 0 < x <= 1, ArgumentError)
-            if self.solver == "neural":
-                raise ArgumentError("step_size is of tables; networks have learning_rate")
 
     @cached_property
     def _options(self) -> Options:
@@ -312,13 +315,13 @@ class TrainConfig:
 
     def named_game(self) -> "AnyGame":
         """The game that the configuration names, tables or a simulator, on the CPU; `named_game` tells its errors."""
-        return named_game(self.game, self.n, self.gamma, self.preset, self.from_data)
+        return named_game(self.game, self.n, self.gamma, self.preset, self.from_data, self.game_option)
 
     def evaluation(self) -> dict[str, Any]:
         """How the pair is measured: arguments of `measure`."""
         return {name: getattr(self, name) for name in ("episodes", "horizon", "seed", "answer_rate", "turnover")}
 
-    def as_dict(self) -> dict[str, str | int | float | bool | None]:
+    def as_dict(self) -> dict[str, Any]:
         """Fields by name, in order: the content of config.json."""
         return dataclasses.asdict(self)
 

@@ -2,19 +2,52 @@
 
 import argparse
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from altmarl_torch.errors import ArgumentError
 
-__all__ = ["add_flags", "check_names", "check_word", "flag", "or_word", "whole"]
+__all__ = ["add_flags", "check_names", "check_word", "flag", "name_and_value", "or_word", "whole"]
 
 
 def flag(
-    help: str, parse: Callable[[str], object] = str, choices: tuple[str, ...] = (), unset: str = ""
+    help: str,
+    parse: Callable[[str], object] = str,
+    choices: tuple[str, ...] = (),
+    unset: str = "",
+    also: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What the command line needs to know of a field; `unset` says in words what a default of `None` means."""
-    return {"help": help, "parse": parse, "choices": choices, "unset": unset}
+    """What the command line needs to know of a field.
+
+    Args:
+        help: what it means.
+        parse: from text to a value; `name_and_value` fields may be given several times.
+        choices: the words that there are.
+        unset: what a default of `None` means, in words.
+        also: by a word (another field, or one that `add_flags` knows), what is to be added to the help where commands
+            have that; a choice of that name likewise.
+    """
+    return {"help": help, "parse": parse, "choices": choices, "unset": unset, "also": also or {}}
+
+
+def name_and_value(text: str) -> tuple[str, Any]:
+    """`rows=4` as a name and a value: a number, a list or what else JSON knows, or a word.
+
+    Raises:
+        argparse.ArgumentTypeError: there is no name, or no value.
+    """
+    name, equals, value = text.partition("=")
+    if not name.strip().isidentifier() or not equals or not value.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=VALUE, as rows=4 is")
+    try:
+        return name.strip(), json.loads(value, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return name.strip(), value.strip()
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(word)
 
 
 def whole(text: str) -> int:
@@ -59,6 +92,18 @@ class _Store(argparse.Action):
         namespace.given = {*getattr(namespace, "given", ()), self.dest}
 
 
+class _Collect(argparse.Action):
+    """Collect names and values, each name once."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        found, (name, value) = getattr(namespace, self.dest) or {}, values
+        if name in found:
+            raise argparse.ArgumentError(self, f"{name} is given twice")
+        setattr(namespace, self.dest, {**found, name: value})
+
+
 def add_flags(parser: argparse.ArgumentParser, kind: Any, without: Sequence[str] = ()) -> None:
     """Give `parser` one kebab-case flag per field of the dataclass `kind`, with its help and its default.
 
@@ -67,7 +112,8 @@ def add_flags(parser: argparse.ArgumentParser, kind: Any, without: Sequence[str]
     Args:
         parser: of a command.
         kind: its fields carry `flag(...)` as metadata.
-        without: fields that the command has flags of its own for.
+        without: fields that the command has flags of its own for, or has not, and other words of `also` that are
+            nothing to it.
     """
     for option in dataclasses.fields(kind):
         if option.name in without:
@@ -76,13 +122,15 @@ def add_flags(parser: argparse.ArgumentParser, kind: Any, without: Sequence[str]
         if meta["parse"] is bool:
             parser.add_argument(name, action="store_true", help=meta["help"])
             continue
-        text = f"{meta['help']} (default: {meta['unset'] or '%(default)s'})"
-        metavar = None if meta["choices"] else option.name.rpartition("_")[2].upper()
+        more = "".join(text for word, text in meta["also"].items() if word not in without)
+        text = f"{meta['help']}{more} (default: {meta['unset'] or '%(default)s'})"
+        several = meta["parse"] is name_and_value
+        metavar = None if meta["choices"] else "NAME=VALUE" if several else option.name.rpartition("_")[2].upper()
         parser.add_argument(
             name,
-            action=_Store,
+            action=_Collect if several else _Store,
             type=meta["parse"],
-            choices=meta["choices"] or None,
+            choices=tuple(word for word in meta["choices"] if word not in without) or None,
             default=option.default,
             metavar=metavar,
             help=text,
@@ -95,6 +143,8 @@ def check_word(option: "dataclasses.Field[Any]", value: object) -> None:
     unset = value is None and option.default is None
     if expected and not unset and not isinstance(value, option.metadata["parse"]):
         raise ArgumentError(f"{option.name} must be {expected}, not {value!r}")
+    if option.metadata["parse"] is name_and_value and value is not None and not isinstance(value, Mapping):
+        raise ArgumentError(f"{option.name} must map names of arguments to values, not {value!r}")
     if value == "":
         raise ArgumentError(f"{option.name} must not be empty")
     choices = option.metadata["choices"]

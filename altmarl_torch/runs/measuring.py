@@ -12,6 +12,7 @@ from altmarl_torch.evaluation.certificate import LARGEST_CHOICE, PARTS, Part
 from altmarl_torch.evaluation.tied import WORK, step_work
 from altmarl_torch.evaluation.tied_rows import MOST_STATES
 from altmarl_torch.games.game import Game
+from altmarl_torch.policies.own_rules import own_pairs
 from altmarl_torch.policies.yardsticks import yardsticks
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.rules import heuristic_pairs
@@ -79,8 +80,11 @@ def measure(
     n: int | None = None,
     answer_rate: float = 1.0,
     turnover: float = 0.0,
+    rule: str | None = None,
 ) -> Measurement:
     """Roll out `pair` and the heuristics of the same k, all under one seed (see `evaluation.rollouts`).
+
+    `rule` names more of them, which are the user's own (`policies.own_rules`).
 
     Raises:
         ArgumentError: k > n, or a number is out of range.
@@ -97,9 +101,17 @@ def measure(
         return rollout(game, candidate, **options)
 
     learned = run(pair)
-    rules = heuristic_pairs(game, pair.k) if isinstance(game, SimulatedGame) else yardsticks(game, pair.k)
-    heuristics = {name: run(rule) for name, rule in rules.items()}
+    heuristics = {name: run(one) for name, one in _rules(game, pair, rule).items()}
     return Measurement(learned, heuristics, time.perf_counter() - started)
+
+
+def _rules(game: Game | SimulatedGame, pair: Any, own: str | None) -> Mapping[str, Any]:
+    """What a pair is compared with, by name."""
+    if isinstance(game, SimulatedGame):
+        if own is not None:
+            raise ArgumentError(f"rule = {own!r} reads counts, and {game.name} is a simulator")
+        return heuristic_pairs(game, pair.k)
+    return yardsticks(game, pair.k) | ({} if own is None else own_pairs(own, game, pair.k, pair.pi_l))
 
 
 def affordable_parts(game: Game, solution: Solution) -> tuple[Part, ...]:

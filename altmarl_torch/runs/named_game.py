@@ -3,7 +3,8 @@
 A function of one's own may return a simulator, and two of the named games are simulators.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,12 +12,22 @@ from altmarl_torch import games
 from altmarl_torch.alternation.words import Observation
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.from_file import call_function, is_function
+from altmarl_torch.support.scalars import as_number
 
 if TYPE_CHECKING:
     from altmarl_torch.evaluation.any_game import AnyGame
     from altmarl_torch.games.game import Game
 
-__all__ = ["COUNTED", "AnyObservation", "Preset", "named_game", "require_known", "tables_of", "usual_observation"]
+__all__ = [
+    "COUNTED",
+    "AnyObservation",
+    "Preset",
+    "check_data",
+    "named_game",
+    "require_known",
+    "tables_of",
+    "usual_observation",
+]
 
 Preset = Literal["paper", "code"]
 AnyObservation = Observation | Literal["population"]
@@ -26,17 +37,34 @@ GAME_FILE = ".npz"
 COUNTED = "counted"
 """The word for the game that is counted from the data that are learned from."""
 
+OF_DATA = ("step_size", "passes")
+"""Options that learning from data has alone."""
 
-def named_game(word: str, n: int | None, gamma: float | None, preset: Preset, from_data: str | None) -> "AnyGame":
+NOT_OF_DATA = ("gamma", "preset", "objective", "observation", "m", "xi", "starts", "nested", "select", "degree")
+"""Options that it does not have: of the game, and of the alternation."""
+
+
+def named_game(
+    word: str,
+    n: int | None,
+    gamma: float | None,
+    preset: Preset,
+    from_data: str | None,
+    options: Mapping[str, Any] | None = None,
+) -> "AnyGame":
     """The game of a configuration's fields, on the CPU, before anything is asked of it.
 
+    `options` are arguments of the named game's function, or of the function in a file.
+
     Raises:
-        ArgumentError: no such game or file (the message lists what there is), or a preset that it has not.
+        ArgumentError: no such game or file (the message lists what there is), or a preset or option that it has not.
         AltMarlError: the game refuses n or gamma, or the file holds no game.
     """
     require_known(word)
     given = {"n": n, "gamma": gamma}
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if options and (word == COUNTED or word.endswith(GAME_FILE)):
+        raise ArgumentError(f"game {word!r} is made already: --game-option is for named games and functions in files")
     if word == COUNTED and from_data is not None:
         from altmarl_torch.offline.learning import game_of_data
         from altmarl_torch.offline.trajectories import Trajectories
@@ -44,7 +72,7 @@ def named_game(word: str, n: int | None, gamma: float | None, preset: Preset, fr
         return game_of_data(Trajectories.load(from_data)).replace(**chosen)
     if is_function(word):
         _refuse_preset(word, preset, [])
-        return call_function(word).replace(**chosen)
+        return call_function(word, options).replace(**chosen)
     if word.endswith(GAME_FILE):
         from altmarl_torch.games.game import Game
 
@@ -53,6 +81,10 @@ def named_game(word: str, n: int | None, gamma: float | None, preset: Preset, fr
     if preset != "paper":
         _refuse_preset(word, preset, games.arguments(word))
         chosen["preset"] = preset
+    for name, value in (options or {}).items():
+        if name in ("n", "gamma", "preset"):
+            raise ArgumentError(f"{name} has an option of its own: --{name} {value}")
+        chosen[name] = value
     return games.make(word, **chosen)
 
 
@@ -87,3 +119,25 @@ def tables_of(word: str, named: "AnyGame", observation: str | None) -> "Game":
     if observation == "population":
         raise ArgumentError("observation = 'population' is of simulators; choose surrogate, posterior or filter")
     return named
+
+
+def check_data(config: Any) -> None:
+    """Refuse options of a `TrainConfig` that do not go with `from_data`, or with its absence; it is on the CPU."""
+    defaults = {option.name: option.default for option in dataclasses.fields(config)} | {"observation": "surrogate"}
+    refused = OF_DATA if config.from_data is None else NOT_OF_DATA
+    given = [name for name in refused if getattr(config, name) != defaults[name]]
+    if given:
+        why = "goes with from_data alone" if config.from_data is None else "does not go with from_data"
+        raise ArgumentError(f"{given[0]} = {getattr(config, given[0])!r} {why}")
+    if config.from_data is None:
+        return
+    if config.l_learner not in ("auto", "dp") or config.device not in ("auto", "cpu") or config.solver == "lifted":
+        raise ArgumentError(
+            "from_data keeps the logged local policy, computes on the CPU, and knows no game's tables: leave out "
+            "l_learner, device and solver='lifted'"
+        )
+    object.__setattr__(config, "device", "cpu")
+    if config.step_size is not None:
+        as_number("step_size", config.step_size, "(0, 1]", lambda x: 0 < x <= 1, ArgumentError)
+        if config.solver == "neural":
+            raise ArgumentError("step_size is of tables; networks have learning_rate")

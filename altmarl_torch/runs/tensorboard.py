@@ -130,9 +130,9 @@ class Tag(StrEnum):
     SWEEP_ALTERNATION = "sweep/alternation"
 
     @classmethod
-    def of_heuristic(cls, name: str) -> "Tag":
-        """The tag of a heuristic pair's return: `"hold + walk"` is `eval/return_hold_walk`."""
-        return cls(f"eval/return_{pair_word(name)}")
+    def of_heuristic(cls, name: str) -> str:
+        """The tag of a heuristic pair's return, `"hold + walk"` is `eval/return_hold_walk`; also of the user's own."""
+        return f"eval/return_{pair_word(name)}"
 
 
 IMAGES = (Tag.VALUE_HISTORY, Tag.POLICY_SLICE, Tag.OCCUPATION)
@@ -263,7 +263,7 @@ class Tracker:
         file: Any = self._writer.file_writer  # torch types it as None
         file.add_summary(message)
 
-    def _scalar(self, tag: Tag, value: float) -> None:
+    def _scalar(self, tag: str, value: float) -> None:
         self._writer.add_scalar(str(tag), value, self._count)
 
 

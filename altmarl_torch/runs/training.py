@@ -20,6 +20,7 @@ Before there is any pair to save the folder is removed instead. A second one end
 
 import dataclasses
 import os
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.games.game import Game
 from altmarl_torch.offline.learning import check_same_sizes, learn_from_data
 from altmarl_torch.offline.trajectories import Trajectories
+from altmarl_torch.policies.own_rules import check_rules
 from altmarl_torch.runs.advice import comparison_text
 from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.folder import RunFolder, create_run, reopen
@@ -102,6 +104,8 @@ def train(
         config = dataclasses.replace(config, k=data.k, from_data=os.path.abspath(str(config.from_data)))
     config = dataclasses.replace(config, observation=config.observation or "surrogate")
     game = config.build_game(named)
+    if config.rule is not None:
+        check_rules(config.rule, game, config.k)
     if data is not None:
         check_same_sizes(data, game)  # before there is a folder
     folder = create_run(config, game, name)
@@ -119,11 +123,13 @@ def check_same_k(config: TrainConfig, data: Trajectories, k_is_meant: bool) -> N
         )
 
 
-def resume(path: str | os.PathLike[str], console: Console) -> TrainedRun:
+def resume(path: str | os.PathLike[str], console: Console, rule: str | None = None) -> TrainedRun:
     """Go on with the run in the folder `path`, from its last checkpoint, with the options that it was begun with.
 
+    `rule` is that of the run, which is code and in none of its files: only who says it anew has it run.
+
     Raises:
-        ArgumentError: the run is finished, or somebody is writing it.
+        ArgumentError: the run is finished, or somebody is writing it; or it has a rule, and none is given.
         AltMarlError: a file of it is malformed, or its device is not there.
         OSError: the folder cannot be written.
         KeyboardInterrupt: Ctrl-C came before there was a pair.
@@ -133,7 +139,12 @@ def resume(path: str | os.PathLike[str], console: Console) -> TrainedRun:
         raise ArgumentError(f"{folder.path} is finished; `altmarl evaluate` simulates it again")
     if config.from_data is not None:
         folder.check_digest(config.from_data)
-    return _run_alone(config, game.to(as_device(config.device)), folder, console, again=True)
+    if config.rule is not None and rule is None:
+        raise ArgumentError(f"the rule of {folder.path} is in none of its files: add --rule {shlex.quote(config.rule)}")
+    config, game = dataclasses.replace(config, rule=rule), game.to(as_device(config.device))
+    if rule is not None:
+        check_rules(rule, game, config.k)
+    return _run_alone(config, game, folder, console, again=True)
 
 
 def _run_alone(config: TrainConfig, game: Game, folder: RunFolder, console: Console, again: bool = False) -> TrainedRun:
@@ -167,7 +178,7 @@ def _run(
         try:
             if not solution.interrupted:
                 certificate = _certify(config, game, solution, folder, tracker, console)
-                measured = measure(game, solution, **config.evaluation())
+                measured = measure(game, solution, rule=config.rule, **config.evaluation())
         except KeyboardInterrupt:
             pass  # what has been found so far is kept; the summary says that the run was interrupted
         with interrupts.held():

@@ -173,7 +173,7 @@ def test_the_corrected_operator_has_no_frozen_draws():
 
 
 def test_an_unknown_key_of_a_record_is_named():
-    with pytest.raises(ArgumentError, match="no option is called colour; the options are game, k"):
+    with pytest.raises(ArgumentError, match="no option is called colour; the options are game, game_option, k"):
         TrainConfig.from_dict({"colour": "blue"})
 
 

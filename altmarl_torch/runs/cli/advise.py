@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from altmarl_torch.runs.cli.codes import DONE
-from altmarl_torch.runs.config import TrainConfig
+from altmarl_torch.runs.cli.games import add_game, game_of
 
 __all__ = ["add_advise"]
 
@@ -26,9 +26,7 @@ def add_advise(commands: "argparse._SubParsersAction[Any]") -> None:
     parser = commands.add_parser(
         "advise", help="how many agents to ask, and whether to remember", description=_advise.__doc__
     )
-    parser.add_argument("--game", default="warehouse", metavar="GAME", help="as for train (default: %(default)s)")
-    parser.add_argument("--n", type=int, metavar="N", help="how many local agents there are (default: the game's own)")
-    parser.add_argument("--gamma", type=float, metavar="GAMMA", help="discount factor (default: the game's own)")
+    add_game(parser)
     parser.add_argument(
         "--prices",
         type=_as_prices,
@@ -55,7 +53,7 @@ def _advise(arguments: argparse.Namespace) -> int:
     from altmarl_torch.asking.advise import advise
     from altmarl_torch.runs.plots import advice_figure, save_png
 
-    game = TrainConfig(game=arguments.game, k=1, n=arguments.n, gamma=arguments.gamma, device="cpu").build_game()
+    game = game_of(arguments)
     names = [name.replace("-", "_") for name, *_ in NUMBERS]
     given: dict[str, Any] = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     started = time.perf_counter()

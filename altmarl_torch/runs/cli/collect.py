@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.runs.cli.codes import DONE
+from altmarl_torch.runs.cli.games import add_game, game_of
 from altmarl_torch.runs.cli.overwriting import add_force, refuse_existing
-from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.flags import whole
 
 if TYPE_CHECKING:
@@ -27,11 +27,7 @@ def add_collect(commands: "argparse._SubParsersAction[Any]") -> None:
     parser = commands.add_parser(
         "collect", help="write trajectories of a behaviour policy, for train --from-data", description=_collect.__doc__
     )
-    parser.add_argument("--game", default="warehouse", metavar="GAME", help="as for train (default: %(default)s)")
-    parser.add_argument(
-        "--n", type=whole, metavar="N", help="how many local agents there are (default: the game's own)"
-    )
-    parser.add_argument("--gamma", type=float, metavar="GAMMA", help="discount factor (default: the game's own)")
+    add_game(parser)
     for flag, default, meaning in (
         ("k", 5, "how many local agents are followed, and seen by the global agent"),
         ("steps", 10_000, "steps of each trajectory"),
@@ -69,8 +65,7 @@ def _collect(arguments: argparse.Namespace) -> int:
     from altmarl_torch.offline.behaviour import collect
     from altmarl_torch.offline.coverage import coverage_of_data
 
-    config = TrainConfig(game=arguments.game, k=arguments.k, n=arguments.n, gamma=arguments.gamma, device="cpu")
-    game = config.build_game()
+    game = game_of(arguments, arguments.k)
     behaviour = _behaviour(game, arguments.k, arguments.behaviour)
     chosen: dict[str, Any] = {"behaviour": behaviour, "explore": arguments.explore}
     data = collect(

@@ -2,34 +2,22 @@
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from altmarl_torch.runs.cli.codes import DONE
+from altmarl_torch.runs.cli.games import add_game, game_of
 from altmarl_torch.runs.cli.sweep import as_numbers
-from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.flags import whole
-
-if TYPE_CHECKING:
-    from altmarl_torch.games.game import Game
 
 __all__ = ["add_bounds", "add_chains"]
 
 
 def _add_game(parser: argparse.ArgumentParser, game: str, ks: str) -> None:
     """The game and the sample sizes of a table."""
-    parser.add_argument("--game", default=game, metavar="GAME", help="as for train (default: %(default)s)")
+    add_game(parser, game)
     parser.add_argument(
         "--k", type=as_numbers, default=ks, metavar="K,K,...", help="sample sizes (default: %(default)s)"
     )
-    parser.add_argument(
-        "--n", type=whole, metavar="N", help="how many local agents there are (default: the game's own)"
-    )
-    parser.add_argument("--gamma", type=float, metavar="GAMMA", help="discount factor (default: the game's own)")
-
-
-def _build_game(arguments: argparse.Namespace) -> "Game":
-    """The game that the arguments of `_add_game` name."""
-    return TrainConfig(game=arguments.game, k=1, n=arguments.n, gamma=arguments.gamma).build_game()
 
 
 def add_chains(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -73,7 +61,7 @@ def _bounds(arguments: argparse.Namespace) -> int:
     """Everything that the paper's numbered statements say about a game, and where that is nothing ("vacuous")."""
     from altmarl_torch.theory.bounds_table import bounds_json, bounds_table, bounds_text
 
-    game = _build_game(arguments)
+    game = game_of(arguments)
     table = bounds_table(game, arguments.k, m=arguments.m, delta=arguments.delta)
     print(json.dumps(bounds_json(table), allow_nan=False, indent=2) if arguments.json else bounds_text(table))
     return DONE
@@ -83,6 +71,6 @@ def _chains(arguments: argparse.Namespace) -> int:
     """How large the chained MDPs of L-LEARN are for a game, what UCFH asks for in theory, and what is feasible here."""
     from altmarl_torch.learners.chains.report import chain_rows, chains_text
 
-    game = _build_game(arguments)
+    game = game_of(arguments)
     print(chains_text(game, chain_rows(game, arguments.k, epsilon=arguments.epsilon, delta=arguments.delta)))
     return DONE

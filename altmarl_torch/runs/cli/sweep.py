@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["add_plot", "add_sweep", "as_numbers"]
 
+WITHOUT = ("k", "from_data", "step_size", "passes", "population", "simulator")
+"""What `train` has and a sweep has not, or has of its own."""
+
 KS = "1,2,5,10,20,35,50"
 
 
@@ -23,7 +26,7 @@ def add_sweep(commands: Any) -> None:
     parser = commands.add_parser(
         "sweep", help="one experiment for many k and seeds, on this machine or a cluster", description=_sweep.__doc__
     )
-    add_arguments(parser, without=("k", "from_data", "step_size", "passes"))
+    add_arguments(parser, without=WITHOUT)
     parser.set_defaults(run=_sweep, **DEFAULTS)
     group = parser.add_argument_group("of the sweep")
     group.add_argument(

@@ -25,8 +25,8 @@ def add_train(commands: "argparse._SubParsersAction[Any]") -> None:
     train_parser.add_argument(
         "--resume",
         metavar="RUN",
-        help="go on with a run that was broken off; of the other options --quiet alone counts, and --game where the "
-        "run is of a simulator of your own",
+        help="go on with a run that was broken off; of the other options --quiet alone counts, and what is code of "
+        "your own: --game where the run is of a simulator, and --rule",
     )
     train_parser.set_defaults(run=_train)
 
@@ -51,6 +51,7 @@ def add_evaluate(commands: "argparse._SubParsersAction[Any]") -> None:
         ("turnover", "chance in [0, 1] that an agent leaves after a step and is replaced (default: the run's)"),
     ):
         evaluate_parser.add_argument(f"--{flag}", type=float, metavar="RATE", help=meaning)
+    evaluate_parser.add_argument("--rule", metavar="RULE", help="rules of your own to compare with, as for train")
     _add_game(evaluate_parser)
     evaluate_parser.set_defaults(run=_evaluate)
 
@@ -79,7 +80,10 @@ def _train(arguments: argparse.Namespace) -> int:
     if config.from_data is not None and arguments.resume is None:
         check_same_k(config, Trajectories.load(config.from_data), k_is_meant="k" in getattr(arguments, "given", ()))
     with Console(config.quiet) as console:
-        run = train(config, console) if arguments.resume is None else resume(arguments.resume, console, arguments.game)
+        if arguments.resume is None:
+            run = train(config, console)
+        else:
+            run = resume(arguments.resume, console, arguments.game, arguments.rule)
         console.result(f"\nrun folder   {run.folder}")
         console.say(f"TensorBoard  {tensorboard_command(str(run.folder.parent))}")
     return INTERRUPTED if run.summary["interrupted"] else DONE
@@ -107,7 +111,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     run = _opened(arguments)
     given = {name: getattr(arguments, name) for name in run.config.evaluation()}
     asked = run.config.evaluation() | {name: value for name, value in given.items() if value is not None}
-    measured = measure(run.game, run.solution, n=arguments.n, **asked)
+    measured = measure(run.game, run.solution, n=arguments.n, rule=arguments.rule, **asked)
     print(return_table(measured.learned, measured.heuristics))
     return DONE
 

@@ -33,7 +33,7 @@ from altmarl_torch.support.files import alone
 
 __all__ = ["resume", "train"]
 
-ASKED = ("game", "k", "n", "gamma", "observation", "eta", "steps", "seed", "device", "learning_rate")
+ASKED = ("game", "game_option", "k", "n", "gamma", "observation", "eta", "steps", "seed", "device", "learning_rate")
 AROUND = ("solver", "certify", "episodes", "horizon", "runs_dir", "quiet")
 """Options that simulators have: of learning, and around it."""
 
@@ -55,16 +55,19 @@ def train(config: TrainConfig, console: Console, *, name: str | None = None) -> 
     return _run_alone(config, named, folder, console)
 
 
-def resume(path: str | os.PathLike[str], console: Console, word: str | None = None) -> TrainedRun:
+def resume(
+    path: str | os.PathLike[str], console: Console, word: str | None = None, rule: str | None = None
+) -> TrainedRun:
     """Go on with the run in the folder `path`, from its last checkpoint, with the options that it was begun with.
 
     Args:
         path: of a run of any kind of game.
         console: where to print.
         word: where the run is of a simulator of the user's own: `my_sim.py:build`, which is run again.
+        rule: where the run is compared with rules of the user's own: `my_rules.py:follow`, likewise.
     """
     if not is_of_simulator(path):
-        return training.resume(path, console)
+        return training.resume(path, console, rule)
     config, game, folder = reopen_simulated(path, word)
     return _run_alone(config, game, folder, console, again=True)
 

@@ -53,7 +53,7 @@ def compute(cell: Cell) -> None:
             return
         if RunFolder(cell.folder).checkpoints.is_dir():
             try:
-                resume(cell.folder, console)
+                resume(cell.folder, console, cell.config.rule)
                 return
             except FileFormatError as cause:
                 console.result(f"cannot be resumed, begins anew: {cause}")
