@@ -208,9 +208,8 @@ class TrainConfig:
     rule: str | None = field(
         default=None,
         metadata=flag(
-            "rules of your own to compare with, functions in a file that is run: my_rules.py:follow (next to the "
-            "learned local policy), 'my_rules.py:follow + stay', several with commas between them",
-            unset="none beside those of the game",
+            "rules of your own to compare with, which are run: my_rules.py:follow, 'my_rules.py:follow + stay'",
+            unset="none",
         ),
     )
     seed: int = field(default=0, metadata=flag("seed of everything random", whole))
