@@ -293,7 +293,7 @@ def test_yardsticks_are_the_heuristics_and_the_rules_of_the_game():
     names = list(yardsticks(GAME, 4))
     own = [f"{rule} + thermostat" for rule in ("never", "alert", "emergency", "sparing")]
     assert names == [*heuristic_pairs(GAME, 4), *own]
-    assert all(Tag.of_heuristic(name) in Tag for name in names)
+    assert all(Tag.of_heuristic(name) in list(Tag) for name in names)
     assert all(pair.k == 4 for pair in yardsticks(GAME, 4).values())
 
 

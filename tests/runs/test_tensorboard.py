@@ -190,4 +190,4 @@ def test_every_run_announces_the_same_columns_whatever_it_was_given(tmp_path):
 
 def test_every_heuristic_has_a_tag(run):
     for name in heuristic_pairs(steer(), 2):
-        assert Tag.of_heuristic(name) in Tag
+        assert Tag.of_heuristic(name) in list(Tag)
