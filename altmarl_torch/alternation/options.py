@@ -95,6 +95,7 @@ class Learning:
         m: draws of T-hat_{k,m}; None for the exact expectation, or one draw a gradient step.
         xi: draws of stochastic rewards, or "lemma"; None for their means.
         starts: how many local policies to begin from.
+        start: a pair to begin from, of an earlier solution; None for uniform policies.
         nested: whether large tables begin from what is found for few agents.
         select: what decides between candidates.
         seed: of every random number.
@@ -115,6 +116,7 @@ class Learning:
     m: int | None = None
     xi: int | Literal["lemma"] | None = None
     starts: int = 1
+    start: Any = None
     nested: Nested = "on"
     select: Select = "value"
     seed: int = 0
@@ -132,6 +134,8 @@ class Learning:
         rate = as_number("learning_rate", self.learning_rate, "(0, inf)", lambda x: 0 < x < math.inf, ArgumentError)
         _set(self, m=m, xi=_as_xi(self.xi), starts=starts, seed=seed, learning_rate=rate)
         self._check_lifted()
+        if self.start is not None and self.starts > 1:
+            raise ArgumentError(f"start is a pair to begin from, and starts = {starts} begins from several: give one")
 
     @property
     def has_functions(self) -> bool:

@@ -28,14 +28,16 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.evaluation.rollouts import LARGEST_ROLLOUT, rollout
 from altmarl_torch.games.game import Game
+from altmarl_torch.games.naming import NAMES
 from altmarl_torch.learners.chains.chain import chain_form, require_planned
 from altmarl_torch.learners.lifted.degrees import check_degree
 from altmarl_torch.learners.neural.policies import UniformPolicy
 from altmarl_torch.learners.neural.surrogate import check_count
 from altmarl_torch.learners.settings import MOST_XI, Settings
 from altmarl_torch.operators.joint_value import value_span
-from altmarl_torch.policies.base import Pair
-from altmarl_torch.policies.tabular import uniform_global, uniform_local
+from altmarl_torch.policies.base import Pair, check_pair
+from altmarl_torch.policies.rules import table
+from altmarl_torch.policies.tabular import check_pi_g, check_pi_l, uniform_global, uniform_local
 from altmarl_torch.support.digests import known_as
 from altmarl_torch.support.snapshots import WorkInProgress
 from altmarl_torch.support.tables import as_device
@@ -101,7 +103,7 @@ class AlternationRun:
             folder = CheckpointFolder(Path(keeping.checkpoints), asked(options, game))
             folder.check()
         k = options.problem.k
-        return cls(
+        run = cls(
             game,
             options,
             game.n if math.isinf(k) else int(k),
@@ -111,6 +113,7 @@ class AlternationRun:
             keeping.curve,
             folder=folder,
         )
+        return run if options.learning.start is None else run.beginning_with(options.learning.start)
 
     def at(self, k: int) -> "AlternationRun":
         """The same run for a sample of k, from the start that it has there."""
@@ -120,6 +123,24 @@ class AlternationRun:
     def starting_at(self, pi_l: Tensor) -> "AlternationRun":
         """The same run from `pi_l [sl, sg, al]` and a uniform pi_g."""
         return dataclasses.replace(self, start=Pair(self._uniform_pi_g(), pi_l))
+
+    def beginning_with(self, pair: Any) -> "AlternationRun":
+        """The same run from an earlier pair: its pi_l, and of a solution what pi_g does, at whatever k.
+
+        On tables pi_g is read as `Solution.seeing` reads it; a network is trained on, if it is of the same kind.
+        """
+        check_pair("start", pair)
+        pi_l = check_pi_l(self.game, pair.pi_l.to(self.game.device))
+        run = self.starting_at(pi_l)
+        if not isinstance(pair, Solution) or pair.belief is not None:
+            return run
+        if self.options.learning.solver == "tabular":
+            simplex, there = CountSimplex(self.k, self.game.num_sl), self.game.to(pair.pi_l.device)
+            pi_g = check_pi_g(there, table(there, pair.rule_at(self.k), simplex), simplex)
+            return dataclasses.replace(run, start=Pair(pi_g.to(self.game.device), pi_l))
+        network = getattr(pair.policy, "network", None)
+        same = self.options.learning.solver == "neural" and self.network is None and network is not None
+        return dataclasses.replace(run, network=network) if same else run
 
     def quiet(self) -> "AlternationRun":
         """The same run, of which nobody is told."""
@@ -228,9 +249,11 @@ def fit(options: Options, game: Game) -> Game:
 def asked(options: Options, game: Game) -> dict[str, object]:
     """Whatever the result follows from, by name, as JSON's types: numbers and words, digests of everything else."""
     names = [field.name for field in dataclasses.fields(game) if field.name != "name"]
-    values = {name: getattr(game, name) for name in names}
+    values = {name: getattr(game, name) for name in names if name not in NAMES.values()}  # which change no result
     for record in (options.problem, options.learning, options.stopping):
         values |= {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    if (start := options.learning.start) is not None:
+        values["start"] = {name: getattr(start, name, None) for name in ("k", "pi_l", "pi_g")}
     return {
         name: str(value) if is_infinite(value) else known_as(value)
         for name, value in values.items()

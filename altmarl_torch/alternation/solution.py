@@ -30,12 +30,12 @@ from altmarl_torch.alternation.solution_files import (
     read_update,
 )
 from altmarl_torch.alternation.words import Observation, Select
-from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.counts.simplex import CountSimplex, round_to_counts
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.learners.neural.policies import BatchPolicy, tabulate
-from altmarl_torch.policies.base import Dispatcher, Sight, player
+from altmarl_torch.policies.base import Dispatcher, Rule, Sight, player
 from altmarl_torch.policies.belief import Belief, BeliefDispatcher, at_distribution
-from altmarl_torch.policies.rules import RuleDispatcher
+from altmarl_torch.policies.rules import HeuristicPair, RuleDispatcher
 from altmarl_torch.policies.tabular import TabularDispatcher, read_policy, table_player
 from altmarl_torch.support.intervals import Difference
 from altmarl_torch.support.npz import read_npz, write_npz
@@ -184,6 +184,30 @@ class Solution:
             return RuleDispatcher(self.policy, sight, seed)
         assert self.pi_g is not None
         return TabularDispatcher(self.pi_g, self.simplex, seed)
+
+    def seeing(self, k: int) -> "HeuristicPair | Solution":
+        """The same pair where k agents are seen, of any number: a pair to play, not a better one.
+
+        pi_g is read at the counts of `sample_size` agents that are nearest to sample_size h / k, by largest remainders
+        (`counts.simplex.round_to_counts`). A memory reads its belief at any k.
+
+        Raises:
+            ArgumentError: k is no whole number of at least 1.
+
+        Examples:
+            >>> import altmarl_torch as am
+            >>> few = am.solve(am.games.steer(), k=3)
+            >>> few.seeing(30).dispatcher().act(0, [20, 10])
+            tensor(0)
+        """
+        k = as_integer("k", k, 1, math.inf, ArgumentError)
+        if self.belief is not None:
+            return dataclasses.replace(self, k=k)
+        return HeuristicPair(f"learned for k = {self.sample_size}", k, self.rule_at(k), self.pi_l)
+
+    def rule_at(self, k: int) -> Rule:
+        """What `seeing(k)` does where there is no memory, as a law of a_g given s_g `[...]` and counts `[..., sl]`."""
+        return lambda s_g, counts: self._law(s_g, round_to_counts(counts.double() / k, self.sample_size))
 
     def law(self, s_g: Tensor, counts: Tensor) -> Tensor:
         """pi_g(. | s_g, h) as a `heuristics.Rule`: s_g `[...]` and counts `[..., sl]` to `[..., ag]`.

@@ -38,6 +38,7 @@ from altmarl_torch.alternation.words import Observation, Select
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.learners.settings import ChainSettings, Settings
 from altmarl_torch.operators.words import Acceptance, Objective
+from altmarl_torch.policies.base import PolicyPair
 from altmarl_torch.support.threads import one_thread
 from altmarl_torch.support.torch_state import door
 
@@ -60,6 +61,7 @@ def solve(
     eta: Eta = "auto",
     accept: Acceptance = "mean",
     starts: int = 1,
+    start: Solution | PolicyPair | None = None,
     nested: Nested = "on",
     select: Select = "value",
     steps: int = 10,
@@ -105,9 +107,11 @@ def solve(
         accept: UPDATE's rule, "mean" or "all-states".
         starts: how many local policies to begin from: uniform, walk to s_g, greedy for r_l, then random ones. The pair
             with the best joint value wins.
+        start: an earlier solution, of any k, or another pair of this game, to begin from in place of uniform policies:
+            its pi_l, and of a solution what pi_g does (`Solution.seeing`), or its network.
         nested: "on": large tables begin from what three starts find for few agents (`alternation.nested`); "off":
-            from uniform policies, as printed. Given `starts` or learners of one's own, networks, and sampled operators
-            never nest.
+            from uniform policies, as printed. Given `start`, `starts` or learners of one's own, networks, and sampled
+            operators never nest.
         select: "value", or "rollout": whatever earns most on n agents, of all starts, of the observation models up to
             `observation`, and of a pair that looks at nothing. (`docs/posterior.md`)
         steps: at most so many proposals of each player.
@@ -153,6 +157,7 @@ def solve(
         m=m,
         xi=xi,
         starts=starts,
+        start=start,
         nested=nested,
         select=select,
         seed=seed,

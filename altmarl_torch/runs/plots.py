@@ -39,7 +39,7 @@ from altmarl_torch.alternation.loop import Decision, Update
 from altmarl_torch.asking.advise import Advice
 from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.games.types import fold_types
-from altmarl_torch.runs.palette import ACTIONS, BLUE, DPI, GREY, ORANGE, RED
+from altmarl_torch.runs.palette import ACTIONS, BLUE, DPI, GREY, ORANGE, RED, Drawing
 
 __all__ = [
     "advice_figure",
@@ -114,7 +114,7 @@ def value_history_figure(history: Sequence[Update]) -> Figure:
 def advice_figure(advice: Advice) -> Figure:
     """Draw return against k, with memory and without, and the net return of the better of both at each price."""
     prices = [choice for choice in advice.choices if choice.price > 0]
-    figure = Figure(figsize=(10.0 if prices else 7.5, 4.2), dpi=DPI, layout="constrained")
+    figure = Drawing(figsize=(10.0 if prices else 7.5, 4.2), dpi=DPI, layout="constrained")
     axes = [figure.add_subplot(1, 2 if prices else 1, column) for column in ((1, 2) if prices else (1,))]
     for kind, colour, mark, label in ((True, BLUE, "o", "with memory"), (False, ORANGE, "s", "without")):
         ways = [way for way in advice.ways if way.remembers == kind]
@@ -173,7 +173,7 @@ def save_svg(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     """An empty figure of so many inches, and its axes."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    figure = Drawing(figsize=(width, height), dpi=DPI, layout="constrained")
     return figure, figure.add_subplot()
 
 

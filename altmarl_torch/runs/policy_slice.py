@@ -29,7 +29,7 @@ from torch import Tensor
 
 from altmarl_torch.policies.rules import Rule
 from altmarl_torch.policies.tabular import greedy_actions
-from altmarl_torch.runs.palette import ACTIONS, DPI, GREY
+from altmarl_torch.runs.palette import ACTIONS, DPI, GREY, Drawing
 
 __all__ = ["policy_slice_figure"]
 
@@ -57,7 +57,7 @@ def policy_slice_figure(
     columns = min(panels, 3)
     rows = -(-panels // columns)
     height = 2.9 if len(lattice.shape.corners) == 3 else 1.3
-    figure = Figure(figsize=(max(6.0, 3.0 * columns), 1.3 + height * rows), dpi=DPI, layout="constrained")
+    figure = Drawing(figsize=(max(6.0, 3.0 * columns), 1.3 + height * rows), dpi=DPI, layout="constrained")
     colours = _colours(actions, num_ag)
     for s_g in range(panels):
         _draw_slice(figure.add_subplot(rows, columns, s_g + 1), lattice, actions[s_g], colours)

@@ -16,7 +16,7 @@ from altmarl_torch.theory import eta_algorithm_3
 
 RECORDS = (Problem, Learning, Stopping, Keeping)
 FIELDS = {field.name: field.default for record in RECORDS for field in dataclasses.fields(record)}
-OF_PYTHON = {"alpha", "g_learner", "chain", "network", "callback", "progress", "curve", "checkpoints"}
+OF_PYTHON = {"alpha", "start", "g_learner", "chain", "network", "callback", "progress", "curve", "checkpoints"}
 """What no flag can say, or what several flags say (chain)."""
 
 

@@ -207,3 +207,7 @@ def test_drawing_needs_no_pyplot():
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_figures_show_themselves_in_a_notebook():
+    assert value_history_figure([])._repr_png_().startswith(b"\x89PNG")

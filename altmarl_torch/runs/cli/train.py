@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from altmarl_torch.errors import ArgumentError
 from altmarl_torch.runs.cli.codes import DONE, INTERRUPTED
 from altmarl_torch.runs.config import add_arguments, from_arguments
 from altmarl_torch.runs.flags import whole
@@ -41,6 +42,7 @@ def add_evaluate(commands: "argparse._SubParsersAction[Any]") -> None:
     )
     for flag, meaning in (
         ("n", "how many local agents there are (default: the game's)"),
+        ("k", "how many are seen, which reads what was learned at the nearest counts (default: the run's)"),
         ("horizon", "steps per episode (default: the run's)"),
         ("episodes", "number of episodes (default: the run's)"),
         ("seed", "seed of the episodes (default: the run's)"),
@@ -107,11 +109,17 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     """Simulate a finished run again, for another n, horizon or number of episodes; the folder is not changed."""
     from altmarl_torch.runs.measuring import measure
     from altmarl_torch.runs.report import return_table
+    from altmarl_torch.runs.simulated.folder import is_of_simulator
 
     run = _opened(arguments)
     given = {name: getattr(arguments, name) for name in run.config.evaluation()}
     asked = run.config.evaluation() | {name: value for name, value in given.items() if value is not None}
-    measured = measure(run.game, run.solution, n=arguments.n, rule=arguments.rule, **asked)
+    pair: Any = run.solution
+    if arguments.k is not None:
+        if is_of_simulator(arguments.folder):
+            raise ArgumentError("k is that for which the pair was learned: a simulator's is no table of counts")
+        pair = pair.seeing(run.game.check_k(arguments.k))
+    measured = measure(run.game, pair, n=arguments.n, rule=arguments.rule, **asked)
     print(return_table(measured.learned, measured.heuristics))
     return DONE
 

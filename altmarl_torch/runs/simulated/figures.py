@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from altmarl_torch.runs.palette import BLUE, DPI
+from altmarl_torch.runs.palette import BLUE, DPI, Drawing
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.rollouts import SimulatedRollouts
 from altmarl_torch.simulators.spaces import Box
@@ -22,7 +22,7 @@ def simulated_occupation_figure(game: SimulatedGame, rollouts: SimulatedRollouts
     trace, panels = rollouts.trace, _panels(game, rollouts)
     if not panels:
         return None
-    figure = Figure(figsize=(9.0, 1.2 + 2.4 * len(panels)), dpi=DPI, layout="constrained")
+    figure = Drawing(figsize=(9.0, 1.2 + 2.4 * len(panels)), dpi=DPI, layout="constrained")
     axes = figure.subplots(len(panels), squeeze=False)[:, 0]
     for axis, (label, shares, low, high, line) in zip(axes, panels, strict=True):
         extent = (-0.5, len(shares) - 0.5, low, high)

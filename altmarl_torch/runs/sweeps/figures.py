@@ -29,7 +29,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFor
 
 from altmarl_torch.games.game import Game
 from altmarl_torch.runs.folder import GAME
-from altmarl_torch.runs.palette import ACTIONS, BLUE, DPI, GREY
+from altmarl_torch.runs.palette import ACTIONS, BLUE, DPI, GREY, Drawing
 from altmarl_torch.runs.plots import save_png, save_svg
 from altmarl_torch.runs.sweeps.published import Curve, published_curves
 from altmarl_torch.runs.sweeps.results import METHOD, Finished, Sweep
@@ -163,7 +163,7 @@ def save_figures(sweep: Sweep, ks: Sequence[int] | None = None, seed: int | None
 def _against_k(sweep: Sweep, what: str, bars: str) -> tuple[Figure, Axes]:
     """A figure whose x axis is k, with a title that says of what, how many and how."""
     require_finished(sweep)
-    figure = Figure(figsize=(9.0, 5.0), dpi=DPI, layout="constrained")
+    figure = Drawing(figsize=(9.0, 5.0), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(f"{what}\n{subject(sweep)}\n{_samples(sweep)}; bars: {bars}", fontsize=10)
     axes.set_xlabel("sample size k")

@@ -27,7 +27,7 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.evaluation.rollouts import rollout
 from altmarl_torch.runs.folder import open_run, read_metrics
-from altmarl_torch.runs.palette import DPI, GREY
+from altmarl_torch.runs.palette import DPI, GREY, Drawing
 from altmarl_torch.runs.plots import draw_occupation
 from altmarl_torch.runs.sweeps.results import Finished, Sweep
 
@@ -61,7 +61,7 @@ def occupation_panel(sweep: Sweep, ks: Sequence[int] | None = None, seed: int | 
     replayed = [_replay(one) for one in cells]
     columns = min(3, len(cells))
     rows = -(-len(cells) // columns)
-    figure = Figure(figsize=(1.2 + 3.6 * columns, 1.5 + 2.3 * rows), dpi=DPI, layout="constrained")
+    figure = Drawing(figsize=(1.2 + 3.6 * columns, 1.5 + 2.3 * rows), dpi=DPI, layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     most = max(float(rollouts.trace.occupation.max()) for rollouts in replayed)
     for axes, rollouts in zip(panels, replayed, strict=False):
@@ -82,7 +82,7 @@ def alternation_figure(sweep: Sweep, ks: Sequence[int] | None = None, seed: int 
     Arguments and errors as of `occupation_panel`.
     """
     histories = _histories(_chosen(sweep, ks, seed))
-    figure = Figure(figsize=(11.0, 4.8), dpi=DPI, layout="constrained")
+    figure = Drawing(figsize=(11.0, 4.8), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2)
     right.set_yscale("log")
     for history in histories:
