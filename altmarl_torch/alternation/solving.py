@@ -35,6 +35,7 @@ from altmarl_torch.alternation.runner import learn
 from altmarl_torch.alternation.selection import select_by_rollout, select_by_value
 from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.alternation.words import Observation, Select
+from altmarl_torch.games.crowd import refuse_crowd
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.learners.settings import ChainSettings, Settings
 from altmarl_torch.operators.words import Acceptance, Objective
@@ -192,6 +193,7 @@ def solve_with(game: Game, options: Options) -> Solution:
 def _solve(game: Game, options: Options) -> Solution:
     """One solver, on a game that fits."""
     problem, learning = options.problem, options.learning
+    _check_crowd(game, options)
     if problem.alpha is not None:
         make_prior(game, problem.alpha)  # refused before anything is learned
     run = AlternationRun.of(game, options)
@@ -205,3 +207,18 @@ def _solve(game: Game, options: Options) -> Solution:
     search = select_by_value if learning.starts > 1 else learn_nested if nests(run) else learn
     found = search(run)
     return remember(found, game, int(problem.k)) if problem.observation == "filter" else found
+
+
+def _check_crowd(game: Game, options: Options) -> None:
+    """Raise an ArgumentError where the global reward sees the crowd, and what is asked does not."""
+    problem, learning = options.problem, options.learning
+    asked = {
+        f"solver={learning.solver!r}": learning.solver != "tabular",
+        f"observation={problem.observation!r}": problem.observation != "surrogate",
+        "select='rollout'": learning.select == "rollout",
+        "l_learner='ucfh'": learning.l_learner == "ucfh",
+        "a learner of one's own": learning.has_functions,
+    }
+    for what, does_not in asked.items():
+        if does_not:
+            refuse_crowd(game, what)

@@ -168,7 +168,7 @@ def advise(
         >>> [choice.asking.k <= 4 for choice in advice.choices]
         [True, True]
     """
-    check_game(game)
+    check_game(game, "advise")
     prices = _prices(costs)
     share = as_number("share", share, "(0, 1]", lambda x: 0 < x <= 1, ArgumentError)
     most = min(game.n, LARGEST_K) if largest is None else as_integer("largest", largest, 1, game.n, ArgumentError)

@@ -114,7 +114,7 @@ def fit_belief_values(
             none.
         PolicyError: pi_l is no local policy of this game.
     """
-    check_game(game)
+    check_game(game, "decide_by_belief")
     numbers = _numbers(game, asks)
     price = as_number("price", price, "[0, inf)", lambda x: 0 <= x < math.inf, ArgumentError)
     if pi_l is None:

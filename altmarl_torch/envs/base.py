@@ -183,5 +183,5 @@ def as_horizon(horizon: int) -> int:
 
 def with_agents(game: Game, n: int | None) -> Game:
     """The game with n agents; None leaves it as it is."""
-    check_game(game)
+    check_game(game, "an environment")
     return game if n is None else game.replace(n=as_integer("n", n, 1, LARGEST_N, ArgumentError))

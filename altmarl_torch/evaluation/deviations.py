@@ -65,7 +65,7 @@ class TaggedAgent:
         reward = rearrange(game.r_l, "l g a -> g 1 l a").expand(-1, len(joined), -1, -1)
         if payoff == "team":
             others = einsum(companions.simplex.counts.to(torch.float64), surrogate.r_l_pi, "c l, l g -> g c")
-            globally = einsum(pi_g, game.r_g, "g h a, g a -> g h")[:, joined]
+            globally = surrogate.led(pi_g)[:, joined]
             reward = globally.unsqueeze(-1) + (others[..., None, None] + reward) / k
         # the chance that an agent drawn from c + e_z is in z
         chance = (companions.simplex.counts + 1).to(torch.float64) / k
@@ -115,7 +115,7 @@ class SharedDeviation:
     def __init__(self, surrogate: Surrogate, pi_g: Tensor) -> None:
         game = surrogate.game
         self.surrogate, self.to_sg = surrogate, next_sg_law(surrogate, pi_g)
-        self.global_reward = einsum(pi_g, game.r_g, "g h a, g a -> g h")
+        self.global_reward = surrogate.led(pi_g)
         assignments = itertools.product(range(game.num_al), repeat=game.num_sl)
         self.choices = torch.tensor(list(assignments), device=game.device)
         self._states = torch.arange(game.num_sl, device=game.device)

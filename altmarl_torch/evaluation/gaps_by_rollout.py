@@ -147,7 +147,7 @@ def rollout_gaps(
         ArgumentError: an argument is outside its range.
         PolicyError: a policy does not fit the game.
     """
-    check_game(game)
+    check_game(game, "rollout_gaps")
     check_pair("pair", pair)
     episodes = as_integer("episodes", episodes, 4, math.inf, ArgumentError)
     dispatchers: dict[str, PolicyPair] = {

@@ -141,7 +141,7 @@ def _tagged_chain(surrogate: Surrogate, pi_g: Tensor, policy: Tensor) -> _Tagged
     ]
     own = (r_own.T / plan.simplex.k).unsqueeze(-1).expand(-1, -1, len(joined))
     companions = einsum(plan.companions.simplex.counts.to(r_own.dtype), surrogate.r_l_pi, "c y, y g -> g c")
-    dispatched = einsum(pi_g, game.r_g, "g h a, g a -> g h")[:, joined]
+    dispatched = surrogate.led(pi_g)[:, joined]
     team = rearrange(dispatched, "g c z -> g z c") + own + (companions / plan.simplex.k).unsqueeze(1)
     matrix = rearrange(torch.stack(rows), "g z c G Z C -> (g z c) (G Z C)")
     return _TaggedChain(matrix, own.flatten(), team.flatten(), game.gamma)

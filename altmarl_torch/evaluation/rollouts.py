@@ -239,7 +239,7 @@ class _Tables:
 class _Earnings:
     """What a step earns: expectations, or where the game has laws, draws."""
 
-    r_g: Tensor  # [sg, ag]
+    game: Game
     local_means: Tensor  # [sg, sl], r_l_pi with a row for each s_g
     sampler: RewardSampler | None
     generator: torch.Generator
@@ -248,15 +248,24 @@ class _Earnings:
     def of(cls, game: Game, pi_l: Tensor, induced: InducedTables, seed: int) -> "_Earnings":
         generator = torch.Generator(game.device).manual_seed(_seeds(seed)[5])
         sampler = game.reward_sampler(pi_l, induced) if game.has_random_rewards else None
-        return cls(game.r_g, induced.r_l_pi.T.contiguous(), sampler, generator)
+        return cls(game, induced.r_l_pi.T.contiguous(), sampler, generator)
 
     def __call__(self, s_g: Tensor, a_g: Tensor, counts: Tensor, flows: Tensor) -> tuple[Tensor, Tensor]:
         """r_g `[episodes]`, and (1/n) sum r_l over the agents of each state `[episodes, sl]`."""
         occupation = counts / counts.sum(-1, keepdim=True)
         if self.sampler is None:
-            return self.r_g[s_g, a_g], occupation * self.local_means.index_select(0, s_g)
+            return self.globally(s_g, a_g, occupation), occupation * self.local_means.index_select(0, s_g)
         drawn = self.sampler.draw_moved(s_g, flows, self.generator) / counts.sum(-1, keepdim=True)
-        return self.sampler.draw_global(s_g, a_g, self.generator), drawn
+        seen = self.crowd(s_g, a_g, occupation)
+        return self.sampler.draw_global(s_g, a_g, self.generator) + seen, drawn
+
+    def globally(self, s_g: Tensor, a_g: Tensor, mu: Tensor) -> Tensor:
+        """r_g, and r_g_mu at frequencies mu `[episodes, sl]`: `[episodes]`."""
+        return self.game.r_g[s_g, a_g] + self.crowd(s_g, a_g, mu)
+
+    def crowd(self, s_g: Tensor, a_g: Tensor, mu: Tensor) -> Tensor | float:
+        """r_g_mu; nothing where the game has none."""
+        return 0.0 if self.game.r_g_mu is None else self.game.r_g_mu(s_g, a_g, mu)
 
 
 def _start(game: Game, episodes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -81,7 +81,7 @@ def shared_rows(surrogate: Surrogate, pi_g: Tensor) -> TiedProblem | None:
     if not _fits(game, states, number, float(game.num_al ** occupied.max())):
         return None
     place, actions = _assignments(simplex, game.num_al)
-    globally, to_sg = einsum(pi_g, game.r_g, "g h a, g a -> g h"), next_sg_law(surrogate, pi_g)
+    globally, to_sg = surrogate.led(pi_g), next_sg_law(surrogate, pi_g)
     rewards, laws, decisions = [], [], []
     for sg in range(game.num_sg):
         chosen = game.r_l[:, sg].gather(1, actions.clamp_min(0).T).T

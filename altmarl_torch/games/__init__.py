@@ -23,7 +23,7 @@ from altmarl_torch.support.lazily import lazy
 
 if TYPE_CHECKING:
     from altmarl_torch.games.game import Game
-    from altmarl_torch.games.named.ambulances import ambulances
+    from altmarl_torch.games.named.ambulances import ambulances, simulated_ambulances
     from altmarl_torch.games.named.continuous_warehouse import continuous_warehouse
     from altmarl_torch.games.named.federated import federated
     from altmarl_torch.games.named.linear_quadratic import LinearQuadratic, Tracking, linear_quadratic
@@ -59,6 +59,7 @@ __all__ = [
     "make",
     "names",
     "random_game",
+    "simulated_ambulances",
     "simulators",
     "smart_grid",
     "steer",
@@ -69,7 +70,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "named.ambulances": ("ambulances",),
+    "named.ambulances": ("ambulances", "simulated_ambulances"),
     "named.continuous_warehouse": ("continuous_warehouse",),
     "named.federated": ("federated",),
     "named.linear_quadratic": ("LinearQuadratic", "Tracking", "linear_quadratic"),
@@ -95,7 +96,9 @@ _TABLES = {
 }
 """The functions that build games of tables, by the names that `make` knows."""
 
-_SIMULATORS = {name: name for name in ("ambulances", "continuous_warehouse", "linear_quadratic", "thermostats")}
+_SIMULATORS = {
+    name: name for name in ("continuous_warehouse", "linear_quadratic", "simulated_ambulances", "thermostats")
+}
 _ALL = _TABLES | _SIMULATORS
 
 if not TYPE_CHECKING:

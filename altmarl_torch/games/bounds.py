@@ -1,7 +1,10 @@
 """How large rewards and values of a game can be (Assumptions 2.2 and F.1)."""
 
+from functools import cached_property
+
 from torch import Tensor
 
+from altmarl_torch.games.crowd import CrowdReward, crowd_range
 from altmarl_torch.games.reward_base import RewardLaw
 from altmarl_torch.games.storage import LAWS
 
@@ -16,11 +19,17 @@ class Bounded:
     gamma: float
     r_g_law: RewardLaw | None
     r_l_law: RewardLaw | None
+    r_g_mu: CrowdReward | None
 
     @property
     def r_g_max(self) -> float:
-        """The largest |r_g| (Assumption 2.2)."""
-        return float(self.r_g.abs().max())
+        """The largest |r_g| (Assumption 2.2), with r_g_mu as far as it was tried."""
+        return float(self.r_g.abs().max()) + max(map(abs, self.crowd_range))
+
+    @cached_property
+    def crowd_range(self) -> tuple[float, float]:
+        """The least and the largest r_g_mu (`games.crowd`), as far as it was tried."""
+        return (0.0, 0.0) if self.r_g_mu is None else crowd_range(self)
 
     @property
     def r_l_max(self) -> float:

@@ -11,30 +11,17 @@ and then moves, given (s, a) independently (Eq. 2, 3):
     s_g' ~ P_g(. | s_g, a_g),        s_i' ~ P_l(. | s_i, s_g, a_i)   for every i.
 
 Local agents move under the *current* s_g. The value of a pair of policies is E[sum_t gamma^t r(s(t), a(t))] (Eq. 4),
-from a first state whose law is part of the game (`altmarl_torch.initial`).
+from a first state whose law is part of the game (`games.initial`). The tables' axes, and what freezing a local policy
+makes of them (Eq. 5, 6), are in `games.tables`.
 
-    table   axes                    meaning
-    P_g     [sg, ag, sg']           law of s_g' given (s_g, a_g)
-    P_l     [sl, sg, al, sl']       law of s_l' given (s_l, s_g, a_l)
-    r_g     [sg, ag]                reward per macro step
-    r_l     [sl, sg, al]            reward per macro step
-
-**Freezing the local policy.**  For a fixed pi_l(a_l | s_l, s_g) a local agent is a Markov chain driven by s_g. Its law
-and its reward are the averages over its own action (Eq. 5, 6),
-
-    P_l_pi[sl, sg, sl'] = sum_al pi_l[sl, sg, al] P_l[sl, sg, al, sl'],
-    r_l_pi[sl, sg]      = sum_al pi_l[sl, sg, al] r_l[sl, sg, al],
-
-which is all that the global agent's best response needs to know of the local agents.
-
-**Bounds.**  With r_g_max = max |r_g| and r_l_max = max |r_l|, every stage reward is at most r_tilde = r_g_max + r_l_max
-(Assumption 2.2) and every value at most v_max = r_tilde / (1 - gamma). Bounds check that rewards have their sign.
+**Bounds.**  Every stage reward is at most r_tilde = r_g_max + r_l_max (Assumption 2.2), every value v_max = r_tilde /
+(1 - gamma), with r_g_max = max |r_g| and r_l_max = max |r_l|. Bounds check that rewards have their sign.
 
 **Stochastic rewards.**  r_g and r_l may be given as laws (`games.reward_laws`, Appendix F): the tables are then their
-means, with which every expectation is computed, and the laws stand beside them for draws.
+means, with which every expectation is computed, and the laws stand beside them for draws. r_g may also see the crowd,
+the frequencies of the local states (`games.crowd`).
 
-A game is immutable, holds float64 tensors on one device, and is checked once, here: every message names the table, the
-indices, the value found and what would be right.
+A game is immutable, holds float64 tensors on one device, and is checked once, here; messages name table and indices.
 """
 
 import dataclasses
@@ -49,6 +36,7 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError, GameError
 from altmarl_torch.games.bounds import Bounded
 from altmarl_torch.games.checks import check_bound, check_types, fitting_initial, split_law
+from altmarl_torch.games.crowd import CrowdReward, refuse_crowd
 from altmarl_torch.games.initial import InitialLaw
 from altmarl_torch.games.logs.counted import Counted, count_log
 from altmarl_torch.games.logs.transitions import Table
@@ -90,6 +78,8 @@ class Game(Bounded, Named):
         name: a printable word for run folders and plots.
         r_g_law, r_l_law: laws of stochastic rewards, None where they are deterministic. Give a law as `r_g` or
             `r_l`: it is found here, and its mean there.
+        r_g_mu: what r_g earns besides, from the frequencies mu of the local states (`games.crowd`): a function of s_g
+            `[...]`, a_g `[...]` and mu `[..., sl]` to `[...]`.
         sg_names, sl_names, ag_names, al_names: names of the states and actions, or None (`games.naming`).
 
     Tables may be tensors, arrays or nested lists of any real dtype; they are copied to float64. Rows that miss a sum
@@ -117,6 +107,7 @@ class Game(Bounded, Named):
     name: str = "game"
     r_g_law: RewardLaw | None = None
     r_l_law: RewardLaw | None = None
+    r_g_mu: CrowdReward | None = None
 
     if TYPE_CHECKING:  # tables may be arrays or lists; readers find tensors
 
@@ -135,7 +126,7 @@ class Game(Bounded, Named):
             check = as_law if axes.endswith("'") else as_finite
             object.__setattr__(self, name, check(name, tables[name], axes))
         object.__setattr__(self, "gamma", as_number("gamma", self.gamma, "[0, 1)", lambda x: 0 <= x < 1, GameError))
-        check_bound(self.r_g, self.r_l, self.v_max)
+        check_bound(self.r_g, self.r_l, self.v_max)  # which tries r_g_mu
         object.__setattr__(self, "n", as_integer("n", self.n, 1, LARGEST_N, GameError))
         object.__setattr__(self, "initial", fitting_initial(self.initial, self.num_sg, self.num_sl, self.device))
         check_types(self.P_l, self.num_types)
@@ -304,8 +295,9 @@ class Game(Bounded, Named):
         """Write an `.npz` archive to exactly `path`, atomically; `load` gives back the same bits.
 
         Raises:
-            ArgumentError: a reward is a SampledReward; a file holds no functions.
+            ArgumentError: a reward is a SampledReward, or there is r_g_mu; a file holds no functions.
         """
+        refuse_crowd(self, "a file, which holds no functions,")
         tables = {name: getattr(self, name) for name in TABLE_AXES}
         laws = {kept: getattr(self, kept) for kept in LAWS.values()}
         scalars = {"gamma": self.gamma, "n": self.n, "name": self.name}
@@ -324,6 +316,8 @@ class Game(Bounded, Named):
             return cls(**read_game(path))
 
 
-def check_game(game: object) -> None:
-    """Raise an ArgumentError unless `game` is a `Game`."""
+def check_game(game: object, crowd: str | None = None) -> None:
+    """Raise an ArgumentError unless `game` is a `Game`; with `crowd`, who is asked, also if it has r_g_mu."""
     check_kind("game", game, Game, "altmarl_torch.games makes named ones")
+    if crowd is not None:
+        refuse_crowd(game, crowd)

@@ -7,6 +7,14 @@
     r_l     [sl, sg, al]            reward per macro step
 
 A prime marks the next state; it counts the same set as the unprimed word.
+
+For a fixed pi_l(a_l | s_l, s_g) a local agent is a Markov chain driven by s_g. Its law and its reward are the averages
+over its own action (Eq. 5, 6),
+
+    P_l_pi[sl, sg, sl'] = sum_al pi_l[sl, sg, al] P_l[sl, sg, al, sl'],
+    r_l_pi[sl, sg]      = sum_al pi_l[sl, sg, al] r_l[sl, sg, al],
+
+which is all that the global agent's best response needs to know of the local agents (`induce`).
 """
 
 import itertools

@@ -104,7 +104,7 @@ def _games(types: object, base: Game | None) -> list[Game]:
             raise ArgumentError("next to base, every type is a pair (P_l, r_l)")
         types = [base.replace(P_l=P_l, r_l=r_l) for P_l, r_l in types]
     for game in types:
-        check_game(game)
+        check_game(game, "a game of types")
         if game.num_types > 1:
             raise ArgumentError(f"{game!r} has {game.num_types} types already; give the games of single types")
         if game.r_l_law is not None:

@@ -82,7 +82,7 @@ class Behaviour:
             ArgumentError: k is outside 1..n, `explore` outside [0, 1], or the word is not "uniform".
             PolicyError: the pair does not fit the game, or sees another number of agents.
         """
-        check_game(game)
+        check_game(game, "a log")
         k, game = game.check_k(k), game.to("cpu")
         explore = as_number("explore", explore, "[0, 1]", lambda x: 0 <= x <= 1, ArgumentError)
         if isinstance(behaviour, str):

@@ -58,7 +58,7 @@ def _global_values(surrogate: Surrogate, sg: int, values: Tensor) -> Tensor:
     """r_g(s_g, a) + gamma E V(s_g', h') in one global state: values `[N, sg']` to `[N, ag]`, in their type."""
     game, dtype = surrogate.game, values.dtype
     expected = surrogate.kernels[sg].expect(values)
-    return torch.addmm(game.r_g[sg].to(dtype), expected, game.P_g[sg].to(dtype).T, alpha=game.gamma)
+    return torch.addmm(surrogate.global_reward(sg).to(dtype), expected, game.P_g[sg].to(dtype).T, alpha=game.gamma)
 
 
 def _backup(surrogate: Surrogate, values: Tensor, reduce: Callable[[Tensor, int], Tensor]) -> Tensor:

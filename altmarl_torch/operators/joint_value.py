@@ -194,7 +194,8 @@ def value_span(game: Game) -> float:
     The unit of every tolerance: c > 0 times the rewards has c times the span, and an offset leaves it alone.
     """
     spans = [float(table.max() - table.min()) for table in (game.r_g, game.r_l)]
-    return sum(spans) / (1 - game.gamma)
+    least, most = game.crowd_range
+    return (sum(spans) + most - least) / (1 - game.gamma)
 
 
 def span_tolerance(game: Game, relative: float) -> float:
@@ -210,7 +211,7 @@ def _solve(surrogate: Surrogate, pi_g: Tensor) -> Tensor:
         [kernel.expect(torch.eye(size, dtype=torch.float64, device=pi_g.device)) for kernel in surrogate.kernels]
     )
     matrix = rearrange(einsum(to_sg, to_counts, "g h G, g h H -> g h G H"), "g h G H -> (g h) (G H)")
-    reward = surrogate.local_reward + einsum(pi_g, game.r_g, "g h a, g a -> g h")
+    reward = surrogate.local_reward + surrogate.led(pi_g)
     eye = torch.eye(len(matrix), dtype=torch.float64, device=matrix.device)
     values: Tensor = torch.linalg.solve(eye - game.gamma * matrix, reward.flatten())
     return values.reshape(reward.shape)

@@ -4,6 +4,8 @@ Its state is (s_g, h), h the counts of the k agents, its action a_g, its reward 
 
     r_Delta(s_g, h, a_g) = r_g(s_g, a_g) + sum_z (h_z / k) r_l_pi(z, s_g),
 
+(and r_g_mu(s_g, a_g, h / k), where the game has one: `games.crowd`),
+
 and the next state has s_g' ~ P_g(. | s_g, a_g) and, independently, h' from the kernel of k agents that move by P_l_pi
 (Eq. 5) under the *current* s_g (Eq. 3).
 """
@@ -21,6 +23,7 @@ from altmarl_torch.counts.pair_moves import MANY_COUNTS, PairPlan
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.resampling import PosteriorKernel
 from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.games.crowd import global_rewards
 from altmarl_torch.games.game import Game
 from altmarl_torch.support.threads import one_thread, run
 
@@ -39,6 +42,7 @@ class Surrogate:
     local_reward: Tensor  # [sg, N] sum_z mean_z r_l_pi(z, s_g), the mean that of `frequencies`
     prior: Prior | None = None  # of the posterior correction (`posterior`); None: the k agents are the population
     pi_l: Tensor | None = None  # [sl, sg, al], where it is known; draws of rewards need it
+    crowd: Tensor | None = None  # [sg, N, ag] r_g + r_g_mu, where r_g sees the counts
 
     @classmethod
     def build(cls, game: Game, pi_l: Tensor, plan: PairPlan, prior: Prior | None = None) -> "Surrogate":
@@ -54,12 +58,17 @@ class Surrogate:
         plan: PairPlan,
         prior: Prior | None = None,
         moves: tuple[Kernel, ...] | None = None,
+        crowd: Tensor | None = None,
     ) -> "Surrogate":
-        """Form the surrogate from the induced tables of Eq. 5 and 6, with `make_kernels` for its moves by default."""
+        """Form the surrogate from the induced tables of Eq. 5 and 6, with `make_kernels` for its moves by default, and
+        the global rewards of the counts, where they are at hand.
+        """
         moves = make_kernels(P_l_pi, plan) if moves is None else moves
         if prior is None:
             local_reward = einsum(plan.simplex.frequencies, r_l_pi, "h l, l g -> g h")
-            return cls(game, plan, P_l_pi, r_l_pi, moves, local_reward)
+            if crowd is None and game.r_g_mu is not None:
+                crowd = global_rewards(game, plan.simplex.frequencies)
+            return cls(game, plan, P_l_pi, r_l_pi, moves, local_reward, crowd=crowd)
         kernels = tuple(map(PosteriorKernel, prior.kernels(plan.simplex), moves))
         local_reward = einsum(prior.mean(plan.simplex.counts, plan.simplex.k), r_l_pi, "g h l, l g -> g h")
         return cls(game, plan, P_l_pi, r_l_pi, kernels, local_reward, prior)
@@ -94,7 +103,18 @@ class Surrogate:
         moves = [kernel.moves if isinstance(kernel, PosteriorKernel) else kernel for kernel in self.kernels]
         for sg in (sg for sg, alike in enumerate(same) if not alike):
             moves[sg] = make_kernels(P_l_pi[:, sg : sg + 1], self.plan)[0]
-        return replace(Surrogate.from_tables(self.game, P_l_pi, r_l_pi, self.plan, self.prior, tuple(moves)), pi_l=pi_l)
+        tables = P_l_pi, r_l_pi, self.plan, self.prior, tuple(moves), self.crowd
+        return replace(Surrogate.from_tables(self.game, *tables), pi_l=pi_l)
+
+    def global_reward(self, sg: int) -> Tensor:
+        """r_g of every action under s_g: `[ag]`, or `[N, ag]` where it sees the counts."""
+        return self.game.r_g[sg] if self.crowd is None else self.crowd[sg]
+
+    def led(self, pi_g: Tensor) -> Tensor:
+        """What `pi_g [sg, N, ag]` earns of r_g: `[sg, N]`."""
+        if self.crowd is None:
+            return einsum(pi_g, self.game.r_g, "g h a, g a -> g h")
+        return einsum(pi_g, self.crowd, "g h a, g h a -> g h")
 
     def changed_sg(self, other: "Surrogate") -> int:
         """The first s_g under which agents move or earn otherwise in a surrogate of the same plan."""
@@ -149,7 +169,8 @@ class SurrogateCache:
 
 def surrogate_reward(surrogate: Surrogate) -> Tensor:
     """r_Delta of Eq. 6 on counts: `[sg, N, ag]`."""
-    return surrogate.game.r_g[:, None, :] + surrogate.local_reward[:, :, None]
+    globally = surrogate.game.r_g[:, None, :] if surrogate.crowd is None else surrogate.crowd
+    return globally + surrogate.local_reward[:, :, None]
 
 
 def exact_surrogate(game: Game, pi_l: Tensor, plan: PairPlan) -> Surrogate:

@@ -8,6 +8,7 @@ from einops import einsum, rearrange
 from torch import Tensor
 
 from altmarl_torch.counts.tuples import list_tuples, tuples_to_counts
+from altmarl_torch.games.crowd import global_rewards
 from altmarl_torch.games.game import Game
 from altmarl_torch.operators.bellman import Draws, draw_next_sg
 
@@ -52,7 +53,8 @@ def adapted_bellman_tuples(Q: Tensor, reward: Tensor, game: Game, P_l_pi: Tensor
 def tuple_reward(game: Game, r_l_pi: Tensor, k: int) -> Tensor:
     """r_Delta of Eq. 6 on k-tuples: `[sg, sl^k, ag]`."""
     frequencies = tuples_to_counts(list_tuples(k, game.num_sl, game.device), game.num_sl).to(r_l_pi.dtype) / k
-    return game.r_g[:, None, :] + einsum(frequencies, r_l_pi, "t l, l g -> g t").unsqueeze(-1)
+    globally = game.r_g[:, None, :] if game.r_g_mu is None else global_rewards(game, frequencies)
+    return globally + einsum(frequencies, r_l_pi, "t l, l g -> g t").unsqueeze(-1)
 
 
 def uses_tuples(num_sl: int, k: int) -> bool:

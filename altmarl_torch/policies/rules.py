@@ -236,7 +236,7 @@ def heuristic_pair(game: Game, k: int, rule: str, walker: str) -> HeuristicPair:
     Raises:
         ArgumentError: no such rule or walker (the message lists them), or k outside 1..n.
     """
-    check_game(game)
+    check_game(game, "a rule written by hand")
     game.check_k(k)
     if str(rule) not in RULES or str(walker) not in WALKERS:
         raise ArgumentError(f"no pair '{rule} + {walker}': rules are {', '.join(RULES)}; walkers {', '.join(WALKERS)}")
@@ -260,7 +260,7 @@ def constant_pair(game: Game, k: int, actions: tuple[int, int] | None = None) ->
     Raises:
         ArgumentError: k is outside 1..n, or an action is none of the game's.
     """
-    check_game(game)
+    check_game(game, "a rule written by hand")
     best = divmod(int(constant_values(game).argmax()), game.num_al) if actions is None else actions
     a_g = as_integer("a_g", best[0], 0, game.num_ag - 1, ArgumentError)
     a_l = as_integer("a_l", best[1], 0, game.num_al - 1, ArgumentError)

@@ -38,7 +38,23 @@ def functions(game: Any) -> dict[str, Any]:
         table: Tensor = game.r_l.float().to(s_l.device)
         return table[_index(s_l), _index(s_g), a_l]
 
-    return {"start": start, "move_g": move_g, "move_l": move_l, "r_g": r_g, "r_l": r_l}
+    found: dict[str, Any] = {"start": start, "move_g": move_g, "move_l": move_l, "r_g": r_g, "r_l": r_l}
+    return found if game.r_g_mu is None else found | _crowd(game)
+
+
+def _crowd(game: Any) -> dict[str, Any]:
+    """The frequencies of the local states, and a global reward that sees them."""
+    num_sl = game.P_l.shape[0]
+
+    def population(s_l: Tensor) -> Tensor:
+        return torch.nn.functional.one_hot(_index(s_l), num_sl).float()
+
+    def r_g(s_g: Tensor, a_g: Tensor, mu: Tensor) -> Tensor:
+        table: Tensor = game.r_g.to(s_g.device)
+        earned: Tensor = table[_index(s_g), a_g] + game.r_g_mu(_index(s_g), a_g, mu.double())
+        return earned.float()
+
+    return {"population": population, "r_g": r_g}
 
 
 def _index(state: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ tests is the same one; the chain is enumerated here, agent by agent, sample by s
 import itertools
 
 import numpy as np
+import torch
 
 
 def up(s_l, s_g, a_l, mu):
@@ -80,3 +81,45 @@ def best_memoryless(n, k, pi_l, gamma):
         found.append((value(n, k, lambda s_g, ones, of=table: float(of[s_g, ones]), pi_l, gamma), entries))
     best, entries = max(found)
     return best, np.reshape(entries, (2, k + 1))
+
+
+def table_chain(game, k, pi_g, pi_l):
+    """The joint chain of a small `Game`: transitions `[states, states]`, mean rewards, and first law of all agents.
+
+    Args:
+        game: with r_g_mu, or without.
+        k: how many of the n are shown.
+        pi_g: (s_g, counts of the sample) to the law of a_g.
+        pi_l: `[sl, sg, al]`.
+    """
+    num_sg, num_sl, n = game.num_sg, game.num_sl, game.n
+    P_g, P_l, r_g, r_l = (getattr(game, name).numpy() for name in ("P_g", "P_l", "r_g", "r_l"))
+    pi_l, local = np.asarray(pi_l), list(itertools.product(range(num_sl), repeat=n))
+    states = [(s_g, s_l) for s_g in range(num_sg) for s_l in local]
+    moves, rewards = np.zeros((len(states), len(states))), np.zeros(len(states))
+    for row, (s_g, s_l) in enumerate(states):
+        shown = [np.bincount(sample, minlength=num_sl) for sample in itertools.combinations(s_l, k)]
+        law = np.mean([pi_g(s_g, counts) for counts in shown], 0)
+        mu = np.bincount(s_l, minlength=num_sl) / n
+        acts = [pi_l[s, s_g] for s in s_l]
+        rewards[row] = law @ (r_g[s_g] + crowd_rewards(game, s_g, mu))
+        rewards[row] += sum(act @ r_l[s, s_g] for s, act in zip(s_l, acts, strict=True)) / n
+        after = np.ones(1)
+        for s, act in zip(s_l, acts, strict=True):
+            after = np.outer(after, act @ P_l[s, s_g]).ravel()
+        moves[row] = np.outer(law @ P_g[s_g], after).ravel()
+    return moves, rewards
+
+
+def crowd_rewards(game, s_g, mu):
+    """r_g_mu of every action, one call each."""
+    if game.r_g_mu is None:
+        return 0.0
+    given = torch.tensor(mu)
+    return np.array([float(game.r_g_mu(torch.tensor(s_g), torch.tensor(a), given)) for a in range(game.num_ag)])
+
+
+def table_value(game, k, pi_g, pi_l):
+    """The value from a uniform first state of s_g and independent uniform agents."""
+    moves, rewards = table_chain(game, k, pi_g, pi_l)
+    return float(np.linalg.solve(np.eye(len(rewards)) - game.gamma * moves, rewards).mean())

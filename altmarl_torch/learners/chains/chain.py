@@ -132,7 +132,7 @@ def read_episode(
     game: Game, k: int, objective: Objective, horizon: int | None, initial: InitialLaw | None
 ) -> tuple[int, InitialLaw]:
     """H and the law of the first macro state, for the arguments of `chained_mdp`, which are checked."""
-    check_game(game)
+    check_game(game, "the chained MDP")
     CountSimplex(game.check_k(k), game.num_sl).require_listed()
     if objective not in get_args(Objective):
         raise ArgumentError(f"objective must be one of {get_args(Objective)}, not {objective!r}")

@@ -88,7 +88,7 @@ def chain_l_learn(
         PolicyError: a policy does not fit the game.
         SizeError: the chain is too large to list, or its episodes are too long to plan.
     """
-    check_game(game)
+    check_game(game, "L-LEARN on the chained MDP")
     settings = ChainSettings() if settings is None else settings
     check_kind("settings", settings, ChainSettings)
     require_planned(chain_form(game, game.check_k(k), settings.form), game, k)

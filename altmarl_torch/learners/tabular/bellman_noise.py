@@ -73,7 +73,7 @@ def bellman_noise(game: Game, pi_l: Tensor, k: int, m: int, *, seed: int = 0, dr
         >>> many < few
         True
     """
-    check_game(game)
+    check_game(game, "the lemma on Bellman noise")
     k, m = game.check_k(k), as_integer("m", m, 1, 10**6, ArgumentError)
     draws = as_integer("draws", draws, 1, 10**6, ArgumentError)
     generator = torch.Generator(game.device).manual_seed(as_integer("seed", seed, 0, 2**63 - 1, ArgumentError))

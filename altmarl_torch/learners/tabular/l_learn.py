@@ -41,6 +41,7 @@ from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.simplex import scale_up
 from altmarl_torch.errors import ArgumentError
+from altmarl_torch.games.crowd import without_global_rewards
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.learners.tabular.single import FACTORED, gaining
 from altmarl_torch.learners.turns import all_lose_clearly, single_changes, turns
@@ -182,7 +183,7 @@ def l_learn(
     tolerance = tolerance if tolerance is None else as_tolerance(tolerance)
     if objective not in get_args(Objective):
         raise ArgumentError(f"objective must be one of {get_args(Objective)}, not {objective!r}")
-    judged = game if objective == "team" else game.replace(r_g=torch.zeros_like(game.r_g))
+    judged = game if objective == "team" else without_global_rewards(game)
     search = _Search(surrogates or SurrogateCache(judged, plan, prior), pi_g, tolerance, start_law, progress)
     best = search.evaluate(pi_l, None) if value is None else Candidate(pi_l, search.surrogates(pi_l), value)
     rounds, tried, gains = 0, 0, None
