@@ -25,7 +25,7 @@ __all__ = ["FEW_COUNTS", "learn_nested", "nests"]
 
 logger = logging.getLogger(__name__)
 
-FEW_COUNTS, MANY_COUNTS = 1_000, 5_000
+FEW_COUNTS, MANY_COUNTS = 250, 5_000
 """Count vectors of the coarse level at most, and those of k above which there is one: its starts must cost little."""
 
 COARSE_STARTS = 3

@@ -167,6 +167,10 @@ class CountKernel:
         """The law of h' when h has the given law: `[N, ...]` to `[N, ...]`; the transpose of `expect`."""
         return self._apply(law, adjoint=True)
 
+    def matrix(self, dtype: torch.dtype) -> Tensor:
+        """The law of h' given h, `[N, N]`; only where the form is dense."""
+        return self._dense.to(dtype)
+
     def _apply(self, values: Tensor, *, adjoint: bool) -> Tensor:
         check_values(values, self.simplex)
         values = values if values.dtype in FLOATS else values.to(torch.float64)

@@ -34,6 +34,7 @@ from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
 from altmarl_torch.operators.surrogate import Surrogate, surrogate_reward
+from altmarl_torch.support.threads import one_thread
 
 __all__ = [
     "Draws",
@@ -48,10 +49,19 @@ __all__ = [
     "push_law",
     "randomized_adapted_bellman",
     "reward_noise",
+    "transition_matrix",
 ]
 
 STATES_AT_ONCE = 2**14
 """Count vectors at which rewards are drawn together."""
+
+
+def _all_global_values(surrogate: Surrogate, dense: Tensor, columns: Tensor) -> Tensor:
+    """`_global_values` of all s_g at once, with their kernels as one table `dense [sg, N, N]`: `[sg, N, ag]`."""
+    game, dtype = surrogate.game, columns.dtype
+    rewards = game.r_g.unsqueeze(1) if surrogate.crowd is None else surrogate.crowd
+    with one_thread():
+        return torch.baddbmm(rewards.to(dtype), dense @ columns, game.P_g.to(dtype).mT, alpha=game.gamma)
 
 
 def _global_values(surrogate: Surrogate, sg: int, values: Tensor) -> Tensor:
@@ -61,16 +71,20 @@ def _global_values(surrogate: Surrogate, sg: int, values: Tensor) -> Tensor:
     return torch.addmm(surrogate.global_reward(sg).to(dtype), expected, game.P_g[sg].to(dtype).T, alpha=game.gamma)
 
 
-def _backup(surrogate: Surrogate, values: Tensor, reduce: Callable[[Tensor, int], Tensor]) -> Tensor:
+def _backup(surrogate: Surrogate, values: Tensor, reduce: Callable[[Tensor, int | slice], Tensor]) -> Tensor:
     """reduce(Q(s_g, ., .), s_g) for every s_g: `[sg, N]`; the local reward, the same for all a_g, is added last."""
-    columns = rearrange(values, "g h -> h g").contiguous()
+    columns, dense = rearrange(values, "g h -> h g").contiguous(), surrogate.dense(values.dtype)
+    if dense is not None:
+        return reduce(_all_global_values(surrogate, dense, columns), slice(None)).add_(surrogate.local_reward)
     reduced = surrogate.map_sg(lambda sg: reduce(_global_values(surrogate, sg, columns), sg))
     return torch.stack(reduced).add_(surrogate.local_reward)
 
 
 def action_values(surrogate: Surrogate, values: Tensor) -> Tensor:
     """Q(s_g, h, a_g) = r + gamma E V(s_g', h'), for values `[sg, N]`: `[sg, N, ag]`."""
-    columns = rearrange(values, "g h -> h g").contiguous()
+    columns, dense = rearrange(values, "g h -> h g").contiguous(), surrogate.dense(values.dtype)
+    if dense is not None:
+        return _all_global_values(surrogate, dense, columns).add_(surrogate.local_reward.unsqueeze(-1))
     table = values.new_empty(*values.shape, surrogate.game.num_ag)  # filled in place: stacked, it would be held twice
     surrogate.map_sg(lambda sg: table[sg].copy_(_global_values(surrogate, sg, columns)))
     return table.add_(surrogate.local_reward.unsqueeze(-1))
@@ -98,14 +112,28 @@ def next_sg_law(surrogate: Surrogate, pi_g: Tensor) -> Tensor:
 
 def pull_values(surrogate: Surrogate, to_sg: Tensor, values: Tensor) -> Tensor:
     """E[V(s_g', h') | s_g, h] where s_g' follows `to_sg [sg, N, sg']`, for values `[sg, N]`, in their type."""
-    columns = rearrange(values, "g h -> h g").contiguous()
+    columns, dense = rearrange(values, "g h -> h g").contiguous(), surrogate.dense(values.dtype)
+    if dense is not None:
+        with one_thread():
+            return (dense @ columns).mul_(to_sg.to(values.dtype)).sum(-1)
     return torch.stack(
         surrogate.map_sg(lambda sg: surrogate.kernels[sg].expect(columns).mul_(to_sg[sg].to(values.dtype)).sum(-1))
     )
 
 
+def transition_matrix(surrogate: Surrogate, to_sg: Tensor) -> Tensor:
+    """The law of (s_g', h') given (s_g, h) as one matrix `[sg N, sg' N]`, where s_g' follows `to_sg [sg, N, sg']`."""
+    each = torch.eye(surrogate.simplex.size, dtype=to_sg.dtype, device=to_sg.device)
+    to_counts = torch.stack([kernel.expect(each) for kernel in surrogate.kernels])
+    return rearrange(einsum(to_sg, to_counts, "g h G, g h H -> g h G H"), "g h G H -> (g h) (G H)")
+
+
 def push_law(surrogate: Surrogate, to_sg: Tensor, law: Tensor) -> Tensor:
     """The law of (s_g', h') when (s_g, h) has the given law `[sg, N]` and s_g' follows `to_sg [sg, N, sg']`."""
+    dense = surrogate.dense(law.dtype)
+    if dense is not None:
+        with one_thread():
+            return rearrange((dense.mT @ (law.unsqueeze(-1) * to_sg)).sum(0), "h G -> G h").contiguous()
     arrivals = surrogate.map_sg(lambda sg: surrogate.kernels[sg].push(law[sg, :, None] * to_sg[sg]))
     total = arrivals[0]
     for more in arrivals[1:]:

@@ -174,18 +174,23 @@ class Stall:
 class History:
     """The last few sweeps, and the combination of them whose residual is smallest.
 
+    Residuals are kept divided by their largest entry, whose squares fit any float, with their inner products: a sweep
+    adds one row.
+
     Args:
         longest: sweeps that may be remembered; where more would be wanted, plain updates are made.
     """
 
     def __init__(self, longest: int = LONGEST_MEMORY) -> None:
         self._longest, self._memory, self.is_plain = longest, MEMORY, False
+        self._products = torch.zeros(0, 0, dtype=torch.float64)
+        self._sizes = torch.zeros(0, dtype=torch.float64)
+        self._updated = self._residuals = torch.zeros(0, 0)
         self.clear()
 
     def clear(self) -> None:
         """Forget all sweeps."""
-        self.updated: list[Tensor] = []
-        self.residuals: list[Tensor] = []
+        self._count = 0
 
     def widen(self) -> None:
         """Remember twice as many sweeps, or none."""
@@ -198,16 +203,35 @@ class History:
 
     def mix(self, values: Tensor, updated: Tensor) -> Tensor:
         """Add a sweep, values to updated, and return the next values to try."""
+        self._make_room(updated)
         residual = (updated - values).flatten()
-        self.updated = [*self.updated, updated][-self._memory :]
-        self.residuals = [*self.residuals, residual - residual.mean()][-self._memory :]
-        residuals = torch.stack(self.residuals)
-        residuals /= residuals.abs().max().clamp_min(torch.finfo(residuals.dtype).tiny)  # whose squares fit any float
-        weights = anderson_mix((residuals @ residuals.T).flatten())
-        mixed = torch.zeros_like(updated)
-        for weight, candidate in zip(weights.tolist(), self.updated, strict=True):
-            mixed.add_(candidate, alpha=weight)
-        return mixed
+        residual -= residual.mean()
+        size, slot = residual.abs().max().clamp_min(torch.finfo(residual.dtype).tiny), self._count % self._memory
+        self._updated[slot], self._residuals[slot], self._sizes[slot] = updated.flatten(), residual / size, float(size)
+        self._count += 1
+        known = min(self._count, self._memory)
+        products = (self._residuals[:known] @ self._residuals[slot]).to("cpu", torch.float64)
+        self._products[slot, :known] = self._products[:known, slot] = products
+        sizes = self._sizes[:known] / self._sizes[:known].max()
+        weights = anderson_mix((self._products[:known, :known] * sizes * sizes[:, None]).flatten())
+        return (weights.to(updated) @ self._updated[:known]).reshape(updated.shape)
+
+    def _make_room(self, updated: Tensor) -> None:
+        """Tables for as many sweeps as are remembered now; those that are known come first, in their order."""
+        if len(self._sizes) == self._memory:
+            return
+        known, before = min(self._count, len(self._sizes)), len(self._sizes)
+        order = [(self._count - known + index) % before for index in range(known)] if before else []
+        rows = updated.new_empty(2, self._memory, updated.numel())
+        products, sizes = (
+            torch.zeros(self._memory, self._memory, dtype=torch.float64),
+            torch.zeros(self._memory).double(),
+        )
+        if known:
+            rows[0, :known], rows[1, :known] = self._updated[order], self._residuals[order]
+            products[:known, :known], sizes[:known] = self._products[order][:, order], self._sizes[order]
+        self._updated, self._residuals = rows
+        self._products, self._sizes, self._count = products, sizes, known
 
 
 def anderson_mix(products: Tensor) -> Tensor:

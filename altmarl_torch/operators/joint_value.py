@@ -17,13 +17,12 @@ import math
 from dataclasses import dataclass
 
 import torch
-from einops import einsum, rearrange
 from torch import Tensor
 
 from altmarl_torch.counts.kernels import FLOATS, SampledCountKernel
 from altmarl_torch.errors import PolicyError
 from altmarl_torch.games.game import Game
-from altmarl_torch.operators.bellman import next_sg_law, policy_backup
+from altmarl_torch.operators.bellman import next_sg_law, policy_backup, transition_matrix
 from altmarl_torch.operators.fixed_point import LARGE_TABLE, Progress, solve_fixed_point
 from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate
@@ -205,12 +204,7 @@ def span_tolerance(game: Game, relative: float) -> float:
 
 def _solve(surrogate: Surrogate, pi_g: Tensor) -> Tensor:
     """Solve (I - gamma K) V = r directly; K has one row for each (s_g, h)."""
-    game, size = surrogate.game, surrogate.simplex.size
-    to_sg = next_sg_law(surrogate, pi_g)
-    to_counts = torch.stack(
-        [kernel.expect(torch.eye(size, dtype=torch.float64, device=pi_g.device)) for kernel in surrogate.kernels]
-    )
-    matrix = rearrange(einsum(to_sg, to_counts, "g h G, g h H -> g h G H"), "g h G H -> (g h) (G H)")
+    game, matrix = surrogate.game, transition_matrix(surrogate, next_sg_law(surrogate, pi_g.double()))
     reward = surrogate.local_reward + surrogate.led(pi_g)
     eye = torch.eye(len(matrix), dtype=torch.float64, device=matrix.device)
     values: Tensor = torch.linalg.solve(eye - game.gamma * matrix, reward.flatten())

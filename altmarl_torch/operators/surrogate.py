@@ -18,7 +18,7 @@ import torch
 from einops import einsum
 from torch import Tensor
 
-from altmarl_torch.counts.kernels import CountKernel, Kernel, make_kernels
+from altmarl_torch.counts.kernels import PREFERRED_DENSE, CountKernel, Kernel, make_kernels
 from altmarl_torch.counts.pair_moves import MANY_COUNTS, PairPlan
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.resampling import PosteriorKernel
@@ -133,6 +133,19 @@ class Surrogate:
         """The simplex of the surrogate's counts."""
         return self.plan.simplex
 
+    def dense(self, dtype: torch.dtype) -> Tensor | None:
+        """All kernels as one table `[sg, N, N]`, where they are small matrices; else None."""
+        if dtype not in self._dense:
+            small = self.simplex.size <= PREFERRED_DENSE
+            exact = [kernel for kernel in self.kernels if isinstance(kernel, CountKernel)] if small else []
+            matrices = [kernel.matrix(dtype) for kernel in exact]
+            self._dense[dtype] = torch.stack(matrices) if len(matrices) == len(self.kernels) else None
+        return self._dense[dtype]
+
+    @cached_property
+    def _dense(self) -> dict[torch.dtype, Tensor | None]:
+        return {}
+
     def map_sg(self, function: Callable[[int], Tensor]) -> list[Tensor]:
         """`function(s_g)` for every s_g, in order; where the tables are large, by several workers (`parallel`)."""
         states = range(self.game.num_sg)
@@ -154,9 +167,9 @@ class Surrogate:
 class SurrogateCache:
     """Builds surrogates of one game and plan, and remembers the last: the players take turns on the same pi_l."""
 
-    def __init__(self, game: Game, plan: PairPlan, prior: Prior | None = None) -> None:
+    def __init__(self, game: Game, plan: PairPlan, prior: Prior | None = None, known: Surrogate | None = None) -> None:
         self.game, self.plan, self.prior = game, plan, prior
-        self._last: tuple[Tensor, Surrogate] | None = None
+        self._last = None if known is None or known.pi_l is None else (known.pi_l, known)
 
     def __call__(self, pi_l: Tensor) -> Surrogate:
         """The surrogate under `pi_l [sl, sg, al]`."""

@@ -13,20 +13,25 @@ and Applications*, 1985; for Markov decision processes Hoppe, *SIAM J. Numer. An
 A correction only chooses where the next update begins: bounds are those of the update itself (`fixed_point`).
 """
 
+from functools import cached_property
+
 import torch
 from einops import rearrange
 from torch import Tensor
 
 from altmarl_torch.counts.interpolation import Interpolation
 from altmarl_torch.counts.simplex import scale_up
-from altmarl_torch.operators.bellman import next_sg_law, pull_values
+from altmarl_torch.operators.bellman import next_sg_law, pull_values, transition_matrix
 from altmarl_torch.operators.fixed_point import solve_fixed_point
 from altmarl_torch.operators.surrogate import Surrogate
 
 __all__ = ["COARSEST", "TwoGrid", "two_grid"]
 
-COARSEST = 1_000
+COARSEST = 300
 """Tables with at most so many counts are not corrected."""
+
+DIRECT = 700
+"""Coarse equations with at most so many unknowns are solved by factors, which all corrections of a policy share."""
 
 RELATIVE_ERROR = 0.02
 """How well the coarse equation is solved, relative to the span of gamma/(1-gamma) times its right side."""
@@ -54,7 +59,15 @@ class TwoGrid:
         if not scale > 0:
             return updated
         residual = _read(self._plan.to_half, (change - change.mean()) / scale)
-        found = solve_fixed_point(
+        further = self._solve(residual, gamma) - residual
+        return torch.add(updated, _read(self._plan.from_half, further - further.mean()), alpha=scale)
+
+    def _solve(self, residual: Tensor, gamma: float) -> Tensor:
+        """e = residual + gamma P e for half as many agents, `[sg, N]`."""
+        if residual.numel() <= DIRECT:
+            found: Tensor = torch.linalg.lu_solve(*self._factors, residual.reshape(-1, 1))
+            return found.reshape(residual.shape)
+        return solve_fixed_point(
             lambda e: torch.add(residual, pull_values(self._half, self._to_sg, e), alpha=gamma),
             residual,
             gamma,
@@ -62,9 +75,15 @@ class TwoGrid:
             max_sweeps=MOST_SWEEPS,
             warn=False,
             correct=self._deeper,
-        )
-        further = found.values - residual
-        return torch.add(updated, _read(self._plan.from_half, further - further.mean()), alpha=scale)
+        ).values
+
+    @cached_property
+    def _factors(self) -> tuple[Tensor, Tensor]:
+        """Those of I - gamma P, and their pivots."""
+        matrix = transition_matrix(self._half, self._to_sg).mul_(-self._half.game.gamma)
+        matrix.diagonal().add_(1)
+        factors, pivots = torch.linalg.lu_factor(matrix)
+        return factors, pivots
 
 
 def two_grid(surrogate: Surrogate, pi_g: Tensor) -> TwoGrid | None:

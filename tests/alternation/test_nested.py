@@ -120,7 +120,8 @@ def test_the_coarse_run_is_the_same_run_for_fewer(monkeypatch):
     monkeypatch.setattr(nested, "learn", lambda one: seen.append(one) or runner.learn(one))
     am.solve(am.games.warehouse(), 10, seed=3, steps=2)
     *coarse, fine = seen
-    assert [one.k for one in coarse] == [9] * nested.COARSE_STARTS
+    few = CountSimplex(10, 5).coarser(nested.FEW_COUNTS).k
+    assert [one.k for one in coarse] == [few] * nested.COARSE_STARTS
     assert all(isinstance(one, run.AlternationRun) and one.options is fine.options for one in seen)
     assert all(one.folder is None and one.callback is None for one in coarse)
 

@@ -11,12 +11,17 @@ import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.tuples import list_tuples, tuples_to_counts
 from altmarl_torch.games import random_game, steer, ware
+from altmarl_torch.operators import surrogate as surrogate_module
 from altmarl_torch.operators.bellman import (
+    action_values,
     adapted_bellman,
     draw_next,
     empirical_adapted_bellman,
     max_backup,
+    next_sg_law,
     policy_backup,
+    pull_values,
+    push_law,
 )
 from altmarl_torch.operators.surrogate import Surrogate, surrogate_reward
 from altmarl_torch.operators.tuples import adapted_bellman_tuples, draw_next_tuples, tuple_reward, uses_tuples
@@ -168,3 +173,26 @@ def test_the_mean_of_the_sampled_operator_is_the_exact_one(form):
 )
 def test_the_switch_rule(num_sl, k, tuples):
     assert uses_tuples(num_sl, k) is tuples
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_small_kernels_are_applied_together(monkeypatch, dtype):
+    """One product for all s_g gives what one for each of them gives; larger tables and other kernels have no table."""
+    together, alone = surrogate_of(random_game(3, 3, seed=5), 6), surrogate_of(random_game(3, 3, seed=5), 6)
+    monkeypatch.setattr(surrogate_module, "PREFERRED_DENSE", 0)
+    assert alone.dense(dtype) is None
+    monkeypatch.undo()
+    assert together.dense(dtype).shape == (3, 28, 28)
+    generator = torch.Generator().manual_seed(0)
+    values, law = (torch.rand(3, 28, dtype=dtype, generator=generator) for _ in range(2))
+    pi_g = torch.rand(3, 28, together.game.num_ag, dtype=dtype, generator=generator)
+    to_sg = next_sg_law(together, pi_g)
+    for apply in (
+        lambda one: max_backup(one, values),
+        lambda one: action_values(one, values),
+        lambda one: policy_backup(one, pi_g, values),
+        lambda one: pull_values(one, to_sg, values),
+        lambda one: push_law(one, to_sg, law),
+    ):
+        torch.testing.assert_close(apply(together), apply(alone))
+    assert surrogate_of(random_game(2, 3, seed=5), 30).dense(dtype) is None

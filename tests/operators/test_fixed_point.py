@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import altmarl_torch as am
 from altmarl_torch.operators import fixed_point
-from altmarl_torch.operators.fixed_point import solve_fixed_point
+from altmarl_torch.operators.fixed_point import History, anderson_mix, solve_fixed_point
 
 
 def random_mdp(seed, states=30, actions=3, gamma=0.9):
@@ -99,3 +99,21 @@ def test_a_tolerance_below_rounding_ends_and_says_so():
 def test_a_tolerance_must_be_positive(tolerance):
     with pytest.raises(am.ArgumentError, match="positive"):
         solve_fixed_point(lambda v: v, torch.zeros(2), 0.5, tolerance)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e200, 1e-200])
+def test_mixing_remembers_the_last_few_sweeps(scale):
+    """Against lists that are kept whole; the memory is widened once, in the middle of going around."""
+    generator, history, swept = torch.Generator().manual_seed(0), History(), []
+    draw = lambda: scale * torch.rand(3, 20, dtype=torch.float64, generator=generator)  # noqa: E731
+    for number in range(30):
+        values, updated = draw(), draw()
+        swept.append((updated, (updated - values).flatten()))
+        memory = fixed_point.MEMORY if number <= 12 else 2 * fixed_point.MEMORY
+        swept = swept[-memory:]
+        residuals = torch.stack([residual - residual.mean() for _, residual in swept]) / scale
+        weights = anderson_mix((residuals @ residuals.T).flatten())
+        expected = sum(weight * candidate for weight, (candidate, _) in zip(weights, swept, strict=True))
+        torch.testing.assert_close(history.mix(values, updated), expected, rtol=1e-6, atol=1e-6 * scale)
+        if number == 12:
+            history.widen()

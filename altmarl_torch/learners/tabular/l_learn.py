@@ -188,7 +188,7 @@ def l_learn(
     best = search.evaluate(pi_l, None) if value is None else Candidate(pi_l, search.surrogates(pi_l), value)
     rounds, tried, gains = 0, 0, None
     if plan.simplex.size > COARSE_FROM:
-        coarse = _coarse_response(judged, pi_g, pi_l, plan, prior)
+        coarse = _coarse_response(search, best)
         best = search.better(best, [coarse.pi_l])
         if coarse.is_clear and torch.equal(coarse.pi_l, best.pi_l):
             return LocalResponse(best.pi_l, best.value.mean, best.value, rounds, search.sweeps, search.law, tried, None)
@@ -263,7 +263,17 @@ class _Search:
         return worth - (candidate.pi_l * worth).sum(-1, keepdim=True)
 
 
-def _coarse_response(game: Game, pi_g: Tensor, pi_l: Tensor, plan: PairPlan, prior: Prior | None) -> LocalResponse:
-    """The response to the same pi_g seen by fewer agents, as a first proposal."""
-    coarse = plan.simplex.coarser(COARSE_FROM)
-    return l_learn(game, pi_g[:, scale_up(coarse, plan.simplex)], pi_l, PairPlan(coarse), prior=prior)
+def _coarse_response(search: _Search, best: Candidate) -> LocalResponse:
+    """The response to the same pi_g seen by fewer agents, from the same pi_l, as a first proposal.
+
+    Half as many agents, whose kernels are known, where these are not much fewer than could be had.
+    """
+    surrogates, surrogate = search.surrogates, best.surrogate
+    few, half = surrogate.simplex.coarser(COARSE_FROM), surrogate.simplex.k // 2
+    is_half = few.k > 1 and 3 * few.k <= 4 * half <= 4 * few.k
+    plan, known = (surrogate.plan.half, surrogate.half) if is_half else (PairPlan(few), None)
+    cache = SurrogateCache(surrogates.game, plan, surrogates.prior, known)
+    shown = scale_up(plan.simplex, surrogate.simplex)
+    pi_g, values = search.pi_g[:, shown], best.value.values[:, shown]
+    value = joint_value(cache(best.pi_l), pi_g, start=values)
+    return l_learn(surrogates.game, pi_g, best.pi_l, plan, value=value, surrogates=cache, prior=surrogates.prior)
