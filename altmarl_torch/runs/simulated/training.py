@@ -14,6 +14,7 @@ from altmarl_torch.alternation.simulated.solution import SimulatedObservation, S
 from altmarl_torch.alternation.simulated.solving import solve_simulator
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.from_file import is_function
+from altmarl_torch.learners.simulated.pathwise import Objective
 from altmarl_torch.runs import training
 from altmarl_torch.runs.advice import comparison_text
 from altmarl_torch.runs.config import TrainConfig
@@ -29,13 +30,15 @@ from altmarl_torch.runs.tensorboard import Tag, Tracker
 from altmarl_torch.runs.training import TrainedRun
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.rollouts import SimulatedRollouts
+from altmarl_torch.simulators.spaces import Discrete
 from altmarl_torch.support.files import alone
 
 __all__ = ["resume", "train"]
 
-ASKED = ("game", "game_option", "k", "n", "gamma", "observation", "eta", "steps", "seed", "device", "learning_rate")
-AROUND = ("solver", "certify", "episodes", "horizon", "runs_dir", "quiet")
-"""Options that simulators have: of learning, and around it."""
+ASKED = ("k", "observation", "eta", "steps", "seed", "device", "learning_rate")
+OF_GAME = ("game", "game_option", "n", "gamma")
+AROUND = ("objective", "solver", "certify", "episodes", "horizon", "runs_dir", "quiet")
+"""Options that simulators have: of learning, of the game, and around it."""
 
 
 def train(config: TrainConfig, console: Console, *, name: str | None = None) -> TrainedRun:
@@ -78,7 +81,7 @@ def _check(config: TrainConfig, game: SimulatedGame) -> None:
     defaults = TrainConfig(game=config.game)
     for option in dataclasses.fields(TrainConfig):
         value = getattr(config, option.name)
-        if option.name not in ASKED + AROUND and value != getattr(defaults, option.name):
+        if option.name not in ASKED + OF_GAME + AROUND and value != getattr(defaults, option.name):
             raise ArgumentError(f"{option.name} = {value!r} is of tables, and {game.name} is a simulator")
     if config.solver != "neural":
         raise ArgumentError(f"solver = {config.solver!r} is of tables; simulators are learned by networks (neural)")
@@ -121,7 +124,7 @@ def _run(
     with Tracker(folder.path, config, game) as tracker:
         told = training.recorder(folder, tracker, console)
         listeners: dict[str, Any] = {"callback": told, "progress": console.progress, "curve": tracker.curve}
-        asked = {name: getattr(config, name) for name in ASKED if name not in ("game", "n", "gamma")}
+        asked = {name: getattr(config, name) for name in ASKED} | {"objective": _objective(config, game)}
         solution = solve_simulator(game, **asked, **listeners, checkpoints=folder.checkpoints)
         folder.save_policy(solution)
         measured = None
@@ -139,6 +142,11 @@ def _run(
         folder.forget_checkpoints()
     console.result("\n" + _outcome(config, solution, folder, measured, summary["wall_seconds"]))
     return TrainedRun(folder.path, solution, summary)
+
+
+def _objective(config: TrainConfig, game: SimulatedGame) -> Objective | None:
+    """What was asked; "team", the default of tables, is not known of finitely many local actions: None, their own."""
+    return None if isinstance(game.local_action, Discrete) and config.objective == "team" else config.objective
 
 
 def _draw(

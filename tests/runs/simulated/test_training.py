@@ -134,6 +134,21 @@ def test_killed_at_a_random_moment_and_resumed_it_is_the_unbroken_run_to_the_bit
         assert (folder / name).read_bytes() == (the_only(tmp_path / "whole") / name).read_bytes()
 
 
+@pytest.mark.parametrize("objective", ["team", "own"])
+def test_the_objective_of_continuous_actions_is_asked_for(tmp_path, monkeypatch, objective):
+    asked = []
+    monkeypatch.setattr(players, "PATH_STEPS", 2)
+
+    def told(game, k, **options):
+        asked.append(options["objective"])
+        return am.solve(game, k, **options)
+
+    monkeypatch.setattr(training, "solve_simulator", told)
+    words = ["--game", "linear_quadratic", "--n", "8", "--objective", objective, "--quiet"]
+    assert main(["train", *words, "--runs-dir", str(tmp_path), *SMALL]) == 0
+    assert asked == [objective]
+
+
 def test_what_goes_wrong_while_learning_is_one_line_and_leaves_a_readable_folder(tmp_path, capsys):
     late = "torch.where(sg.squeeze(-1) > 0.25, float('nan') * s.squeeze(-1), s.squeeze(-1))"
     word, runs = write(tmp_path / "my_sim.py", reward=late), tmp_path / "runs"
