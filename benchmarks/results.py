@@ -43,7 +43,7 @@ def main():
             call(shlex.join(["altmarl", "certify", str(run), *words]))
     call(PAPER)  # whose table now holds the certificates
     for command, folder in FOLDERS.items():
-        call(f"altmarl plot {folder}")
+        call(f"altmarl plot {folder} --published")
         copy_figures(folder, "code" if command == CODE else folder.name.rpartition("__")[2])
     (DOCS / "results.md").write_text(page(), encoding="utf-8")
 
@@ -72,7 +72,8 @@ def page():
 
 def experiment(command, title, curve, text):
     found = json.loads((FOLDERS[command] / "summary.json").read_text())
-    lines = [f"## {title}", "", f"    {command}", f"    altmarl plot {FOLDERS[command]}", "", text.strip(), ""]
+    plot = f"    altmarl plot {FOLDERS[command]} --published"
+    lines = [f"## {title}", "", f"    {command}", plot, "", text.strip(), ""]
     at = {one["k"]: one for one in found["by_k"]}
     (theirs,) = (one for one in all_curves() if one.name == curve)
     lines += table(at, theirs)

@@ -1,7 +1,8 @@
 """What a rollout keeps: returns, the first episode step by step, and what the agents of each type did."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from einops import rearrange
@@ -78,6 +79,8 @@ class Rollouts:
             unless the game's actions are its local states (`Game.actions_are_states`: they bear the same names).
         n, k, horizon, seed: what was rolled out; n of the first step, where it changes.
         types: by type of agent; None where all are of one.
+        num_ag: how many global actions there are.
+        names: of states and actions, by `sg`, `sl` (without types), `ag`, `al`, where the game has them.
     """
 
     returns: Tensor  # [episodes] float64
@@ -88,6 +91,8 @@ class Rollouts:
     horizon: int
     seed: int
     types: TypeReport | None = None
+    num_ag: int = 0
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         episodes, sizes = len(self.returns), f"n={self.n}, k={self.k}"
@@ -160,4 +165,6 @@ class Record:
         accuracy = None if self.hits is None else float(self.hits) / (len(self.returns) * horizon)
         if self.types is not None:
             self.types.occupation.div_(horizon * self.types.held.sum(0).unsqueeze(-1))
-        return Rollouts(self.returns, self.trace, accuracy, game.n, k, horizon, seed, self.types)
+        return Rollouts(
+            self.returns, self.trace, accuracy, game.n, k, horizon, seed, self.types, game.num_ag, game.names
+        )

@@ -2,10 +2,10 @@
 
 Each is made to be read without its caption. (`policy_slice` draws what pi_g has come to, `sweeps.figures` many runs.)
 
-* `occupation_figure` is Figure 4 of the paper. Rows are local states ("zones"), columns are steps; the darker
-  a cell, the larger the fraction of the n local agents there. The line is the dispatcher's choice a_g, the
-  dashes are the true mode; wherever they lie on each other, the dispatcher has found the crowd from its k samples.
-  Agents of several types have a band of rows each, with the lines in every band.
+* `occupation_figure` is Figure 4 of the paper. Rows are local states, columns are steps; the darker a cell, the larger
+  the fraction of the n local agents there. Where actions are local states (`games.naming`) the line is the dispatcher's
+  choice a_g, the dashes are the true mode; wherever they lie on each other, the dispatcher has found the crowd from its
+  k samples. Elsewhere the choice is a strip of colours on top. Agents of several types have a band of rows each.
 * `advice_figure` answers how many agents to ask (`asking.advise`): what each k earns, with memory and without, and at
   each price what is left of it; the star is the choice.
 * `value_history_figure` is Algorithm 3. The line is the joint value of the current pair after each proposal;
@@ -39,7 +39,7 @@ from altmarl_torch.alternation.loop import Decision, Update
 from altmarl_torch.asking.advise import Advice
 from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.games.types import fold_types
-from altmarl_torch.runs.palette import ACTIONS, BLUE, DPI, GREY, ORANGE, RED, Drawing
+from altmarl_torch.runs.palette import ACTIONS, BLUE, DPI, GREY, ORANGE, RED, Drawing, colours_of, shortened
 
 __all__ = [
     "advice_figure",
@@ -58,13 +58,13 @@ MARKS = {Decision.ACCEPT: "o", Decision.REJECT: "X", Decision.TERMINATE: "s"}
 def occupation_figure(rollouts: Rollouts) -> Figure:
     """Draw the first episode of `rollouts`: occupation over time, the dispatcher's choice and the true mode.
 
-    The choice is drawn where actions can be read as local states (|A_g| = |S_l|); the title then says how often it hit
-    a mode, in this episode and over all of them.
+    Where actions are local states the choice is a line, and the title says how often it hit a mode, in this episode
+    and over all of them; elsewhere it is a strip of colours.
     """
     figure, axes = _canvas(9.0, 3.6)
     figure.colorbar(draw_occupation(axes, rollouts), ax=axes, label="fraction of local agents", pad=0.015)
-    axes.set(xlabel="step t", ylabel="zone (local state)", title=_occupation_title(rollouts))
-    _legend_below(axes)
+    axes.set(xlabel="step t", ylabel="local state", title=_occupation_title(rollouts))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     return figure
 
 
@@ -82,11 +82,13 @@ def draw_occupation(axes: Axes, rollouts: Rollouts, most: float | None = None) -
     bands = range(0, len(shares), len(shares) // _num_types(rollouts))
     for band in bands:  # a label that begins with "_" is not in the legend
         _draw_lines(axes, rollouts, band, label="" if band == 0 else "_")
-    if len(bands) > 1:
-        _name_bands(axes, bands)
-    else:
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
-    axes.set_ylim(-0.5, len(shares) - 0.5)
+    ticks, words = _named_rows(axes, rollouts, bands)
+    top = len(shares) - 0.5
+    if rollouts.mode_accuracy is None:
+        middle, top = _draw_actions(axes, rollouts, len(shares))
+        ticks, words = [*ticks, middle], [*words, "choice a_g"]
+    axes.set_yticks(ticks, words, fontsize=8)
+    axes.set_ylim(-0.5, top)
     return image
 
 
@@ -191,12 +193,28 @@ def _draw_lines(axes: Axes, rollouts: Rollouts, band: int, label: str) -> None:
     axes.step(steps, mode, where="mid", color=RED, lw=1.4, ls="--", label=f"{label}true mode")
 
 
-def _name_bands(axes: Axes, bands: range) -> None:
-    """Say which rows are of which type: by lines between the bands, and by ticks."""
-    ticks = [band + place for band in bands for place in range(0, bands.step, math.ceil(bands.step * len(bands) / 16))]
-    axes.set_yticks(ticks, [f"type {tick // bands.step}: {tick % bands.step}" for tick in ticks])
+def _named_rows(axes: Axes, rollouts: Rollouts, bands: range) -> tuple[list[float], list[str]]:
+    """Ticks and words that say which row is which state, and of which type, with lines between the bands."""
+    names = rollouts.names.get("sl") or [str(state) for state in range(bands.step)]
+    every = math.ceil(bands.step * len(bands) / 16)
+    ticks = [band + place for band in bands for place in range(0, bands.step, every)]
+    types = [f"type {tick // bands.step}: " if len(bands) > 1 else "" for tick in ticks]
+    words = [of + shortened(names[tick % bands.step]) for of, tick in zip(types, ticks, strict=True)]
     for band in bands[1:]:
         axes.axhline(band - 0.5, color=GREY, lw=0.8)
+    return list(map(float, ticks)), words
+
+
+def _draw_actions(axes: Axes, rollouts: Rollouts, rows: int) -> tuple[float, float]:
+    """The dispatcher's choice as a strip of colours above so many rows; where its middle is, and where it ends."""
+    actions = rollouts.trace.a_g.cpu().numpy()
+    low, high = rows - 0.5 + 0.04 * rows, rows - 0.5 + 0.14 * rows
+    names = rollouts.names.get("ag") or [f"a_g = {action}" for action in range(rollouts.num_ag)]
+    for action, colour in colours_of(actions, rollouts.num_ag).items():
+        there = np.flatnonzero(actions == action)
+        spans = [(float(step) - 0.5, 1.0) for step in there]
+        axes.broken_barh(spans, (low, high - low), facecolors=colour, label=shortened(names[action]))
+    return (low + high) / 2, high + 0.02 * rows
 
 
 def _occupation_title(rollouts: Rollouts) -> str:
@@ -214,10 +232,6 @@ def _hits(rollouts: Rollouts) -> float:
     occupation = fold_types(rollouts.trace.occupation, _num_types(rollouts))
     chosen = occupation.gather(1, rollouts.trace.a_g.unsqueeze(1)).squeeze(1)
     return float((chosen == occupation.amax(1)).double().mean())
-
-
-def _legend_below(axes: Axes) -> None:
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False)
 
 
 def _history_legend(history: Sequence[Update]) -> list[Line2D]:

@@ -9,13 +9,12 @@ is asked 1,891 times per panel at most, whatever k and |S_l|. Two states make a 
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
@@ -29,7 +28,7 @@ from torch import Tensor
 
 from altmarl_torch.policies.rules import Rule
 from altmarl_torch.policies.tabular import greedy_actions
-from altmarl_torch.runs.palette import ACTIONS, DPI, GREY, Drawing
+from altmarl_torch.runs.palette import ACTIONS, DPI, GREY, Drawing, colours_of, shortened
 
 __all__ = ["policy_slice_figure"]
 
@@ -39,7 +38,13 @@ WORTH_A_NUMBER = 0.03  # share of a panel from which on an action's region is nu
 
 
 def policy_slice_figure(
-    rule: Rule, num_sg: int, num_ag: int, num_sl: int, k: int, device: torch.device | str = "cpu"
+    rule: Rule,
+    num_sg: int,
+    num_ag: int,
+    num_sl: int,
+    k: int,
+    device: torch.device | str = "cpu",
+    names: Mapping[str, Sequence[str]] | None = None,
 ) -> Figure:
     """Draw pi_g's most probable action where all k sampled agents are in the first three local states.
 
@@ -50,7 +55,9 @@ def policy_slice_figure(
         num_sl: |S_l|, at least 1; with two the triangle is a line, with one a point.
         k: how many agents the rule sees, at least 1.
         device: where the rule wants its arguments.
+        names: of states and actions, by `sg`, `sl`, `ag` (`Game.names`); local states of several types have none here.
     """
+    called = names or {}
     lattice = _lattice(num_sl, k)
     panels = min(num_sg, PANELS)
     actions = _most_probable(rule, panels, lattice.counts.to(device))
@@ -58,24 +65,26 @@ def policy_slice_figure(
     rows = -(-panels // columns)
     height = 2.9 if len(lattice.shape.corners) == 3 else 1.3
     figure = Drawing(figsize=(max(6.0, 3.0 * columns), 1.3 + height * rows), dpi=DPI, layout="constrained")
-    colours = _colours(actions, num_ag)
+    colours = colours_of(actions, num_ag)
+    corners = called.get("sl", ()) if len(called.get("sl", ())) == num_sl else [f"s_l = {z}" for z in range(num_sl)]
     for s_g in range(panels):
-        _draw_slice(figure.add_subplot(rows, columns, s_g + 1), lattice, actions[s_g], colours)
-        figure.axes[s_g].set_title(f"s_g = {s_g}", fontsize=10)
+        _draw_slice(figure.add_subplot(rows, columns, s_g + 1), lattice, actions[s_g], colours, corners)
+        name = f" ({shortened(called['sg'][s_g])})" if "sg" in called else ""
+        figure.axes[s_g].set_title(f"s_g = {s_g}{name}", fontsize=10)
     figure.suptitle(_slice_title(num_sg, num_sl, k), fontsize=11)
-    _action_key(figure, colours, num_ag)
+    _action_key(figure, colours, num_ag, called.get("ag"))
     return figure
 
 
 @dataclass(frozen=True, eq=False)
 class _Shape:
-    """What the counts of up to three zones are drawn as.
+    """What the counts of up to three states are drawn as.
 
     Attributes:
-        corners: [zones, 2], where all k agents are in one zone.
+        corners: [states, 2], where all k agents are in one state.
         outline: [vertices, 2], the region that the cells fill.
         cell: [vertices, 2], the points nearest to one of a lattice of distance 1, about it; cut at the outline.
-        names: [zones, 2], where a corner's name stands.
+        names: [states, 2], where a corner's name stands.
         sides: how it is aligned there.
     """
 
@@ -98,12 +107,12 @@ SHAPES = {
         CORNERS, CORNERS, HEXAGON, np.array([[0.0, -0.08], [1.0, -0.08], [0.56, 0.84]]), ("left", "right", "left")
     ),
 }
-"""By number of zones: a point, drawn as a bar of one cell; a line, as a bar; a triangle."""
+"""By number of states: a point, drawn as a bar of one cell; a line, as a bar; a triangle."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Lattice:
-    """Counts of k agents in up to three zones, and where they are drawn.
+    """Counts of k agents in up to three states, and where they are drawn.
 
     Attributes:
         counts: [points, sl] int64, whole and with sum k.
@@ -119,14 +128,14 @@ class _Lattice:
 
 
 def _lattice(num_sl: int, k: int) -> _Lattice:
-    """The lattice of k agents, thinned to `STEPS_PER_EDGE`, over the first three of num_sl zones."""
-    steps, zones = min(k, STEPS_PER_EDGE), min(num_sl, 3)
-    heads = np.array(list(itertools.combinations_with_replacement(range(steps + 1), zones - 1)), dtype=np.int64)
+    """The lattice of k agents, thinned to `STEPS_PER_EDGE`, over the first three of num_sl states."""
+    steps, states = min(k, STEPS_PER_EDGE), min(num_sl, 3)
+    heads = np.array(list(itertools.combinations_with_replacement(range(steps + 1), states - 1)), dtype=np.int64)
     heads = np.pad(heads, ((0, 0), (1, 0)))  # i_0 + .. + i_{z-1} of each point, from 0
     heads = np.pad(heads, ((0, 0), (0, 1)), constant_values=steps)  # to all of them
     counts = np.zeros((len(heads), num_sl), dtype=np.int64)
-    counts[:, :zones] = np.diff(k * heads // steps, axis=1)
-    shape = SHAPES[zones]
+    counts[:, :states] = np.diff(k * heads // steps, axis=1)
+    shape = SHAPES[states]
     return _Lattice(torch.from_numpy(counts), np.diff(heads, axis=1) / steps @ shape.corners, steps, shape)
 
 
@@ -138,15 +147,9 @@ def _most_probable(rule: Rule, panels: int, counts: Tensor) -> NDArray[np.int64]
     return actions
 
 
-def _colours(actions: NDArray[np.int64], num_ag: int) -> dict[int, Any]:
-    """A colour for each action: its own among ten, or the next that is free, or a shade where that is not enough."""
-    shown = range(num_ag) if num_ag <= len(ACTIONS) else np.unique(actions).tolist()
-    if len(shown) <= len(ACTIONS):
-        return dict(zip(shown, ACTIONS, strict=False))
-    return {a: colormaps["cividis"](a / (num_ag - 1)) for a in shown}
-
-
-def _draw_slice(axes: Axes, lattice: _Lattice, actions: NDArray[np.int64], colours: Mapping[int, Any]) -> None:
+def _draw_slice(
+    axes: Axes, lattice: _Lattice, actions: NDArray[np.int64], colours: Mapping[int, Any], corners: Sequence[str]
+) -> None:
     """One panel: cells in the colours of `actions` [points], numbers on the regions, names at the corners."""
     shape, shades = lattice.shape, [colours[a] for a in actions.tolist()]
     outline = Polygon(shape.outline, fill=False, edgecolor=GREY, lw=1.0)
@@ -154,8 +157,8 @@ def _draw_slice(axes: Axes, lattice: _Lattice, actions: NDArray[np.int64], colou
     places = list(lattice.centres[:, None] + shape.cell / lattice.steps)
     cells = axes.add_collection(PolyCollection(places, facecolors=shades, edgecolors=shades, lw=0.4))
     cells.set_clip_path(outline)
-    for zone, ((x, y), side) in enumerate(zip(shape.names, shape.sides, strict=True)):
-        axes.text(x, y, f"zone {zone}", ha=side, va="center", fontsize=8)
+    for name, (x, y), side in zip(corners, shape.names, shape.sides, strict=False):
+        axes.text(x, y, shortened(name), ha=side, va="center", fontsize=8)
     if len(colours) <= len(ACTIONS):
         _number_regions(axes, lattice, actions)
     low, high = shape.outline.min(0), shape.outline.max(0)
@@ -177,18 +180,19 @@ def _number_regions(axes: Axes, lattice: _Lattice, actions: NDArray[np.int64]) -
 
 
 def _slice_title(num_sg: int, num_sl: int, k: int) -> str:
-    empty = "; zones from 3 on are empty" if num_sl > 3 else ""
+    empty = "; states from 3 on are empty" if num_sl > 3 else ""
     more = f"\nthe first {PANELS} of {num_sg:,} states s_g" if num_sg > PANELS else ""
-    return f"most probable action a_g, sample size k = {k:,}\ncorners: all k in one zone (local state){empty}{more}"
+    return f"most probable action a_g, sample size k = {k:,}\ncorners: all k in one local state{empty}{more}"
 
 
-def _action_key(figure: Figure, colours: Mapping[int, Any], num_ag: int) -> None:
+def _action_key(figure: Figure, colours: Mapping[int, Any], num_ag: int, names: Sequence[str] | None) -> None:
     """A legend below the panels, or a colour bar beside them where there are more actions than colours."""
     if len(colours) > len(ACTIONS):
         shades = ScalarMappable(Normalize(0, num_ag - 1), "cividis")
         bar = figure.colorbar(shades, ax=figure.axes, label="action a_g", shrink=0.8)
         bar.locator = MaxNLocator(integer=True)
         return
-    patches = [Patch(facecolor=colour, edgecolor=GREY, lw=0.5, label=str(a)) for a, colour in colours.items()]
-    columns = 10 if len(figure.axes) > 2 else 5
+    words = {a: f"{a}: {shortened(names[a])}" if names else str(a) for a in colours}
+    patches = [Patch(facecolor=colour, edgecolor=GREY, lw=0.5, label=words[a]) for a, colour in colours.items()]
+    columns = (5 if names else 10) if len(figure.axes) > 2 else 3 if names else 5
     figure.legend(handles=patches, title="action a_g", loc="outside lower center", ncols=columns, frameon=False)

@@ -259,7 +259,9 @@ def _draw(folder: RunFolder, tracker: Tracker, game: Game, solution: Solution, m
     device = solution.pi_l.device
     figures = {
         Tag.VALUE_HISTORY: value_history_figure(solution.history),
-        Tag.POLICY_SLICE: policy_slice_figure(solution.law, num_sg, game.num_ag, num_sl, solution.sample_size, device),
+        Tag.POLICY_SLICE: policy_slice_figure(
+            solution.law, num_sg, game.num_ag, num_sl, solution.sample_size, device, game.names
+        ),
     }
     if measured is not None:
         tracker.evaluation(measured.learned, measured.heuristics)

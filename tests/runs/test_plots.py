@@ -57,10 +57,33 @@ def test_the_title_says_how_often_the_choice_is_right():
     assert f"{rollouts.mode_accuracy:.0%} over 4 episodes" in title
 
 
-def test_no_choice_is_drawn_where_actions_are_no_zones():
-    figure = occupation_figure(rolled(random_game(num_sg=2, num_sl=3, num_ag=2, num_al=2)))
-    assert [line.get_label() for line in figure.axes[0].lines] == ["true mode"]
-    assert "choice" not in figure.axes[0].get_title()
+def test_where_actions_are_no_local_states_the_choice_is_a_strip_of_colours():
+    game = random_game(num_sg=2, num_sl=3, num_ag=4, num_al=2).replace(ag_names=["one", "two", "three", "four"])
+    rollouts = rolled(game)
+    figure = occupation_figure(rollouts)
+    axes = figure.axes[0]
+    assert [line.get_label() for line in axes.lines] == ["true mode"]
+    assert "choice" not in axes.get_title()
+    played = {game.ag_names[a] for a in rollouts.trace.a_g.tolist()}
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == played | {"true mode"}
+    assert axes.get_yticklabels()[-1].get_text() == "choice a_g"
+    steps = sum(len(strip.get_paths()) for strip in axes.collections)
+    assert steps == 15
+
+
+def test_rows_bear_the_names_of_the_game():
+    axes = occupation_figure(rolled(steer())).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["zone 0", "zone 1"]
+    plain = occupation_figure(rolled(steer().replace(sl_names=None))).axes[0]
+    assert [label.get_text() for label in plain.get_yticklabels()][:2] == ["0", "1"]
+
+
+def test_a_slice_bears_the_names_of_the_game():
+    game = warehouse()
+    figure = policy_slice_figure(RULES["mode"](game), 5, 5, 5, 20, names=game.names)
+    assert figure.axes[1].get_title() == "s_g = 1 (zone 1)"
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["0: zone 0", "1: zone 1", "2: zone 2"]  # those that appear
 
 
 def test_the_history_shows_the_current_value_and_every_proposal():
@@ -139,7 +162,7 @@ def test_a_slice_draws_the_most_probable_action_and_ties_to_the_smallest():
 
 def test_the_zones_are_named_and_the_regions_numbered():
     axes = policy_slice_figure(RULES["mode"](warehouse()), 5, 5, 5, 20).axes[0]
-    assert {text.get_text() for text in axes.texts} == {"zone 0", "zone 1", "zone 2", "0", "1", "2"}
+    assert {text.get_text() for text in axes.texts} == {"s_l = 0", "s_l = 1", "s_l = 2", "0", "1", "2"}
 
 
 def test_a_slice_of_many_states_shows_six_and_says_so():
@@ -162,7 +185,7 @@ def legend_of(figure):
 def test_the_legend_tells_the_colours_of_the_actions():
     assert len(set(ACTIONS)) == 10
     few = policy_slice_figure(RULES["mode"](warehouse()), 5, 5, 5, 20)
-    assert legend_of(few) == {str(a): ACTIONS[a].lower() for a in range(5)}
+    assert legend_of(few) == {str(a): ACTIONS[a].lower() for a in range(3)}  # no entry for what never appears
     some = policy_slice_figure(Seen(20, lambda s_g, counts: 4 * counts.argmax(-1)), 2, 20, 20, 100)
     assert legend_of(some) == {"0": ACTIONS[0].lower(), "4": ACTIONS[1].lower(), "8": ACTIONS[2].lower()}
     assert set(cells(some.axes[0])[1]) == set(legend_of(some).values())

@@ -75,6 +75,9 @@ def add_plot(commands: Any) -> None:
         help="for figures of single runs (default: up to six of the sweep)",
     )
     parser.add_argument("--seed", type=whole, metavar="SEED", help="for the same (default: the sweep's first)")
+    parser.add_argument(
+        "--published", action="store_true", help="also draw what others have published of the very same game"
+    )
     parser.set_defaults(run=_plot)
 
 
@@ -118,7 +121,7 @@ def _plot(arguments: argparse.Namespace) -> int:
     from altmarl_torch.runs.sweeps.figures import save_figures
     from altmarl_torch.runs.sweeps.results import open_sweep
 
-    for file in save_figures(open_sweep(arguments.folder), arguments.k, arguments.seed):
+    for file in save_figures(open_sweep(arguments.folder), arguments.k, arguments.seed, arguments.published):
         print(file)
     return DONE
 

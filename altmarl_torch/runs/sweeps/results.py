@@ -33,7 +33,7 @@ from altmarl_torch.support.showing import as_html, as_plain, in_columns
 __all__ = ["METHOD", "Finished", "Sweep", "open_sweep", "write_results"]
 
 LEVEL = 0.95
-METHOD = f"Student's t interval over seeds, {LEVEL:.0%} (scipy.special.stdtrit)"
+METHOD = f"Student's t interval over seeds, {LEVEL:.0%}"
 RESULTS, SUMMARY = "results.csv", "summary.json"
 
 OPTIONS = ("game", "preset", "solver", "l_learner", "objective", "observation", "m", "starts", "select")

@@ -31,7 +31,7 @@ from altmarl_torch.runs.palette import DPI, GREY, Drawing
 from altmarl_torch.runs.plots import draw_occupation
 from altmarl_torch.runs.sweeps.results import Finished, Sweep
 
-__all__ = ["alternation_figure", "occupation_panel", "require_finished", "say", "subject"]
+__all__ = ["alternation_figure", "has_history", "occupation_panel", "require_finished", "subject"]
 
 PANELS = 6
 """How many k a panel or the alternation shows unless told: as many as the eye keeps apart."""
@@ -72,16 +72,19 @@ def occupation_panel(sweep: Sweep, ks: Sequence[int] | None = None, seed: int | 
     _label_outside(list(panels[: len(cells)]), columns)
     figure.colorbar(image, ax=figure.axes, label="fraction of local agents", pad=0.01)
     figure.suptitle(_panel_heading(sweep, cells[0]), fontsize=11)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    handles = {label: handle for axes in panels[: len(cells)] for handle, label in zip(*_legend_of(axes), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     return figure
 
 
 def alternation_figure(sweep: Sweep, ks: Sequence[int] | None = None, seed: int | None = None) -> Figure:
     """The potential after each update, and the gain of each proposal: two panels, a line per k.
 
-    Arguments and errors as of `occupation_panel`.
+    Arguments and errors as of `occupation_panel`; an ArgumentError also where no run has a history.
     """
     histories = _histories(_chosen(sweep, ks, seed))
+    if not any(one.updates for one in histories):
+        raise ArgumentError("no run has a history: their pairs were chosen, not learned here")
     figure = Drawing(figsize=(11.0, 4.8), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2)
     right.set_yscale("log")
@@ -94,6 +97,11 @@ def alternation_figure(sweep: Sweep, ks: Sequence[int] | None = None, seed: int 
     figure.suptitle(_alternation_heading(sweep, histories[0].finished), fontsize=11)
     figure.legend(handles=_alternation_legend(right, histories), loc="outside right center", fontsize=9, frameon=False)
     return figure
+
+
+def has_history(sweep: Sweep, ks: Sequence[int] | None = None, seed: int | None = None) -> bool:
+    """Whether `alternation_figure` has something to draw; errors as there."""
+    return any(read_metrics(one.cell.folder) for one in _chosen(sweep, ks, seed))
 
 
 def require_finished(sweep: Sweep) -> None:
@@ -111,11 +119,6 @@ def subject(sweep: Sweep) -> str:
     return f"{summary['game']}, n = {summary['n']:,}, horizon {summary['horizon']}, {solved}"
 
 
-def say(axes: Axes, text: str) -> None:
-    """Write across empty axes why they are."""
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY, fontsize=12)
-
-
 def _chosen(sweep: Sweep, ks: Sequence[int] | None, seed: int | None) -> list[Finished]:
     """The finished cells of one seed at the sample sizes that are asked for."""
     require_finished(sweep)
@@ -130,6 +133,12 @@ def _chosen(sweep: Sweep, ks: Sequence[int] | None, seed: int | None) -> list[Fi
             f"no cell of k = {_listed(lacking)} and seed {seed} is finished; there are k = {_listed(sorted(there))}"
         )
     return [there[k] for k in (_spread(sorted(there)) if ks is None else sorted(set(ks)))]
+
+
+def _legend_of(axes: Axes) -> tuple[list[Any], list[str]]:
+    """Handles and labels of what is drawn in the axes."""
+    handles, labels = axes.get_legend_handles_labels()
+    return handles, labels
 
 
 def _listed(numbers: Sequence[int]) -> str:
@@ -155,17 +164,16 @@ def _panel_title(rollouts: Rollouts) -> str:
 
 def _panel_heading(sweep: Sweep, one: Finished) -> str:
     summary = one.summary
-    return (
-        f"Occupation over time: the first episode of seed {summary['seed']}\n"
-        f"{subject(sweep)}; percentages over all its {summary['episodes']} episodes"
-    )
+    told = summary["mode_accuracy"] is not None
+    share = f"; percentages over all its {summary['episodes']} episodes" if told else ""
+    return f"Occupation over time: the first episode of seed {summary['seed']}\n{subject(sweep)}{share}"
 
 
 def _label_outside(panels: Sequence[Axes], columns: int) -> None:
     """Axis labels at the left of each row and the foot of each column."""
     for place, axes in enumerate(panels):
         if place % columns == 0:
-            axes.set_ylabel("zone (local state)")
+            axes.set_ylabel("local state")
         if place + columns >= len(panels):
             axes.set_xlabel("step t")
             axes.tick_params(labelbottom=True)
@@ -251,8 +259,6 @@ def _label_alternation(left: Axes, right: Axes) -> None:
         axes.title.set_fontsize(10)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
-        if not any(np.size(line.get_xdata()) for line in axes.lines):
-            say(axes, "no run has a history:\nits pair was chosen, not learned here")
 
 
 def _alternation_heading(sweep: Sweep, one: Finished) -> str:

@@ -9,11 +9,11 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from altmarl_torch.errors import ArgumentError
+from altmarl_torch.evaluation.rollouts import rollout
 from altmarl_torch.games import hash_game, warehouse
 from altmarl_torch.runs.cli.main import main
 from altmarl_torch.runs.config import TrainConfig
-from altmarl_torch.runs.folder import read_metrics
-from altmarl_torch.runs.plots import pixels
+from altmarl_torch.runs.folder import open_run, read_metrics
 from altmarl_torch.runs.sweeps.cell import compute
 from altmarl_torch.runs.sweeps.figures import (
     accuracy_figure,
@@ -80,14 +80,26 @@ def test_the_return_is_the_mean_over_seeds_and_its_interval(sweep):
 
 def test_every_heuristic_is_a_line_of_its_own_colour_and_dashes(sweep):
     axes = return_figure(sweep).axes[0]
-    drawn = lines(axes)
+    drawn, told = lines(axes), " ".join(text.get_text() for text in axes.texts)
     for name in sweep.heuristics:
-        assert drawn[name][1] == [np.mean([one.heuristic(name) for one in sweep.at(k)]) for k in sweep.ks]
+        means = [np.mean([one.heuristic(name) for one in sweep.at(k)]) for k in sweep.ks]
+        assert drawn[name][1] == means if name in drawn else name in told.replace("\n", " ")
     styles = [
         (line.get_color(), str(line._dash_pattern)) for line in axes.lines if line.get_label() in sweep.heuristics
     ]
     colours, dashes = zip(*styles, strict=True)
-    assert len(set(colours)) == len(set(dashes)) == len(sweep.heuristics)
+    assert len(set(colours)) == len(set(dashes)) == len(styles) > 0
+
+
+def test_no_heuristic_squeezes_what_was_learned(sweep):
+    axes = return_figure(sweep).axes[0]
+    ends = [end for k in sweep.ks for end in (sweep.estimate(k, returns).low, sweep.estimate(k, returns).high)]
+    low, high = axes.get_ylim()
+    assert low <= min(ends) <= max(ends) <= high
+    assert high - low <= 3.5 * max(1.1 * (max(ends) - min(ends)), 0.06 * max(map(abs, ends)))
+    for line in axes.lines:
+        if line.get_label() in sweep.heuristics:
+            assert low <= min(line.get_ydata()) <= max(line.get_ydata()) <= high
 
 
 def test_titles_say_what_was_computed(sweep):
@@ -125,10 +137,22 @@ def test_the_axis_of_k_is_linear_as_far_as_the_papers_and_logarithmic_beyond(swe
 def test_where_actions_are_no_zones_the_accuracy_says_so_and_the_panel_draws_none(tmp_path):
     hash_game(num_sg=2, num_sl=3, num_ag=2).save(tmp_path / "game.npz")
     sweep = swept(tmp_path, [1], 1, game=str(tmp_path / "game.npz"), episodes=3, horizon=4, n=20, certify="never")
-    axes = accuracy_figure(sweep).axes[0]
-    assert not axes.lines
-    assert "not the states" in axes.texts[0].get_text().replace("\n", " ")
-    assert set(lines(occupation_panel(sweep).axes[0])) == {"true mode"}
+    with pytest.raises(ArgumentError, match="actions are not the local states"):
+        accuracy_figure(sweep)
+    assert list(figures(sweep)) == [name for name in NAMES if name != "mode_accuracy_against_k"]
+    panel = occupation_panel(sweep)
+    assert set(lines(panel.axes[0])) == {"true mode"}
+    assert {f"a_g = {a}" for a in set(panel_actions(sweep))} | {"true mode"} == set(legend(panel))
+    (folder,) = {file.parent for file in save_figures(sweep)}
+    assert not (folder / "mode_accuracy_against_k.png").exists()
+
+
+def panel_actions(sweep):
+    """The actions of the first episode, simulated again."""
+    run = open_run(sweep.finished[0].cell.folder)
+    config = sweep.finished[0].cell.config
+    played = {"episodes": config.episodes, "horizon": config.horizon, "seed": config.seed}
+    return rollout(run.game, run.solution, **played).trace.a_g.tolist()
 
 
 def test_the_panel_shows_the_run_s_own_episodes(sweep):
@@ -173,22 +197,25 @@ def test_without_a_certificate_there_is_no_diamond(of_warehouse):
 
 def test_pairs_without_a_history_are_said_to_have_none(of_warehouse, monkeypatch):
     monkeypatch.setattr("altmarl_torch.runs.sweeps.run_figures.read_metrics", lambda folder: [])
-    figure = alternation_figure(of_warehouse)
-    assert pixels(figure).ndim == 3
-    assert all("no run has a history" in axes.texts[0].get_text() for axes in figure.axes)
+    with pytest.raises(ArgumentError, match="no run has a history"):
+        alternation_figure(of_warehouse)
+    assert "alternation" not in figures(of_warehouse)
 
 
 def test_published_returns_stand_beside_the_very_same_game(of_warehouse, sweep):
-    figure = return_figure(of_warehouse)
+    assert not any("source" in label for label in legend(return_figure(of_warehouse)))
+    figure = return_figure(of_warehouse, published=True)
+    low, high = figure.axes[0].get_xlim()
+    assert 0 <= low < 1 < high < 2  # the axis is that of what was swept
     label = "authors' code [source below]"
     assert lines(figure.axes[0])[label] == ([1, 5, 10, 20, 35, 50], [115.1, 126.0, 131.4, 154.4, 161.8, 161.2])
     assert label in legend(figure)
     assert "follows Eq. 3" in figure.get_supxlabel().replace("\n", " ")
-    seconds = lines(seconds_figure(of_warehouse).axes[0])["authors' code, two cores [source below]"]
+    seconds = lines(seconds_figure(of_warehouse, published=True).axes[0])["authors' code, two cores [source below]"]
     assert seconds[0] == [1, 10, 20, 35, 50]
     assert seconds[1][:2] == pytest.approx([0.4, 0.3])
-    assert not any("source" in label for label in legend(return_figure(sweep)))
-    assert return_figure(sweep).get_supxlabel() == ""
+    assert not any("source" in label for label in legend(return_figure(sweep, published=True)))
+    assert return_figure(sweep, published=True).get_supxlabel() == ""
 
 
 def test_a_curve_is_comparable_with_its_game_and_horizon_alone():
