@@ -63,6 +63,9 @@ __all__ = ["Counted", "Sizes", "count_log", "count_transitions"]
 ROUNDING = 1e-11
 """Relative to the largest reward: what sums of many millions of terms lose."""
 
+EXACT = 8 * float(np.finfo(np.float64).eps)
+"""A mean below this times the root of the observations, relative to that of the absolute values, is 0."""
+
 Sizes = Mapping[str, int | None]
 Integers = NDArray[np.int64]
 
@@ -328,6 +331,10 @@ def _reward(earned: Floats, index: Integers, visits: Floats) -> tuple[Floats, Fl
     centre[index[::-1]] = earned[::-1]  # the first reward of each pair is taken off: what never varies is kept exactly
     over = np.bincount(index, earned - centre[index], visits.size).reshape(visits.shape) / times
     mean = centre.reshape(visits.shape) + over
+    sizes = np.bincount(index, np.abs(earned), visits.size).reshape(visits.shape) / times
+    mean[np.abs(mean) <= EXACT * np.sqrt(times) * sizes] = (
+        0.0  # what cancels is nothing, and not what rounding leaves of it
+    )
     off = (earned - centre[index]) - over.flat[index]
     off[np.abs(off) < ROUNDING * np.abs(earned).max()] = 0.0  # a reward that never varies has no error at all
     squares = np.bincount(index, off**2, visits.size).reshape(visits.shape)

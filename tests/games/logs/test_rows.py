@@ -152,3 +152,14 @@ def test_a_reward_that_never_varies_is_kept_exactly():
     assert fitted.game.r_l[0].tolist() == [[0.0, 0.0]] * 2
     assert set(fitted.game.r_l[1].flatten().tolist()) == {1e6 + 0.1}
     assert not fitted.errors["r_l"].any()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-12, 1e9])
+def test_rewards_that_cancel_are_zero_and_not_what_rounding_leaves(scale):
+    """0.1, 0.2 and -0.3 in turn sum to nothing; in floating point 333 rounds of them do not."""
+    earned = scale * np.tile([0.1, 0.2, -0.3], 333)
+    rows = {name: np.zeros(999) for name in ("sg", "ag", "r_g", "sg_next", "sl", "al", "sl_next")}
+    game = am.Game.from_transitions(rows | {"r_l": earned}, gamma=0.9, n=5)
+    assert game.r_l.tolist() == [[[0.0]]]
+    biased = am.Game.from_transitions(rows | {"r_l": earned + 1e-9 * scale}, gamma=0.9, n=5)
+    assert float(biased.r_l) == pytest.approx(1e-9 * scale, rel=1e-5)
