@@ -294,7 +294,10 @@ def _policy_on(policy: Any, device: torch.device) -> Any:
     """A policy that was read, where its network shall answer."""
     if not hasattr(policy, "network"):
         return policy
-    return dataclasses.replace(policy, network=policy.network.to(device), r_g=policy.r_g.to(device))
+    moved = {
+        name: getattr(policy, name) for name in ("network", "r_g", "nobody") if getattr(policy, name, None) is not None
+    }
+    return dataclasses.replace(policy, **{name: part.to(device) for name, part in moved.items()})
 
 
 def _moved(solution: Solution, device: torch.device) -> Solution:

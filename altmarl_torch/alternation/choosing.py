@@ -63,6 +63,8 @@ def _choice(game: Game, options: Options) -> tuple[Solver, str]:
     simplex = None if math.isinf(k) else CountSimplex(int(k), game.num_sl)
     if learning.network is not None or learning.l_learner == "neural":
         return "neural", "a network is given"
+    if options.problem.sizes is not None:
+        return "neural", "several k are asked for"
     if learning.l_learner == "ucfh" or learning.has_functions:
         return "tabular", "UCFH needs tables" if learning.l_learner == "ucfh" else "a learner of one's own returns them"
     if learning.degree is not None or simplex is None:

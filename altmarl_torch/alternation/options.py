@@ -18,7 +18,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from altmarl_torch.alternation.words import Eta, LLearner, Nested, Observation, Select, SolverChoice, check_learners
+from altmarl_torch.alternation.words import (
+    Eta,
+    LLearner,
+    Nested,
+    Observation,
+    Select,
+    Sizes,
+    SolverChoice,
+    check_learners,
+    is_infinite,
+)
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.settings import MOST_DEGREE, MOST_XI, ChainSettings, Settings
 from altmarl_torch.operators.words import Acceptance, Objective
@@ -41,7 +51,6 @@ __all__ = [
     "Problem",
     "SolverChoice",
     "Stopping",
-    "is_infinite",
 ]
 
 MOST_STARTS = 1_000
@@ -55,6 +64,7 @@ class Problem:
     Attributes:
         k: how many of the local agents the global agent sees, at least 1; infinity for the mean-field limit, in which
             everybody is seen.
+        sizes: where one network is to learn several k, all of them, of which k is the largest; None for one.
         objective: what the local agents maximise: "team", the reward of the game, or "own", the paper's.
         observation: what the sample is taken for.
         alpha: the prior of "posterior"; None leaves it to the n-agent system.
@@ -67,6 +77,7 @@ class Problem:
     objective: Objective = "team"
     observation: Observation = "surrogate"
     alpha: ArrayLike | Tensor | None = None
+    sizes: Sizes | None = None
 
     def __post_init__(self) -> None:
         _check_words(self, objective=Objective, observation=Observation)
@@ -229,6 +240,8 @@ class Options:
 
     def __post_init__(self) -> None:
         observation, learning = self.problem.observation, self.learning
+        if self.problem.sizes is not None:
+            self._check_several()
         if observation == "surrogate":
             return
         if learning.l_learner == "ucfh" or learning.has_functions:
@@ -243,10 +256,17 @@ class Options:
                 f"xi draws the rewards of the surrogate; it has no place in observation={observation!r}"
             )
 
-
-def is_infinite(k: object) -> bool:
-    """Whether k is positive infinity."""
-    return isinstance(k, float) and k == math.inf
+    def _check_several(self) -> None:
+        """Several k are of networks on the paper's surrogate alone."""
+        learning = self.learning
+        of_networks = learning.solver in ("neural", "auto") and learning.l_learner in ("auto", "dp", "neural")
+        fits = {
+            "solver='neural'": of_networks and learning.g_learner is None and learning.degree is None,
+            "observation='surrogate'": self.problem.observation == "surrogate",
+            "select='value'": learning.select == "value",
+        }
+        for option in (option for option, given in fits.items() if not given):
+            raise ArgumentError(f"several k are learned by one network: that needs {option}")
 
 
 def _as_xi(xi: object) -> int | Literal["lemma"] | None:

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from altmarl_torch.alternation.checkpoints import CheckpointFolder
 from altmarl_torch.alternation.loop import Curve, Rules, Update, automatic_eta
 from altmarl_torch.alternation.memory import memory_size
-from altmarl_torch.alternation.options import Learning, Options, is_infinite
+from altmarl_torch.alternation.options import Learning, Options
 from altmarl_torch.alternation.solution import Solution
+from altmarl_torch.alternation.words import is_infinite
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
@@ -32,6 +33,7 @@ from altmarl_torch.games.naming import NAMES
 from altmarl_torch.learners.chains.chain import chain_form, require_planned
 from altmarl_torch.learners.lifted.degrees import check_degree
 from altmarl_torch.learners.neural.policies import UniformPolicy
+from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.learners.neural.surrogate import check_count
 from altmarl_torch.learners.settings import MOST_XI, Settings
 from altmarl_torch.operators.joint_value import value_span
@@ -145,6 +147,11 @@ class AlternationRun:
     def quiet(self) -> "AlternationRun":
         """The same run, of which nobody is told."""
         return dataclasses.replace(self, callback=None, curve=None)
+
+    @property
+    def samples(self) -> SampleSizes:
+        """How many agents the global agent sees: k, or where several are learned any of them."""
+        return SampleSizes.of(self.options.problem.sizes or self.k)
 
     @property
     def sees_all(self) -> bool:

@@ -18,7 +18,8 @@ from altmarl_torch.alternation.players.lifted import lifted_players
 from altmarl_torch.alternation.players.neural import neural_players
 from altmarl_torch.alternation.players.tabular import tabular_players
 from altmarl_torch.alternation.run import AlternationRun
-from altmarl_torch.alternation.solution import Solution, table_of
+from altmarl_torch.alternation.solution import Solution
+from altmarl_torch.alternation.solution_files import table_of
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import FileFormatError
 
@@ -107,4 +108,5 @@ def _solution(run: AlternationRun, result: Alternation[Any, Any]) -> Solution:
         phase_seconds=result.seconds,
         interrupted=result.interrupted,
         policy=policy,
+        sizes=run.options.problem.sizes,
     )

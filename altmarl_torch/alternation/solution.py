@@ -14,28 +14,32 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from altmarl_torch.alternation.loop import Update
 from altmarl_torch.alternation.solution_files import (
-    LARGEST_TABLE,
     fields_of,
+    is_within,
     number_of_global_states,
     pack_policy,
     read_global_policy,
     read_observation,
     read_update,
+    table_of,
+    tabulate_within,
 )
-from altmarl_torch.alternation.words import Observation, Select
+from altmarl_torch.alternation.words import Observation, Select, Sizes
 from altmarl_torch.counts.simplex import CountSimplex, round_to_counts
 from altmarl_torch.errors import ArgumentError, FileFormatError
-from altmarl_torch.learners.neural.policies import BatchPolicy, tabulate
+from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy
+from altmarl_torch.learners.neural.storage import read_sizes
+from altmarl_torch.policies.answers import RuleDispatcher
 from altmarl_torch.policies.base import Dispatcher, Rule, Sight, player
 from altmarl_torch.policies.belief import Belief, BeliefDispatcher, at_distribution
-from altmarl_torch.policies.rules import HeuristicPair, RuleDispatcher
+from altmarl_torch.policies.rules import HeuristicPair
 from altmarl_torch.policies.tabular import TabularDispatcher, read_policy, table_player
 from altmarl_torch.support.intervals import Difference
 from altmarl_torch.support.npz import read_npz, write_npz
@@ -49,7 +53,6 @@ __all__ = [
     "Solution",
     "history_columns",
     "solution_html",
-    "table_of",
 ]
 
 FILE_FORMAT, FILE_VERSION = "altmarl-solution", 1
@@ -124,6 +127,8 @@ class Solution:
         reads: with a memory, the size of the sample for which pi_g was learned: pi_g is a table over its counts, and is
             read at the belief.
         selection: what the pair was chosen from, of several starts or by `select="rollout"`; not kept in files.
+        sizes: where one network was learned for several k, all of them, of which k is the largest and `value` the mean;
+            its dispatcher takes samples of any size up to k, each row its own. None for one k.
     """
 
     k: int
@@ -145,6 +150,7 @@ class Solution:
     belief: Belief | None = None
     reads: int | None = None
     selection: Selection | None = None
+    sizes: Sizes | None = None
 
     def __repr__(self) -> str:
         end = "converged" if self.converged else "interrupted" if self.interrupted else "not converged"
@@ -161,6 +167,13 @@ class Solution:
     def simplex(self) -> CountSimplex:
         """The count vectors that index `pi_g`."""
         return CountSimplex(self.sample_size, len(self.pi_l), self.pi_l.device)
+
+    @property
+    def _largest(self) -> int:
+        """The largest of several k that the policy was learned for; 0 where it was learned for one."""
+        if isinstance(self.policy, NetworkPolicy) and self.policy.samples.several:
+            return self.policy.samples.largest
+        return self.sizes[-1] if self.sizes else 0
 
     def dispatcher(self, seed: int = 0) -> Dispatcher:
         """The deployable global agent: `reset(batch)`, then `act(s_g [batch], counts [batch, sl])`.
@@ -180,7 +193,9 @@ class Solution:
                 assert self.pi_g is not None
                 play = at_distribution(table_player(self.pi_g, self.simplex), self.sample_size, rounded=True)
             return BeliefDispatcher(self.belief, play, sight, seed)
-        if self.policy is not None and (not _fits(self.policy, self.simplex, LARGEST_PLAYED) or self.pi_g is None):
+        if self.sizes is not None and self.policy is not None:
+            return RuleDispatcher(self.policy, sight, seed, takes_fewer=True)
+        if self.policy is not None and (not is_within(self.policy, self.simplex, LARGEST_PLAYED) or self.pi_g is None):
             return RuleDispatcher(self.policy, sight, seed)
         assert self.pi_g is not None
         return TabularDispatcher(self.pi_g, self.simplex, seed)
@@ -188,8 +203,9 @@ class Solution:
     def seeing(self, k: int) -> "HeuristicPair | Solution":
         """The same pair where k agents are seen, of any number: a pair to play, not a better one.
 
-        pi_g is read at the counts of `sample_size` agents that are nearest to sample_size h / k, by largest remainders
-        (`counts.simplex.round_to_counts`). A memory reads its belief at any k.
+        A pair that was learned for several k is for each of them what it would be had it been learned for that k alone
+        (`value` remains the mean). Otherwise pi_g is read at the counts of `sample_size` agents that are nearest to
+        sample_size h / k, by largest remainders (`counts.simplex.round_to_counts`). A memory reads its belief at any k.
 
         Raises:
             ArgumentError: k is no whole number of at least 1.
@@ -203,10 +219,15 @@ class Solution:
         k = as_integer("k", k, 1, math.inf, ArgumentError)
         if self.belief is not None:
             return dataclasses.replace(self, k=k)
+        if self.policy is not None and k <= self._largest:
+            table: Any = partial(table_of, self.policy, CountSimplex(k, len(self.pi_l), self.pi_l.device))
+            return dataclasses.replace(self, k=k, sizes=None, pi_g=table)
         return HeuristicPair(f"learned for k = {self.sample_size}", k, self.rule_at(k), self.pi_l)
 
     def rule_at(self, k: int) -> Rule:
         """What `seeing(k)` does where there is no memory, as a law of a_g given s_g `[...]` and counts `[..., sl]`."""
+        if self.policy is not None and k <= self._largest:
+            return self.policy
         return lambda s_g, counts: self._law(s_g, round_to_counts(counts.double() / k, self.sample_size))
 
     def law(self, s_g: Tensor, counts: Tensor) -> Tensor:
@@ -214,14 +235,14 @@ class Solution:
 
         Raises:
             ArgumentError: a global state is none of the game's, or a row of counts holds no whole numbers from 0 on
-                that sum to `sample_size`.
+                that sum to `sample_size` (of one that was learned for several k: to that or less).
         """
         states, table = (as_float64(name, given, ArgumentError) for name, given in (("s_g", s_g), ("counts", counts)))
         if table.shape[:-1] != states.shape or not table.ndim:
             raise ArgumentError(f"counts [..., sl] are of the shape {list(table.shape)}, s_g of {list(states.shape)}")
         sight = Sight(self.sample_size, self.pi_l.shape[1], len(self.pi_l), self.pi_l.device)
-        flat, h = sight.read_all(states.reshape(-1), table.reshape(-1, table.shape[-1]))
-        law = self._law(flat, h)
+        read = sight.read_all if self.sizes is None else sight.read
+        law = self._law(*read(states.reshape(-1), table.reshape(-1, table.shape[-1])))
         return law.reshape(*states.shape, law.shape[-1])
 
     def _law(self, s_g: Tensor, counts: Tensor) -> Tensor:
@@ -256,9 +277,10 @@ class Solution:
             dataclasses.asdict(update) | {"decision": update.decision.value, "seconds": 0.0} for update in self.history
         ]
         sizes = {"k": self.k} | ({} if self.reads is None else {"reads": self.reads})
+        listed = {} if self.sizes is None else {"sizes": self.sizes}
         entries: dict[str, Any] = {
             "pi_l": self.pi_l.cpu().numpy(),
-            "record": json.dumps(record | {"history": history} | sizes),
+            "record": json.dumps(record | {"history": history} | sizes | listed),
             **self._table_entries(),
             **({} if self.policy is None else pack_policy(self.policy)),
             **({} if self.alpha is None else {"alpha": self.alpha.cpu().numpy()}),
@@ -291,12 +313,13 @@ class Solution:
             record = json.loads(str(arrays["record"]))
             history = tuple(read_update(line) for line in record.pop("history"))
             pi_l = as_table("pi_l", arrays["pi_l"], "sl sg al", FileFormatError)
-            k, reads = record.pop("k", None), record.pop("reads", None)
+            k, reads, sizes = (record.pop(name, None) for name in ("k", "reads", "sizes"))
             table_k, pi_g, policy = read_global_policy(arrays, k if reads is None else reads, len(pi_l), network)
             num_sg = number_of_global_states(pi_g, policy)
             pi_l = read_policy("pi_l", pi_l, "sl sg al", (len(pi_l), num_sg, pi_l.shape[-1]))
             facts = fields_of(cls, record) | {"pi_g": pi_g, "pi_l": pi_l, "history": history, "policy": policy}
             k = table_k if reads is None else as_integer("k", k, 1, math.inf, FileFormatError)
+            facts["sizes"] = None if sizes is None else read_sizes("sizes", sizes).numbers
             facts |= read_observation(arrays, facts.get("observation"), reads, (num_sg, len(pi_l)))
             return cls(k=k, phase_seconds={}, **facts)
         except FileFormatError as cause:
@@ -320,18 +343,3 @@ def solution_html(solution: Any) -> str:
 
 
 Solution.pi_g = _MadeWhenAsked()  # type: ignore[assignment]  # whose values are of the field's type
-
-
-def tabulate_within(policy: BatchPolicy, simplex: CountSimplex, entries: int) -> Tensor | None:
-    """The table of a policy `[sg, N, ag]`, or None where it would have more entries."""
-    return tabulate(policy, simplex) if _fits(policy, simplex, entries) else None
-
-
-def table_of(policy: BatchPolicy, simplex: CountSimplex) -> Tensor | None:
-    """A policy's table as `Solution.pi_g`, float64, or None where it would be a burden."""
-    table = tabulate_within(policy, simplex, LARGEST_TABLE)
-    return None if table is None else table.double()
-
-
-def _fits(policy: BatchPolicy, simplex: CountSimplex, entries: int) -> bool:
-    return simplex.can_be_listed and simplex.size * math.prod(policy.sizes) <= entries

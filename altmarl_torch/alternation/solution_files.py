@@ -21,7 +21,7 @@ from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.learners.lifted.policies import LiftedPolicy
 from altmarl_torch.learners.lifted.storage import FAMILY, pack_lifted, unpack_lifted
 from altmarl_torch.learners.neural import storage
-from altmarl_torch.learners.neural.policies import BatchPolicy
+from altmarl_torch.learners.neural.policies import BatchPolicy, tabulate
 from altmarl_torch.policies.belief import Belief
 from altmarl_torch.policies.tabular import read_policy
 from altmarl_torch.support.tables import as_integer, as_number, as_table, as_whole, refuse_first
@@ -29,11 +29,14 @@ from altmarl_torch.support.tables import as_integer, as_number, as_table, as_who
 __all__ = [
     "LARGEST_TABLE",
     "fields_of",
+    "is_within",
     "number_of_global_states",
     "pack_policy",
     "read_global_policy",
     "read_observation",
     "read_update",
+    "table_of",
+    "tabulate_within",
     "unpack_policy",
 ]
 
@@ -176,3 +179,19 @@ def _field(name: str, value: object, hint: Any) -> Any:
     if not fits:
         raise FileFormatError(f"{name} must be {wanted}, not {value!r}")
     return value
+
+
+def tabulate_within(policy: BatchPolicy, simplex: CountSimplex, entries: int) -> Tensor | None:
+    """The table of a policy `[sg, N, ag]`, or None where it would have more entries."""
+    return tabulate(policy, simplex) if is_within(policy, simplex, entries) else None
+
+
+def table_of(policy: BatchPolicy, simplex: CountSimplex) -> Tensor | None:
+    """A policy's table as `Solution.pi_g`, float64, or None where it would be a burden."""
+    table = tabulate_within(policy, simplex, LARGEST_TABLE)
+    return None if table is None else table.double()
+
+
+def is_within(policy: BatchPolicy, simplex: CountSimplex, entries: int) -> bool:
+    """Whether a policy's table would have no more entries."""
+    return simplex.can_be_listed and simplex.size * math.prod(policy.sizes) <= entries

@@ -6,7 +6,7 @@ asked for, one run of the alternation (`runner.learn`), several from different s
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from numpy.typing import ArrayLike
@@ -26,7 +26,6 @@ from altmarl_torch.alternation.options import (
     Problem,
     SolverChoice,
     Stopping,
-    is_infinite,
 )
 from altmarl_torch.alternation.players.problems import GlobalFunction, LocalFunction
 from altmarl_torch.alternation.prior_search import learn_posterior, make_prior
@@ -34,7 +33,7 @@ from altmarl_torch.alternation.run import AlternationRun, fit, warn_if_vacuous
 from altmarl_torch.alternation.runner import learn
 from altmarl_torch.alternation.selection import select_by_rollout, select_by_value
 from altmarl_torch.alternation.solution import Solution
-from altmarl_torch.alternation.words import Observation, Select
+from altmarl_torch.alternation.words import Observation, Select, read_k
 from altmarl_torch.games.crowd import refuse_crowd
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.learners.settings import ChainSettings, Settings
@@ -48,7 +47,7 @@ __all__ = ["solve", "solve_with"]
 
 def solve(
     game: Game,
-    k: float,
+    k: float | Iterable[int],
     *,
     solver: SolverChoice = "tabular",
     m: int | None = None,
@@ -82,7 +81,8 @@ def solve(
     Args:
         game: the game.
         k: how many of the n local agents the global agent sees, in 1..n; `math.inf`, for lifted functions, is the
-            mean-field limit, whose dispatcher sees everybody (the solution's k is n).
+            mean-field limit, whose dispatcher sees everybody (the solution's k is n). Several, as `range(1, 51)`, are
+            learned by one network that is told which it is; the solution's k is the largest (`docs/how-many.md`).
         solver: "tabular", exact, where the counts of k agents can be listed; "lifted", polynomials of the frequencies,
             for any k (`docs/lifted.md`); "neural", of any size; or "auto": tables where they take a second or two,
             lifted functions beyond, networks where those do not suffice.
@@ -148,8 +148,8 @@ def solve(
         [[1, 1], [0, 0]]
     """
     check_game(game)
-    seen = k if is_infinite(k) else game.check_k(k)  # type: ignore[arg-type]  # which says what is no whole number
-    problem = Problem(seen, objective, observation, alpha)
+    largest, sizes = read_k(k, game.n)
+    problem = Problem(largest, objective, observation, alpha, sizes)
     learning = Learning(
         solver=solver,
         l_learner=l_learner,

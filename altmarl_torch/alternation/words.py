@@ -1,9 +1,15 @@
-"""The words that options take, and which of them go together; learners of one's own are functions in their place."""
+"""The words that options take, and which of them go together; learners of one's own are functions in their place.
 
+
+So is k: a number of agents, several numbers, or infinity.
+"""
+
+import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, get_args
 
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.support.scalars import check_callable
+from altmarl_torch.support.scalars import as_integer, check_callable
 
 if TYPE_CHECKING:  # which needs torch, as options do not
     from altmarl_torch.alternation.players.problems import GlobalFunction, LocalFunction
@@ -15,9 +21,12 @@ __all__ = [
     "Nested",
     "Observation",
     "Select",
+    "Sizes",
     "Solver",
     "SolverChoice",
     "check_learners",
+    "is_infinite",
+    "read_k",
 ]
 
 LLearner = Literal["auto", "dp", "ucfh", "neural"]
@@ -40,6 +49,9 @@ Eta = float | Literal["auto", "paper"]
 
 SolverChoice = Literal["tabular", "neural", "lifted", "auto"]
 """A solver, or whichever is best for the game (`choosing`)."""
+
+Sizes = tuple[int, ...]
+"""Several numbers of agents that may be seen, the smallest first."""
 
 LEARNERS: dict[SolverChoice, tuple[LLearner, ...]] = {
     "tabular": ("auto", "dp", "ucfh"),
@@ -71,3 +83,24 @@ def check_learners(
         raise ArgumentError(
             f"l_learner={l_learner!r} needs {' or '.join(owners)}; with solver={solver!r} use {others} or 'auto'"
         )
+
+
+def is_infinite(k: object) -> bool:
+    """Whether k is positive infinity."""
+    return isinstance(k, float) and k == math.inf
+
+
+def read_k(k: object, n: int) -> tuple[float, Sizes | None]:
+    """The largest k that is asked for, or infinity, and where there are several, all of them.
+
+    Raises:
+        ArgumentError: one of them is no whole number in 1..n, or there is none.
+    """
+    if is_infinite(k):
+        return math.inf, None
+    if not isinstance(k, Iterable) or isinstance(k, str):
+        return as_integer("k", k, 1, n, ArgumentError), None
+    sizes = tuple(sorted({as_integer("k", one, 1, n, ArgumentError) for one in k}))
+    if not sizes:
+        raise ArgumentError("k must be a number of agents, or several, not an empty list")
+    return sizes[-1], sizes

@@ -66,7 +66,7 @@ class FittedQ:
     def values(self, counts: Tensor) -> Tensor:
         """Q `[b, sg, ag]`, float64, at counts `[b, sl]`."""
         unit = self.policy.gamma * self.policy.scale
-        answers: Tensor = self.policy.network(counts.float() / self.policy.k)
+        answers: Tensor = self.policy.network(self.policy.samples.inputs(counts.float()))
         return self.offset + unit * answers.double()
 
 

@@ -30,7 +30,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from altmarl_torch.alternation.solution import Solution, table_of
+from altmarl_torch.alternation.solution import Solution
+from altmarl_torch.alternation.solution_files import table_of
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game

@@ -31,9 +31,10 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.counts.simplex import round_to_counts
-from altmarl_torch.policies.base import Sight
+from altmarl_torch.policies.base import Rule, Sight, for_one_too, player
+from altmarl_torch.support.tables import as_seed
 
-__all__ = ["Answers"]
+__all__ = ["Answers", "RuleDispatcher"]
 
 logger = logging.getLogger(__name__)
 
@@ -78,3 +79,32 @@ class Answers:
                 self._sight.k,
             )
         self._told = True
+
+
+class RuleDispatcher:
+    """Plays a `Rule` at the current counts; no table, so any k will do.
+
+    Args:
+        rule: law of a_g given (s_g, counts).
+        sight: what it can be shown.
+        seed: of draws from a randomised law.
+        takes_fewer: whether the rule takes counts of fewer than k agents, none included; otherwise they are filled
+            (`policies.answers`).
+
+    Raises:
+        ArgumentError: the seed is no integer in 0..2^63-1.
+    """
+
+    def __init__(self, rule: Rule, sight: Sight, seed: int = 0, *, takes_fewer: bool = False) -> None:
+        self._play, self._answers = player(rule), Answers(sight)
+        self._read = sight.read if takes_fewer else self._answers.read
+        self._generator = torch.Generator(device=sight.device).manual_seed(as_seed(seed))
+
+    def reset(self, batch: int) -> None:
+        """A rule has no memory, but of the sample before one that is incomplete (`Answers`)."""
+        self._answers.reset()
+
+    @for_one_too
+    def act(self, s_g: object, counts: object) -> Tensor:
+        """Actions [batch] int64 for s_g [batch] and the sampled agents' counts [batch, sl], checked by `Sight`."""
+        return self._play(*self._read(s_g, counts), self._generator)

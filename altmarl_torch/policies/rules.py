@@ -54,11 +54,11 @@ from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.games.types import fold_types
-from altmarl_torch.policies.answers import Answers
-from altmarl_torch.policies.base import Dispatcher, Rule, Sight, for_one_too, player
+from altmarl_torch.policies.answers import RuleDispatcher
+from altmarl_torch.policies.base import Dispatcher, Rule, Sight
 from altmarl_torch.policies.tabular import greedy_actions, one_hot
 from altmarl_torch.policies.walkers import WALKERS
-from altmarl_torch.support.tables import as_integer, as_seed, check_indices
+from altmarl_torch.support.tables import as_integer, check_indices
 
 __all__ = [
     "NEVER_LOOK",
@@ -185,27 +185,6 @@ FOR_ANY = (("uniform", "uniform"), ("hold", "greedy"), ("greedy", "greedy"))
 
 NEVER_LOOK = ("hold + walk", "hold + greedy", "greedy + greedy", "constant + constant")
 """Those that need no sample: they earn the same at every k."""
-
-
-class RuleDispatcher:
-    """Plays a `Rule` at the current counts; no table, so any k will do.
-
-    Raises:
-        ArgumentError: the seed is no integer in 0..2^63-1.
-    """
-
-    def __init__(self, rule: Rule, sight: Sight, seed: int = 0) -> None:
-        self._play, self._answers = player(rule), Answers(sight)
-        self._generator = torch.Generator(device=sight.device).manual_seed(as_seed(seed))
-
-    def reset(self, batch: int) -> None:
-        """A rule has no memory, but of the sample before one that is incomplete (`Answers`)."""
-        self._answers.reset()
-
-    @for_one_too
-    def act(self, s_g: object, counts: object) -> Tensor:
-        """Actions [batch] int64 for s_g [batch] and the sampled agents' counts [batch, sl], checked by `Sight`."""
-        return self._play(*self._answers.read(s_g, counts), self._generator)
 
 
 @dataclass(frozen=True, eq=False)

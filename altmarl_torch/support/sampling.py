@@ -80,10 +80,11 @@ class CountMover:
     Args:
         P: `[sg, sl, sl']`, law of one agent's next state.
         k: number of agents.
+        fixed: whether it is the same in all systems; otherwise k is the most.
     """
 
-    def __init__(self, P: Tensor, k: int) -> None:
-        self._k, self._num_sl = k, P.shape[1]
+    def __init__(self, P: Tensor, k: int, *, fixed: bool = True) -> None:
+        self._k, self._fixed, self._num_sl = k, fixed, P.shape[1]
         self._shares = split_shares(P).float().contiguous()
         sums = rearrange(P, "sg sl next -> (sg sl) next").cumsum(-1)
         # row i of the running sums, shifted by i: one sorted list in which i + U finds the next state of row i
@@ -101,13 +102,14 @@ class CountMover:
 
     def _one_by_one(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
         (batch, num_sl), device = counts.shape, counts.device
-        agents = self._k * batch
+        each: Tensor | int = self._k if self._fixed else counts.sum(-1).long()
+        agents = each * batch if isinstance(each, int) else int(each.sum())
         rows = (s_g.unsqueeze(-1) * num_sl + torch.arange(num_sl, device=device)).flatten()
         row = rows.repeat_interleave(counts.flatten().long(), output_size=agents)
         chance = torch.rand(agents, generator=generator, dtype=torch.float64, device=device)
         chance *= 1 - 1e-12  # so that row + chance never rounds up to the next row
         following = torch.searchsorted(self._sums, row + chance, right=True).remainder_(num_sl)
-        system = torch.arange(batch, device=device).repeat_interleave(self._k, output_size=agents)
+        system = torch.arange(batch, device=device).repeat_interleave(each, output_size=agents)
         arrived = torch.bincount(system * num_sl + following, minlength=batch * num_sl)
         return rearrange(arrived, "(b l) -> b l", l=num_sl).to(counts.dtype)
 

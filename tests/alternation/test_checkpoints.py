@@ -33,6 +33,7 @@ CASES = {
     "tabular, own": TABULAR | {"objective": "own"},
     "ucfh": TABULAR | {"l_learner": "ucfh", "k": 2},
     "neural": NEURAL,
+    "neural, every k": NEURAL | {"k": range(1, 4)},
     "neural, own, local network": NEURAL | {"l_learner": "neural", "objective": "own"},
     "starts": TABULAR | {"starts": 4},
     "posterior": TABULAR | {"observation": "posterior"},
@@ -87,7 +88,7 @@ def test_whenever_it_is_killed_it_ends_as_if_it_had_not_been(tmp_path, monkeypat
     assert files > 2
 
 
-@pytest.mark.parametrize("name", ["ucfh", "neural", "neural, own, local network"])
+@pytest.mark.parametrize("name", ["ucfh", "neural", "neural, every k", "neural, own, local network"])
 @pytest.mark.parametrize("files", [1, 2])
 def test_half_done_work_is_taken_up_where_it_was_kept(tmp_path, monkeypatch, name, files):
     told, again, taken_up = [], [], []

@@ -10,6 +10,8 @@ from oracles.games import DEGENERATE, KNOWN
 from oracles.killer import Killed, Killer
 
 import altmarl_torch as am
+from altmarl_torch.alternation import solution as solution_module
+from altmarl_torch.alternation import solution_files
 from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.alternation.solving import solve
 from altmarl_torch.counts.pair_moves import PairPlan
@@ -74,12 +76,10 @@ def test_any_number_of_agents(k, tmp_path):
 
 
 def test_the_table_of_pi_g_is_made_when_it_is_asked_for(monkeypatch):
-    from altmarl_torch.alternation import solution as module
-
     game, made = warehouse(num_zones=3), []
-    table = module.tabulate_within
-    monkeypatch.setattr(module, "tabulate_within", lambda *given: made.append(given) or table(*given))
-    monkeypatch.setattr(module, "LARGEST_PLAYED", 10)
+    table = solution_files.tabulate_within
+    monkeypatch.setattr(solution_files, "tabulate_within", lambda *given: made.append(given) or table(*given))
+    monkeypatch.setattr(solution_module, "LARGEST_PLAYED", 10)
     solution = solve(game, 40, solver="lifted", degree=3, steps=1)
     am.rollout(game, solution, episodes=5, horizon=5)
     assert not made

@@ -121,6 +121,20 @@ class TestCountMover:
         assert not torch.equal(one, other)
         assert (one.sum(-1) == k).all()
 
+    @pytest.mark.parametrize("most", [6, 300])
+    def test_systems_of_several_sizes_move_by_the_law_of_each(self, most):
+        """Rows of 1, 3 and `most` agents in one batch: nobody is lost, and means are within 4.5 standard errors."""
+        rows, draws = torch.tensor([[1.0, 0.0, 0.0], [1.0, 2.0, 0.0], [0.0, most - 1.0, 1.0], [0.0, 0.0, 0.0]]), 20_000
+        mover = CountMover(self.P, most, fixed=False)
+        moved = mover(
+            torch.zeros(4 * draws, dtype=torch.int64), rows.repeat(draws, 1), torch.Generator().manual_seed(2)
+        )
+        for row, sample in zip(rows, moved.view(draws, 4, 3).transpose(0, 1).double(), strict=True):
+            assert (sample.sum(-1) == row.sum()).all()
+            mean = row.double() @ self.P[0]
+            error = (row.double() @ (self.P[0] * (1 - self.P[0]))).sqrt() / draws**0.5
+            assert bool(((sample.mean(0) - mean).abs() <= 4.5 * error + 1e-9).all())
+
     def test_a_few_agents_stay_coupled_where_laws_differ(self):
         """The law of one state changes: at most the agents that stand there end elsewhere, whatever stands behind."""
         changed = self.P.clone()

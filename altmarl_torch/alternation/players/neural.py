@@ -25,6 +25,7 @@ from altmarl_torch.learners.neural.l_learn import Gains, NetworkTurns, local_gai
 from altmarl_torch.learners.neural.networks import CountNetwork, LocalNetwork, check_network
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy
 from altmarl_torch.learners.neural.rollout_evaluator import RolloutEvaluator
+from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.learners.neural.storage import pack_network
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, centred
 from altmarl_torch.learners.settings import Settings
@@ -88,7 +89,7 @@ class Trainer:
     """
 
     game: Game  # with the rewards that are judged
-    k: int
+    k: SampleSizes
     settings: Settings
     prior: Prior | None = None  # of the posterior correction
     curve: Curve | None = None
@@ -103,6 +104,11 @@ class Trainer:
     def centred(self) -> Game:
         """The game with its rewards around zero."""
         return centred(self.game)[0]
+
+    @property
+    def nobody(self) -> Tensor | None:
+        """What stands for a sample of nobody, where samples may be of any size: the mean of the initial law."""
+        return self.game.initial.local_mean if self.k.several else None
 
     def surrogate(self, pi_l: Tensor) -> BatchSurrogate:
         """The k-agent MDP under `pi_l [sl, sg, al]`."""
@@ -164,7 +170,7 @@ class NeuralGlobalLearner:
         surrogate = trainer.surrogate(pair.pi_l)
         found = trainer.fit(memory.team, surrogate, None, generator, self.phase)
         r_g = surrogate.r_g + trainer.game.gamma * found.baseline
-        pi_g = NetworkPolicy(found.network, r_g, trainer.game.gamma, surrogate.reward_scale, trainer.k)
+        pi_g = NetworkPolicy(found.network, r_g, trainer.game.gamma, surrogate.reward_scale, trainer.k, trainer.nobody)
         proposed: Pair[BatchPolicy] = Pair(pi_g, pair.pi_l)
         details: dict[str, float | int | str] = {
             "g_learn/steps": found.steps,
@@ -254,12 +260,15 @@ def neural_players(run: AlternationRun) -> Players[BatchPolicy, NeuralMemory]:
     Raises:
         ArgumentError: the network could not be stored, or does not fit the game.
     """
-    game, k, options, keeping = run.game, run.k, run.options, run.options.keeping
+    game, k, options, keeping = run.game, run.samples, run.options, run.options.keeping
     sizes = game.num_sl, game.num_sg, game.num_ag
     *seeds, episodes = np.random.SeedSequence(options.learning.seed).generate_state(5).tolist()
     weights, local_weights, for_g, for_l = (torch.Generator(game.device).manual_seed(number) for number in seeds)
-    network = CountNetwork(*sizes, generator=weights) if run.network is None else copy.deepcopy(run.network)
-    check_network(network, *sizes, game.device)
+    extra = int(k.several)
+    network = (
+        CountNetwork(*sizes, extra=extra, generator=weights) if run.network is None else copy.deepcopy(run.network)
+    )
+    check_network(network, *sizes, game.device, extra)
     pack_network(network)  # what cannot be stored is refused before it is trained
     turns = None
     if options.learning.l_learner == "neural":

@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast, overload
@@ -71,11 +71,11 @@ def solve(game: SimulatedGame, k: int, **options: Any) -> SimulatedSolution: ...
 
 
 @overload
-def solve(game: Game, k: int, **options: Any) -> Solution: ...
+def solve(game: Game, k: float | Iterable[int], **options: Any) -> Solution: ...
 
 
 @functools.wraps(tables.solve)
-def solve(game: Game | SimulatedGame, k: int, **options: Any) -> Solution | SimulatedSolution:
+def solve(game: Game | SimulatedGame, k: Any, **options: Any) -> Solution | SimulatedSolution:
     """For simulators as `solve_simulator`, for tables as `alternation.solving.solve`, whose docstring it takes."""
     if not isinstance(game, SimulatedGame):
         return tables.solve(game, k, **options)

@@ -70,7 +70,7 @@ def network_values(surrogate: BatchSurrogate, network: nn.Module, baseline: Tens
     is_greedy = isinstance(policy, NetworkPolicy) and policy.network is network  # then the average is the maximum
 
     def values(counts: Tensor) -> Tensor:
-        continuation = surrogate.reward_scale * network(counts / surrogate.k).float() + baseline
+        continuation = surrogate.reward_scale * network(surrogate.samples.inputs(counts)).float() + baseline
         Q = surrogate.action_values(counts, continuation)
         return Q.amax(-1) if is_greedy else policy.average(counts, Q)
 
@@ -91,7 +91,9 @@ def local_gains(
         generator: of all draws.
     """
     game = surrogate.game
-    companions = CountMover(rearrange(surrogate.P_l_pi, "l g L -> g l L"), surrogate.k - 1)
+    companions = CountMover(
+        rearrange(surrogate.P_l_pi, "l g L -> g l L"), surrogate.k - 1, fixed=not surrogate.samples.several
+    )
     worth_of_turn = _turn_tables(surrogate, pi_l)
     total = torch.zeros(3, game.num_sl * game.num_sg, game.num_al, dtype=torch.float64, device=game.device)
     s_g, counts = _visits(surrogate, policy, generator)
@@ -102,7 +104,7 @@ def local_gains(
         others = companions(states, moving - _unit(z, game.num_sl), generator)
         landing = _landing_values(surrogate, policy, values, states, h, others)
         reward, moves = (table[z, states] for table in worth_of_turn)
-        gain = reward + game.gamma * surrogate.k * einsum(moves, landing.double(), "b a L, b L -> b a")
+        gain = reward + game.gamma * surrogate.samples.of_rows(h) * einsum(moves, landing.double(), "b a L, b L -> b a")
         total.index_add_(1, z * game.num_sg + states, torch.stack([torch.ones_like(gain), gain, gain.square()]))
     return _gains(total, game.num_sg)
 

@@ -51,11 +51,13 @@ class CountNetwork(nn.Module):
         num_sl, num_sg, num_ag: sizes of the game.
         width: units of a hidden layer.
         depth: hidden layers.
+        extra: columns behind the frequencies, which the body reads and the skip does not: 1 for samples of several
+            sizes (`learners.neural.samples`).
         generator: draws the hidden layers, and says on which device the network lies; None is a fresh one on the CPU,
             seeded 0.
 
     Raises:
-        ArgumentError: a size is no integer, or less than 1.
+        ArgumentError: a size is no integer, or less than 1 (`extra`: 0).
     """
 
     def __init__(
@@ -66,13 +68,15 @@ class CountNetwork(nn.Module):
         *,
         width: int = 128,
         depth: int = 2,
+        extra: int = 0,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self._spec = _as_sizes(num_sl=num_sl, num_sg=num_sg, num_ag=num_ag, width=width, depth=depth)
         num_sl, num_sg, num_ag, width, depth = self._spec.values()
+        self._extra = as_integer("extra", extra, 0, math.inf, ArgumentError)
         generator = _as_generator(generator)
-        inputs, heads = [num_sl] + [width] * (depth - 1), num_sg * num_ag
+        inputs, heads = [num_sl + self._extra] + [width] * (depth - 1), num_sg * num_ag
         self.hidden = nn.ModuleList(_drawn_linear(size, width, generator) for size in inputs)
         self.head = _zero_linear(width, heads, generator.device)
         self.skip = _zero_linear(num_sl, heads, generator.device, bias=False)
@@ -80,12 +84,16 @@ class CountNetwork(nn.Module):
     @property
     def spec(self) -> dict[str, int]:
         """The constructor's sizes, by keyword: `CountNetwork(**network.spec)` has the same parameters' shapes."""
-        return dict(self._spec)
+        return self._spec | ({"extra": self._extra} if self._extra else {})
 
     def forward(self, frequencies: Tensor) -> Tensor:
-        """Values [batch, sg, ag] for frequencies h/k [batch, sl], float32, each row a law over the local states."""
-        x = self._spec["num_sl"] * frequencies - 1.0
-        features = x
+        """Values [batch, sg, ag] for frequencies h/k [batch, sl], float32, each row a law over the local states.
+
+        Columns of `extra` stand behind them.
+        """
+        num_sl = self._spec["num_sl"]
+        x = num_sl * (frequencies[:, :num_sl] if self._extra else frequencies) - 1.0
+        features = torch.cat([x, frequencies[:, num_sl:]], -1) if self._extra else x
         for layer in self.hidden:
             features = nn.functional.silu(layer(features))
         values: Tensor = rearrange(
@@ -134,22 +142,22 @@ class LocalNetwork(nn.Module):
         return logits
 
 
-def check_network(network: object, num_sl: int, num_sg: int, num_ag: int, device: torch.device) -> None:
+def check_network(network: object, num_sl: int, num_sg: int, num_ag: int, device: torch.device, extra: int = 0) -> None:
     """Refuse what cannot serve as a count network for a game of these sizes on `device`.
 
-    A copy of it is tried on three histograms, and on two, in eval mode.
+    A copy of it is tried on three histograms, and on two, in eval mode; with `extra` columns of ones behind them.
 
     Raises:
         ArgumentError: it is no module, has nothing to train, cannot be copied or lies elsewhere; or it raised on
-            frequencies [3, sl], did not answer with finite floating-point numbers [3, sg, ag] on the same device, or
-            its answer has no gradient.
+            frequencies [3, sl + extra], did not answer with finite floating-point numbers [3, sg, ag] on the same
+            device, or its answer has no gradient.
     """
     if not isinstance(network, nn.Module):
         given = f"the class {network.__name__}" if isinstance(network, type) else f"a {type(network).__name__}"
         raise ArgumentError(f"a network must be a torch.nn.Module, not {given}")
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise ArgumentError(f"the network {type(network).__name__} has no trainable parameters")
-    frequencies = _probe(num_sl, device)
+    frequencies = _probe(num_sl, device, extra)
     _check_placement(network, frequencies.device)
     trial = _copy(network)
     for rows in (frequencies, frequencies[:2]):
@@ -206,12 +214,12 @@ def _drawn_embedding(states: int, size: int, generator: torch.Generator) -> nn.P
     return nn.Parameter(nn.init.normal_(vectors, generator=generator))
 
 
-def _probe(num_sl: int, device: torch.device) -> Tensor:
-    """Three histograms [3, sl]: all agents in the first state, all in the last, evenly spread."""
+def _probe(num_sl: int, device: torch.device, extra: int) -> Tensor:
+    """Three histograms [3, sl]: all agents in the first state, all in the last, evenly spread; and columns of ones."""
     frequencies = torch.zeros(3, num_sl, dtype=torch.float32, device=device)
     frequencies[0, 0] = frequencies[1, -1] = 1.0
     frequencies[2] = 1.0 / num_sl
-    return frequencies
+    return torch.cat([frequencies, frequencies.new_ones(3, extra)], -1)
 
 
 def _check_placement(network: nn.Module, device: torch.device) -> None:

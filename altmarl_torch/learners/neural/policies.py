@@ -19,7 +19,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from altmarl_torch.counts.simplex import CountSimplex, check_rows
+from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.policies.tabular import one_hot
 from altmarl_torch.support.tables import check_indices
 
@@ -58,14 +59,21 @@ class NetworkPolicy:
         r_g: `[sg, ag]`, float32.
         gamma: discount factor.
         scale: units of value per unit of the network.
-        k: how many agents the counts count.
+        k: how many agents the counts count; or several numbers, of which each row is one (`samples`).
+        nobody: `[sl]`, of several: the law that stands for a sample of nobody, read as one of the most agents.
     """
 
     network: nn.Module
     r_g: Tensor
     gamma: float
     scale: float
-    k: int
+    k: int | SampleSizes
+    nobody: Tensor | None = None
+
+    @property
+    def samples(self) -> SampleSizes:
+        """How many agents the counts count."""
+        return SampleSizes.of(self.k)
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -81,8 +89,11 @@ class NetworkPolicy:
         Raises:
             ArgumentError: a row of counts does not sum to k, or a global state is none of the game's.
         """
-        check_rows(counts, self.k, READING)
-        heads: Tensor = self.network(counts.float() / self.k).float()
+        samples = self.samples
+        if self.nobody is not None:
+            counts = torch.where(counts.sum(-1, keepdim=True) > 0, counts, self.nobody * samples.largest)
+        samples.check(counts, READING)
+        heads: Tensor = self.network(samples.inputs(counts.float())).float()
         if s_g is None:
             return torch.add(self.r_g, heads, alpha=self.gamma * self.scale).argmax(-1)
         check_indices("s_g", s_g, len(self.r_g))

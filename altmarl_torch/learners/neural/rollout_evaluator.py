@@ -20,6 +20,7 @@ from torch import Tensor
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.games.game import Game
 from altmarl_torch.learners.neural.policies import BatchPolicy
+from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, centred
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.operators.words import Acceptance
@@ -48,7 +49,7 @@ class RolloutEvaluator:
 
     Attributes:
         game: the game, its rewards those that are judged.
-        k: number of agents.
+        k: number of agents; of several, each episode has one that is drawn.
         accept: UPDATE's rule: by "mean" every episode has a start of its own; for "all-states" a few starts are
             each played many times.
         seed: of the episodes.
@@ -57,7 +58,7 @@ class RolloutEvaluator:
     """
 
     game: Game
-    k: int
+    k: int | SampleSizes
     accept: Acceptance
     seed: int
     prior: Prior | None = None

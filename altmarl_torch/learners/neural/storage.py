@@ -1,13 +1,14 @@
 """A learned dispatcher as arrays and text, and back: nothing is pickled, and reading runs nothing from the file.
 
 **A stored network** is plain arrays and one text: `network/<parameter>` for every entry of its `state_dict`, and
-`network/spec`, a JSON object: `family`, the name of the class, and for a `CountNetwork` its sizes. Reading
-runs nothing from the file. Only a `CountNetwork` is built from its spec, once the arrays that are there have
-confirmed every size in it, so that a spec cannot ask for more memory than its file takes; the network of any other
+`network/spec`, a JSON object: `family`, the name of the class, and for a `CountNetwork` its sizes (`extra` where it is
+not 0). Reading runs nothing from the file. Only a `CountNetwork` is built from its spec, once the arrays that are there
+have confirmed every size in it, so that a spec cannot ask for more memory than its file takes; the network of any other
 class is the caller's to build, and is filled, wholly or not at all.
 
 **A stored policy** is its network, `policy/r_g [sg, ag]`, and one text `policy/spec`: the family ("greedy" or
-"uniform"), and for a greedy one gamma and the network's unit of value (`learners.neural.policies`).
+"uniform"), and for a greedy one gamma and the network's unit of value (`learners.neural.policies`); where it was
+learned for samples of several sizes also these, `sizes`, and `policy/nobody [sl]`.
 """
 
 import json
@@ -21,15 +22,19 @@ from torch import Tensor, nn
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.learners.neural.networks import CountNetwork, check_network
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy, UniformPolicy
+from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.support.scalars import ErrorType
-from altmarl_torch.support.tables import as_finite, as_integer, as_number, as_table
+from altmarl_torch.support.tables import as_finite, as_integer, as_law, as_number, as_table
 
-__all__ = ["pack_network", "pack_policy", "unpack_network", "unpack_policy"]
+__all__ = ["pack_network", "pack_policy", "read_sizes", "unpack_network", "unpack_policy"]
 
 PREFIX = "network/"
 SPEC = PREFIX + "spec"
 SIZES = ("num_sl", "num_sg", "num_ag", "width", "depth")
-POLICY, POLICY_R_G = "policy/spec", "policy/r_g"
+EXTRA = "extra"
+"""Columns behind the frequencies, where there are any."""
+
+POLICY, POLICY_R_G, POLICY_NOBODY = "policy/spec", "policy/r_g", "policy/nobody"
 
 Arrays = Mapping[str, NDArray[np.generic] | str]
 Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]
@@ -48,9 +53,11 @@ def pack_policy(policy: BatchPolicy) -> dict[str, NDArray[np.generic] | str]:
         raise ArgumentError(
             f"a {type(policy).__name__} cannot be stored: only greedy and uniform policies have a file form"
         )
-    spec = {"family": "greedy", "gamma": policy.gamma, "scale": policy.scale}
-    entries: dict[str, NDArray[np.generic] | str] = {POLICY: json.dumps(spec), POLICY_R_G: policy.r_g.cpu().numpy()}
-    return entries | pack_network(policy.network)
+    spec: dict[str, object] = {"family": "greedy", "gamma": policy.gamma, "scale": policy.scale}
+    entries: dict[str, NDArray[np.generic] | str] = {POLICY_R_G: policy.r_g.cpu().numpy()}
+    if policy.nobody is not None:
+        spec["sizes"], entries[POLICY_NOBODY] = policy.samples.numbers, policy.nobody.cpu().numpy()
+    return {POLICY: json.dumps(spec)} | entries | pack_network(policy.network)
 
 
 def unpack_policy(arrays: Arrays, k: int, num_sl: int, network: nn.Module | None = None) -> BatchPolicy:
@@ -69,13 +76,38 @@ def unpack_policy(arrays: Arrays, k: int, num_sl: int, network: nn.Module | None
     scale = as_number(f"{POLICY}: scale", spec.get("scale"), "(0, 1e30]", lambda x: 0 < x <= 1e30, FileFormatError)
     table = as_table(POLICY_R_G, arrays.get(POLICY_R_G, ""), "sg ag", FileFormatError)
     r_g = as_finite(POLICY_R_G, table.float(), "sg ag", FileFormatError)
-    network = unpack_network(arrays, network).eval()
+    samples, network = _read_samples(spec, arrays, k, num_sl), unpack_network(arrays, network).eval()
     try:
         device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-        check_network(network, num_sl, r_g.shape[0], r_g.shape[1], device)
+        check_network(network, num_sl, r_g.shape[0], r_g.shape[1], device, extra=int("sizes" in spec))
     except ArgumentError as cause:
         raise FileFormatError(f"the stored network does not fit the stored policy: {cause}") from cause
-    return NetworkPolicy(network, r_g, gamma, scale, k)
+    return NetworkPolicy(network, r_g, gamma, scale, *samples)
+
+
+def read_sizes(name: str, sizes: object) -> SampleSizes:
+    """Sizes of samples as JSON holds them; a FileFormatError where they are no growing list of whole numbers."""
+    listed = sizes if isinstance(sizes, list) else []
+    numbers = [as_integer(name, one, 1, 2**53, FileFormatError) for one in listed]
+    if not numbers or numbers != sorted(set(numbers)):
+        raise FileFormatError(f"{name} must list whole numbers, the smallest first, not {sizes!r:.60}")
+    return SampleSizes.of(numbers)
+
+
+def _read_samples(
+    spec: Mapping[str, object], arrays: Arrays, k: int, num_sl: int
+) -> tuple[int | SampleSizes, Tensor | None]:
+    """What a policy's samples count: k agents; or several numbers, and the law that stands for nobody."""
+    if "sizes" not in spec:
+        return k, None
+    sizes, nobody = (
+        read_sizes(f"{POLICY}: sizes", spec["sizes"]),
+        as_table(POLICY_NOBODY, arrays.get(POLICY_NOBODY, ""), "sl", FileFormatError),
+    )
+    as_law(POLICY_NOBODY, nobody, "sl", FileFormatError)
+    if len(nobody) != num_sl or k > sizes.largest:
+        raise FileFormatError(f"{POLICY} of sizes up to {sizes.largest} does not fit k = {k} over {num_sl} states")
+    return sizes, nobody
 
 
 def pack_network(network: nn.Module) -> dict[str, NDArray[np.generic] | str]:
@@ -133,7 +165,7 @@ def _spec_of(network: nn.Module) -> dict[str, object]:
 def _network_of(sizes: Mapping[str, int]) -> CountNetwork:
     """A new CountNetwork of these sizes."""
     num_sl, num_sg, num_ag, width, depth = (sizes[name] for name in SIZES)
-    return CountNetwork(num_sl, num_sg, num_ag, width=width, depth=depth)
+    return CountNetwork(num_sl, num_sg, num_ag, width=width, depth=depth, extra=sizes.get(EXTRA, 0))
 
 
 def _weights(network: nn.Module) -> set[str]:
@@ -156,7 +188,7 @@ def _layout_from(sizes: Mapping[str, int]) -> Layout:
     num_sl, num_sg, num_ag, width, depth = (sizes[name] for name in SIZES)
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in range(depth):
-        shapes[f"hidden.{layer}.weight"] = (width, width if layer else num_sl)
+        shapes[f"hidden.{layer}.weight"] = (width, width if layer else num_sl + sizes.get(EXTRA, 0))
         shapes[f"hidden.{layer}.bias"] = (width,)
     heads = num_sg * num_ag
     shapes |= {"head.weight": (heads, width), "head.bias": (heads,), "skip.weight": (heads, num_sl)}
@@ -192,11 +224,15 @@ def _read_sizes(spec: dict[str, object], found: Mapping[str, NDArray[np.generic]
         raise FileFormatError(
             f"{SPEC} is of the family {family!r}: hand in a network of that architecture to be filled"
         )
-    if set(spec) != {"family", *SIZES}:
+    if set(spec) - {EXTRA} != {"family", *SIZES}:
         raise FileFormatError(f"{SPEC} of a CountNetwork has family, {', '.join(SIZES)}; not {list(spec)}")
     largest = max((array.size for array in found.values()), default=0)
-    highest = {name: len(found) if name == "depth" else largest for name in SIZES}
-    return {name: as_integer(f"{SPEC}: {name}", spec[name], 1, highest[name], FileFormatError) for name in SIZES}
+    highest = {name: len(found) if name == "depth" else largest for name in (*SIZES, EXTRA)}
+    return {
+        name: as_integer(f"{SPEC}: {name}", spec[name], 1, highest[name], FileFormatError)
+        for name in (*SIZES, EXTRA)
+        if name in spec
+    }
 
 
 def _check_spec(spec: dict[str, object], network: nn.Module) -> None:

@@ -32,10 +32,11 @@ from einops import einsum, rearrange
 from torch import Tensor
 
 from altmarl_torch.counts.prior import Prior
-from altmarl_torch.counts.simplex import CountSimplex, check_rows
+from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.reward_draws import RewardSampler
+from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.policies.base import cumulative, draw
 from altmarl_torch.support.sampling import CountMover, split, split_shares
 from altmarl_torch.support.tables import check_indices
@@ -57,7 +58,7 @@ class BatchSurrogate:
 
     Attributes:
         game: the game.
-        k: number of agents.
+        samples: how many agents there are: one number, or several (`learners.neural.samples`).
         P_l_pi: `[sl, sg, sl']`, law of an agent's next state (Eq. 5).
         local_means: `[sg, sl]`, r_l_pi of Eq. 6 with a row for each s_g, float32.
         P_g: `[sg, ag, sg']`, float32.
@@ -70,7 +71,7 @@ class BatchSurrogate:
     """
 
     game: Game
-    k: int
+    samples: SampleSizes
     P_l_pi: Tensor
     local_means: Tensor
     P_g: Tensor
@@ -82,13 +83,21 @@ class BatchSurrogate:
     xi: int = 1
 
     @classmethod
-    def build(cls, game: Game, pi_l: Tensor, k: int, prior: Prior | None = None) -> "BatchSurrogate":
+    def build(cls, game: Game, pi_l: Tensor, k: int | SampleSizes, prior: Prior | None = None) -> "BatchSurrogate":
         """Form the surrogate of k agents under `pi_l [sl, sg, al]`; SizeError where float32 cannot count to k."""
-        check_count(k)
+        samples = SampleSizes.of(k)
+        check_count(samples.largest)
         P_l_pi, r_l_pi = game.induced(pi_l)
-        mover = CountMover(rearrange(P_l_pi, "l g L -> g l L"), k)
+        mover = CountMover(rearrange(P_l_pi, "l g L -> g l L"), samples.largest, fixed=not samples.several)
         local_means = rearrange(r_l_pi, "l g -> g l").float().contiguous()
-        return cls(game, k, P_l_pi, local_means, game.P_g.float(), game.r_g.float(), mover, cumulative(game.P_g), prior)
+        return cls(
+            game, samples, P_l_pi, local_means, game.P_g.float(), game.r_g.float(), mover, cumulative(game.P_g), prior
+        )
+
+    @property
+    def k(self) -> int:
+        """The number of agents; of several, the largest."""
+        return self.samples.largest
 
     @property
     def reward_scale(self) -> float:
@@ -103,15 +112,15 @@ class BatchSurrogate:
 
     def _local_rewards(self, counts: Tensor) -> Tensor:
         """Expected reward of a local agent in every global state: `[b, sg]`."""
-        check_rows(counts, self.k)
+        self.samples.check(counts)
         if self.prior is None:
-            return einsum(counts.float(), self.local_means, "b l, g l -> b g") / self.k
+            return einsum(counts.float(), self.local_means, "b l, g l -> b g") / self.samples.of_rows(counts)
         return einsum(self.prior.mean(counts, self.k).float(), self.local_means, "g b l, g l -> b g")
 
     def movers(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
         """The counts that move, where those that are seen are given: the same, or a fresh sample."""
         check_indices("s_g", s_g, self.game.num_sg)
-        check_rows(counts, self.k)
+        self.samples.check(counts)
         return counts if self.prior is None else self.prior.resample(s_g, counts, self.k, generator)
 
     def next_counts(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
@@ -152,8 +161,8 @@ class BatchSurrogate:
         return s_g, self.draw_counts(mu, generator)
 
     def draw_counts(self, mu: Tensor, generator: torch.Generator) -> Tensor:
-        """Counts of k independent agents, Multinomial(k, mu) for each row of mu `[b, sl]`."""
-        everyone = torch.full((len(mu), 1), float(self.k), dtype=torch.float64, device=mu.device)
+        """Counts of k independent agents, Multinomial(k, mu) for each row of mu `[b, sl]`; of several k, one drawn."""
+        everyone = self.samples.draw(len(mu), generator).unsqueeze(-1)
         return split(everyone, split_shares(mu).unsqueeze(1), generator).float()
 
 

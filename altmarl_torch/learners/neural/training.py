@@ -136,7 +136,7 @@ class Training:
         with torch.no_grad():
             target = self.surrogate.targets(self.values, s_g, counts, self.settings.draws, self.generator) / self.scale
         error = target - self._heads(self.online, s_g, counts)
-        loss = error.sub(error.detach().mean()).square().mean()
+        loss = error.sub(self.surrogate.samples.offsets(counts, error.detach())).square().mean()
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -161,12 +161,12 @@ class Training:
 
     def _action_values(self, counts: Tensor) -> Tensor:
         """Q by the running average, without its offset: `[b, sg, ag]`."""
-        continuation = self.scale * self.average(counts / self.surrogate.k).float() + self.baseline
+        continuation = self.scale * self.average(self.surrogate.samples.inputs(counts)).float() + self.baseline
         return self.surrogate.action_values(counts, continuation)
 
     def _heads(self, network: nn.Module, s_g: Tensor, counts: Tensor) -> Tensor:
         """C(s_g, h, .) in units of the network: `[b, ag]`."""
-        heads: Tensor = network(counts / self.surrogate.k).float()
+        heads: Tensor = network(self.surrogate.samples.inputs(counts)).float()
         return heads[torch.arange(len(s_g), device=s_g.device), s_g] + self.baseline[s_g] / self.scale
 
     @torch.no_grad()
@@ -179,7 +179,8 @@ class Training:
         own = self.scale * self._heads(self.average, s_g, counts)
         first, second = (self.surrogate.spread(half, s_g) - own for half in halves)
         self.offset = float((first + second).mean()) / 2
-        product = (first - first.mean()) * (second - second.mean())
+        offsets = self.surrogate.samples.offsets
+        product = (first - offsets(counts, first)) * (second - offsets(counts, second))
         self.residual = gamma * math.sqrt(max(float(product.mean()), 0.0))
         self.noise = gamma * math.sqrt(float((first - second).square().mean()) / 2 * HELD_OUT_DRAWS / 2)
         per_pair = product.mean(-1)
@@ -199,7 +200,8 @@ class Training:
         law = self._laws(counts)[torch.arange(len(s_g), device=s_g.device), s_g]
         share = torch.nn.functional.one_hot(s_g, num_sg).double()
         number = share.sum(0)
-        mean = share.T @ (law * (residual - residual.mean())).sum(-1).double() / number.clamp_min(1)
+        own = residual - self.surrogate.samples.offsets(counts, residual)
+        mean = share.T @ (law * own).sum(-1).double() / number.clamp_min(1)
         moves = einsum(law, self.surrogate.P_g[s_g], "b a, b a G -> b G").double()
         P = share.T @ moves / number.clamp_min(1).unsqueeze(-1)
         eye = torch.eye(num_sg, dtype=torch.float64, device=P.device)

@@ -8,6 +8,7 @@ from oracles.neural import TablePolicy, exact, random_global, random_law, random
 from torch import Tensor
 
 from altmarl_torch.games import hash_game, random_game, steer
+from altmarl_torch.learners.neural import l_learn
 from altmarl_torch.learners.neural.l_learn import (
     Gains,
     NetworkTurns,
@@ -18,6 +19,7 @@ from altmarl_torch.learners.neural.l_learn import (
 )
 from altmarl_torch.learners.neural.networks import CountNetwork, LocalNetwork
 from altmarl_torch.learners.neural.policies import NetworkPolicy, tabulate
+from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, table_values
 from altmarl_torch.operators.bellman import next_sg_law, push_law
 from altmarl_torch.operators.joint_value import joint_value
@@ -33,14 +35,14 @@ INSTANCES = [(game, k) for game in GAMES for k in (1, 2, 5)]
 class Derivative:
     """One pair's derivative, exact and sampled `RUNS` times, weighted by visits: `[sl, sg, al]`."""
 
-    def __init__(self, game, k):
+    def __init__(self, game, k, runs=RUNS):
         self.game, self.pi_l, self.pi_g = game, random_local(game, 1), random_global(game, k, 2)
         self.surrogate = exact(game, self.pi_l, k)
         self.values = joint_value(self.surrogate, self.pi_g).values
         batch, policy = BatchSurrogate.build(game, self.pi_l, k), TablePolicy(self.pi_g, k, game.num_sl)
         values = table_values(self.values.float(), self.surrogate.simplex)
-        self.runs = [local_gains(batch, self.pi_l, policy, values, seeded(seed)) for seed in range(RUNS)]
-        self.sampled = torch.stack([run.share.unsqueeze(-1) * run.mean for run in self.runs])
+        self.runs = [local_gains(batch, self.pi_l, policy, values, seeded(seed)) for seed in range(runs)]
+        self.sampled = torch.stack([run.share.unsqueeze(-1) * run.mean for run in self.runs]) if runs else None
         # local_gains cuts the occupancy where gamma^t falls below e^-3
         self.longest = round(3 / (1 - game.gamma))
         self.mass = (1 - game.gamma**self.longest) / (1 - game.gamma)
@@ -72,6 +74,51 @@ def test_the_mean_of_gains_is_the_exact_derivative(derivative):
     error = derivative.sampled.std(0) / RUNS**0.5
     rounding = 1e-6 * derivative.game.v_max
     assert bool(((derivative.sampled.mean(0) - expected).abs() <= 4.5 * error + rounding).all())
+    assert float(expected.abs().max()) > 10 * float(error.max())
+
+
+class EachSize:
+    """A function of counts that is another one for each number of agents."""
+
+    def __init__(self, functions):
+        self.functions = functions
+
+    def __call__(self, counts, *more):
+        sizes = counts.sum(-1).int().tolist()
+        rows = [
+            self.functions[k](row[None], *(one[None] for one in rest))
+            for k, row, *rest in zip(sizes, counts, *more, strict=True)
+        ]
+        return torch.cat(rows)
+
+
+class PolicyOfEachSize:
+    """A table for each number of agents."""
+
+    def __init__(self, tables):
+        self.laws = EachSize({k: table.laws for k, table in tables.items()})
+        self.average = EachSize({k: table.average for k, table in tables.items()})
+        self.play = EachSize({k: lambda h, s, table=table: table(s, h) for k, table in tables.items()})
+
+    def __call__(self, s_g, counts):
+        return self.play(counts, s_g)
+
+
+def test_of_several_sizes_it_is_the_mean_of_the_derivatives(monkeypatch):
+    """Each with its own pi_g and values, within 4.5 standard errors by 12 runs."""
+    monkeypatch.setattr(l_learn, "VISITS", 2**11)
+    monkeypatch.setattr(l_learn, "EPISODES", 256)
+    game, sizes = GAMES[1], (1, 2, 5)
+    each = {k: Derivative(game, k, runs=0) for k in sizes}
+    pi_l = each[1].pi_l
+    batch = BatchSurrogate.build(game, pi_l, SampleSizes.of(sizes))
+    policy = PolicyOfEachSize({k: TablePolicy(one.pi_g, k, game.num_sl) for k, one in each.items()})
+    values = EachSize({k: table_values(one.values.float(), one.surrogate.simplex) for k, one in each.items()})
+    runs = [local_gains(batch, pi_l, policy, values, seeded(seed)) for seed in range(12)]
+    sampled = torch.stack([run.share.unsqueeze(-1) * run.mean for run in runs])
+    expected = torch.stack([one.centred(one.cut) / one.mass for one in each.values()]).mean(0)
+    error = sampled.std(0) / len(runs) ** 0.5
+    assert bool(((sampled.mean(0) - expected).abs() <= 4.5 * error + 1e-6 * game.v_max).all())
     assert float(expected.abs().max()) > 10 * float(error.max())
 
 
