@@ -15,7 +15,11 @@ from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.theory import eta_algorithm_3
 
 RECORDS = (Problem, Learning, Stopping, Keeping)
+OF_K = {"sizes"}
+"""What the argument k says."""
+
 FIELDS = {field.name: field.default for record in RECORDS for field in dataclasses.fields(record)}
+FIELDS = {name: default for name, default in FIELDS.items() if name not in OF_K}
 OF_PYTHON = {"alpha", "start", "g_learner", "chain", "network", "callback", "progress", "curve", "checkpoints"}
 """What no flag can say, or what several flags say (chain)."""
 

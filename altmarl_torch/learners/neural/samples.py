@@ -28,6 +28,9 @@ from altmarl_torch.support.tables import as_whole, refuse_first
 
 __all__ = ["SampleSizes"]
 
+RIDGE = 1e-9
+"""Of the least squares, for batches in which fewer sizes are met than a quadratic needs."""
+
 
 @dataclass(frozen=True)
 class SampleSizes:
@@ -89,6 +92,12 @@ class SampleSizes:
         size = self.of_rows(counts)
         if isinstance(size, int):
             return error.mean()
-        powers = size.rsqrt() ** torch.arange(min(3, len(self.numbers)), device=size.device)
-        coefficients: Tensor = torch.linalg.lstsq(powers, error.mean(-1, keepdim=True)).solution
-        return powers @ coefficients
+        scaled = (
+            2 * (size.double().rsqrt() - self.largest**-0.5) / (self.numbers[0] ** -0.5 - self.largest**-0.5 or 1) - 1
+        )
+        powers = scaled ** torch.arange(min(3, len(self.numbers)), device=size.device)
+        gram = powers.T @ powers + RIDGE * len(size) * torch.eye(
+            powers.shape[1], dtype=powers.dtype, device=size.device
+        )
+        coefficients = torch.linalg.solve(gram, powers.T @ error.double().mean(-1, keepdim=True))
+        return (powers @ coefficients).to(error.dtype)
