@@ -92,12 +92,10 @@ class SampleSizes:
         size = self.of_rows(counts)
         if isinstance(size, int):
             return error.mean()
-        scaled = (
-            2 * (size.double().rsqrt() - self.largest**-0.5) / (self.numbers[0] ** -0.5 - self.largest**-0.5 or 1) - 1
-        )
+        last = self.largest**-0.5
+        scaled = 2 * (size.double().rsqrt() - last) / (self.numbers[0] ** -0.5 - last or 1) - 1  # in -1..1
         powers = scaled ** torch.arange(min(3, len(self.numbers)), device=size.device)
-        gram = powers.T @ powers + RIDGE * len(size) * torch.eye(
-            powers.shape[1], dtype=powers.dtype, device=size.device
-        )
-        coefficients = torch.linalg.solve(gram, powers.T @ error.double().mean(-1, keepdim=True))
-        return (powers @ coefficients).to(error.dtype)
+        ridge = RIDGE * len(size) * torch.eye(powers.shape[1], dtype=powers.dtype, device=size.device)
+        mean = error.double().mean(-1, keepdim=True)
+        fitted: Tensor = powers @ torch.linalg.solve(powers.T @ powers + ridge, powers.T @ mean)
+        return fitted.to(error.dtype)
