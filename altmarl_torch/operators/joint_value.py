@@ -29,6 +29,7 @@ from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.operators.two_grid import two_grid
 from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import LAW_TOLERANCE, as_law, as_tolerance, check_kind
+from altmarl_torch.support.threads import one_thread
 
 __all__ = [
     "JointValue",
@@ -92,6 +93,7 @@ def _mean_error(samples: Tensor, dim: int) -> Tensor:
     return errors
 
 
+@one_thread()
 def joint_value(
     surrogate: Surrogate,
     pi_g: Tensor,

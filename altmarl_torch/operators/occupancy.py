@@ -15,6 +15,7 @@ from torch import Tensor
 from altmarl_torch.operators.bellman import next_sg_law, push_law
 from altmarl_torch.operators.fixed_point import LARGE_TABLE, History
 from altmarl_torch.operators.surrogate import Surrogate
+from altmarl_torch.support.threads import one_thread
 
 __all__ = ["occupancy"]
 
@@ -24,6 +25,7 @@ OCCUPANCY_SWEEPS = 2_000
 """A cap for what mixes too slowly, and for tolerances below what rounding allows; reaching it is told in the log."""
 
 
+@one_thread()
 def occupancy(
     surrogate: Surrogate, pi_g: Tensor, *, relative_error: float = 1e-6, start: Tensor | None = None
 ) -> Tensor:

@@ -50,6 +50,7 @@ class Surrogate:
         return replace(cls.from_tables(game, *game.induced(pi_l), plan, prior), pi_l=pi_l)
 
     @classmethod
+    @one_thread()
     def from_tables(
         cls,
         game: Game,

@@ -41,6 +41,7 @@ from altmarl_torch.operators.tuples import uses_tuples
 from altmarl_torch.policies.tabular import greedy_actions, one_hot, read_policy
 from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_integer, as_tolerance, check_kind
+from altmarl_torch.support.threads import one_thread
 from altmarl_torch.theory import sweeps_algorithm_3
 
 __all__ = ["GlobalResponse", "Parameterization", "approx_value", "g_learn"]
@@ -66,6 +67,7 @@ class GlobalResponse:
     __repr__ = brief
 
 
+@one_thread()
 def g_learn(
     surrogate: Surrogate,
     *,

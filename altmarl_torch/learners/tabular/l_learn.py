@@ -54,6 +54,7 @@ from altmarl_torch.operators.words import Objective
 from altmarl_torch.policies.tabular import check_pi_g
 from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_tolerance, check_kind
+from altmarl_torch.support.threads import one_thread
 
 __all__ = ["LocalResponse", "agent_values", "expected_seconds", "l_learn"]
 
@@ -149,6 +150,7 @@ def agent_values(surrogate: Surrogate, pi_g: Tensor, law: Tensor, values: Tensor
     return share.unsqueeze(-1) * game.r_l + game.gamma * moved
 
 
+@one_thread()
 def l_learn(
     game: Game,
     pi_g: Tensor,

@@ -154,3 +154,17 @@ def test_levels_fit_every_size(num_sl, k, monkeypatch):
     found = g_learn(surrogate, parameterization="counts")
     cold = g_learn(surrogate, start=surrogate.start, parameterization="counts")
     assert float((found.values - cold.values).abs().max()) <= found.error + cold.error
+
+
+def test_the_number_of_threads_changes_no_bit():
+    """A table that is large enough to be shared between threads, from coarse to fine, and its pair's value."""
+    game, threads, found = warehouse(), torch.get_num_threads(), []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            surrogate = Surrogate.build(game, uniform_local(game), PairPlan(am.CountSimplex(15, 5)))
+            answer = g_learn(surrogate, tolerance=0.1, parameterization="counts")
+            found.append((answer.Q, joint_value(surrogate, answer.pi_g, tolerance=0.1).values))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
