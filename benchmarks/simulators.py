@@ -7,8 +7,8 @@
 `learn` and `rules` print a row for each k and seed: the mean return of fresh episodes with its standard error, and the
 processor and wall seconds of learning. The episodes are played by the plain numpy functions of this file, written from
 the publication's description without a line of the library, which is asked through `dispatcher()` and `local_actions`
-alone. `speed` compares agent-steps per second of `rollout` with this file's episode at a time. `docs/simulators.md`
-holds what was printed.
+alone. `speed` compares agent-steps per second of `rollout` with loops of this file. `docs/simulators.md` holds what was
+printed.
 """
 
 import argparse
@@ -133,11 +133,12 @@ def learn(arguments):
 
 
 def speed(arguments):
-    """Agent-steps per processor second: `rollout`, this file's episodes one by one, and a dictionary of agents.
+    """Agent-steps per second of the clock and of the processor: `rollout`, and the loops that it stands for.
 
-    The second plays one episode at a time, its two policies networks of two hidden layers of 64 in torch, as the
-    authors' code does; the third hands every agent's state and action through dictionaries by name, as parallel
-    environments do.
+    "one episode at a time" plays as the publication's code does: numpy for all robots of one episode, its two policies
+    networks of two hidden layers of 64 in torch, on one core. "agents one by one" asks the local network for each robot
+    by itself. "a parallel environment" is a `pettingzoo.ParallelEnv` where that is installed: states, actions and
+    rewards of the agents go through dictionaries by name.
     """
     game = am.games.continuous_warehouse(n=1000)
     pair = am.simulators.heuristic_pairs(game, 20)["sticky + walk"]
@@ -163,28 +164,69 @@ def speed(arguments):
     def local_actions(s_l, s_g):
         return follower(tensor(np.stack([np.broadcast_to(s_g[:, None], s_l.shape), s_l], -1)))
 
-    def by_name(s_l, s_g):
-        states = {f"robot_{i}": state for i, state in enumerate(s_l[0])}
-        actions = {name: 1 if s_g[0] > state else 2 for name, state in states.items()}
-        return np.array([[actions[f"robot_{i}"] for i in range(s_l.shape[1])]])
+    def each(s_l, s_g):
+        return np.array([[int(follower(tensor(np.array([s_g[0], state])))) for state in s_l[0]]])
 
-    def one_by_one(follow, episodes):
+    def episodes_of(follow, episodes):
         for seed in range(episodes):
             returns(act, follow, 20, episodes=1, seed=seed, n=1000)
 
-    def timed(play, steps):
-        begun = time.process_time()
-        play()
-        return steps / (time.process_time() - begun)
-
     loops = {
         "rollout": (lambda: am.rollout(game, pair, episodes=1024, horizon=HORIZON), 1024),
-        "one episode at a time": (lambda: one_by_one(local_actions, 20), 20),
-        "a dictionary of agents": (lambda: one_by_one(by_name, 5), 5),
+        "one episode at a time": (lambda: episodes_of(local_actions, 40), 40),
+        "agents one by one": (lambda: episodes_of(each, 1), 1),
+        "a parallel environment": (lambda: parallel(1000, 4), 4),
     }
-    for name, (play, episodes) in loops.items():
-        rate = timed(play, episodes * HORIZON * 1000) / 1e6
-        print(f"| {name} | {rate:.2f} million agent-steps per CPU second |", flush=True)
+    first = None
+    for name, (play_all, episodes) in loops.items():
+        wall, processor = time.perf_counter(), time.process_time()
+        play_all()
+        spent = time.perf_counter() - wall, time.process_time() - processor
+        rates = [episodes * HORIZON * 1000 / seconds / 1e6 for seconds in spent]
+        first = first or rates
+        ratios = " and ".join(f"{ours / theirs:.0f}" for ours, theirs in zip(first, rates, strict=True))
+        shown = f"{rates[0]:.2f} | {rates[1]:.2f} | rollout is {ratios} times as fast"
+        print(f"| {name} | {shown} | (million agent-steps a second, and a processor second)", flush=True)
+
+
+def parallel(n, episodes):
+    """Play a parallel environment of n robots and their dispatcher, everything by name."""
+    try:
+        from pettingzoo import ParallelEnv
+    except ImportError:
+        print("pettingzoo is not installed: the same class without it", flush=True)
+        ParallelEnv = object  # stands for the class
+
+    class Warehouse(ParallelEnv):
+        def reset(self, seed=None, options=None):
+            self.rng = np.random.default_rng(seed)
+            self.s_g, self.s_l = (states[0] for states in first_states(1, n, self.rng))
+            self.agents = ["dispatcher", *(f"robot_{i}" for i in range(n))]
+            return self.seen(), {}
+
+        def seen(self):
+            shown = self.rng.choice(n, 20, replace=False)
+            robots = {f"robot_{i}": (self.s_g, state) for i, state in enumerate(self.s_l)}
+            return {"dispatcher": np.append(self.s_l[shown], self.s_g), **robots}
+
+        def step(self, actions):
+            a_g, a_l = actions["dispatcher"], np.array([actions[f"robot_{i}"] for i in range(n)])
+            r_g = 5 * np.exp(-((self.s_g - TAU[a_g]) ** 2) / (2 * 0.3**2))
+            r_l = 10 * np.exp(-((self.s_l - self.s_g) ** 2) / (2 * 0.2**2)) - 5 * np.abs(STEP[a_l])
+            move = self.s_g + 0.6 * (TAU[a_g] - self.s_g) + 0.08 * self.rng.standard_normal()
+            self.s_g = np.clip(move, -2, 2)
+            self.s_l = np.clip(self.s_l + STEP[a_l] + 0.04 * self.rng.standard_normal(n), -2, 2)
+            rewards = {"dispatcher": r_g, **{f"robot_{i}": reward for i, reward in enumerate(r_l)}}
+            ends = dict.fromkeys(self.agents, False)
+            return self.seen(), rewards, ends, ends, {}
+
+    game = Warehouse()
+    for seed in range(episodes):
+        seen, _ = game.reset(seed=seed)
+        for _ in range(HORIZON):
+            actions = {name: 1 if state[0] > state[1] else 2 for name, state in seen.items() if name != "dispatcher"}
+            actions["dispatcher"] = int(hold(seen["dispatcher"][-1:], None)[0])
+            seen, *_ = game.step(actions)
 
 
 def rules(arguments):

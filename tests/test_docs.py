@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import altmarl_torch as am
+from altmarl_torch.alternation.simulated import players
 from altmarl_torch.errors import MissingExtraError
 
 ROOT = Path(__file__).parents[1]
@@ -20,13 +21,21 @@ HAVE_EXAMPLES = {
     *("solve", "surrogate_mdp", "with_types"),
 }
 
+
+@pytest.fixture
+def short_turns(monkeypatch):
+    """Simulators are learned for a moment: what they find is tested where it has a known answer."""
+    for name, value in (("GLOBAL_STEPS", (40, 40)), ("LOCAL_STEPS", 40), ("PATH_STEPS", 8), ("EPISODES", 64)):
+        monkeypatch.setattr(players, name, value)
+
+
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda page: str(page.relative_to(ROOT))
 )
-def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, short_turns):
     monkeypatch.chdir(tmp_path)
     names = {}
     for block in BLOCK.findall(page.read_text(encoding="utf-8")):

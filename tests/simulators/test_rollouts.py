@@ -1,5 +1,6 @@
 """Episodes of n agents against closed forms, the table rollout, and an independent loop."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -68,22 +69,22 @@ def test_equal_seeds_are_equal_and_hold_and_walk_earns_what_an_independent_loop_
 
 
 def independent_loop(episodes):
-    """The authors' game written down again: hold the nearest middle, walk to s_g."""
-    g = torch.Generator().manual_seed(1)
-    tau, delta = torch.tensor([-1.6, -0.8, 0, 0.8, 1.6]).double(), torch.tensor([0, 0.05, -0.05]).double()
-    returns = torch.zeros(episodes).double()
-    for episode in range(episodes):
-        y = float(torch.rand((), generator=g)) * 2 - 1
-        one, two = torch.randperm(5, generator=g)[:2].tolist()
-        centre = torch.cat([tau[one].expand(275), tau[two].expand(225)])
-        x = (centre + 0.18 * torch.randn(500, generator=g).double()).clamp(-2, 2)
-        for t in range(50):
-            a = int((tau - y).abs().argmin())
-            moves = (y - (x.unsqueeze(-1) + delta)).abs().argmin(-1)
-            reward = 5 * torch.exp(-((y - tau[a]) ** 2) / 0.18) + (10 * torch.exp(-((x - y) ** 2) / 0.08)).mean()
-            returns[episode] += 0.95**t * (reward - 5 * delta[moves].abs().mean())
-            x = (x + delta[moves] + 0.04 * torch.randn(500, generator=g)).clamp(-2, 2)
-            y = min(2.0, max(-2.0, y + 0.6 * (float(tau[a]) - y) + 0.08 * float(torch.randn((), generator=g))))
+    """The authors' game written down again in numpy, all episodes at once: hold the nearest middle, walk to s_g."""
+    rng = np.random.default_rng(1)
+    tau = np.array([-1.6, -0.8, 0, 0.8, 1.6])
+    y = rng.uniform(-1, 1, episodes)
+    pairs = np.array([rng.permutation(5)[:2] for _ in range(episodes)])
+    centre = np.repeat(tau[pairs], (275, 225), axis=1)
+    x = np.clip(centre + 0.18 * rng.standard_normal(centre.shape), -2, 2)
+    returns = np.zeros(episodes)
+    for t in range(50):
+        a = np.abs(tau - y[:, None]).argmin(1)
+        gap = y[:, None] - x
+        move = np.where(np.abs(gap) <= 0.025, 0.0, np.where(gap > 0, 0.05, -0.05))  # whichever comes nearest
+        near = 10 * np.exp(-(gap**2) / 0.08) - 5 * np.abs(move)
+        returns += 0.95**t * (5 * np.exp(-((y - tau[a]) ** 2) / 0.18) + near.mean(1))
+        x = np.clip(x + move + 0.04 * rng.standard_normal(x.shape), -2, 2)
+        y = np.clip(y + 0.6 * (tau[a] - y) + 0.08 * rng.standard_normal(episodes), -2, 2)
     return returns
 
 
