@@ -38,8 +38,9 @@ __all__ = ["LiftedEvaluator", "LiftedGlobalLearner", "LiftedLocalLearner", "lift
 SMALL_GAIN, STILL = 2 * AUTO_ETA, 3e-4
 """Gains, relative to V_max: below the first UPDATE finds nothing to gain, below the second a higher degree is none."""
 
-SELDOM, MOST_SINGLES = 1e-3, 16
-"""Part of all steps in which a state is met below which pi_l is not changed there alone; changes that are tried so."""
+SELDOM, MOST_SINGLES, ABREAST = 1e-3, 16, 4
+"""Part of all steps in which a state is met below which pi_l is not changed there alone; changes that are tried so, and
+side by side."""
 
 MAX_ROUNDS = 50
 """A cap on the improvements of pi_l in one turn."""
@@ -157,11 +158,14 @@ class LiftedLocalLearner:
         judged = first = work.known(best, surrogate, found)
         while rounds < MAX_ROUNDS:
             gains = local_gains(surrogate, best.pi_l, found.coefficients, judged.moments)
-            improved, count = self._improved(best, found, judged, gains)
+            improved, count = self._improved(best, found, judged, gains, self.team.ends or not rounds)
             tried += count
             if improved is None:
                 break
-            best, rounds = improved, rounds + 1
+            gained, rounds = improved[1].mean - judged.value.mean, rounds + 1
+            best, judged = improved[0], replace(judged, value=improved[1])
+            if gained < STILL * work.game.v_max and not self._is_exact:
+                break  # what is left is not worth another fit
             surrogate, found = work.fitted(best, self.phase)
             judged = work.known(best, surrogate, found)
         details: dict[str, float | int | str] = {
@@ -172,6 +176,11 @@ class LiftedLocalLearner:
         joint = value if judged is first else self._joint_value(best, judged)
         own = memory.own if self.is_team else work.leave()
         return Proposal(best, None, joint, 0, details), LiftedMemories(self.team.leave(), own)
+
+    @property
+    def _is_exact(self) -> bool:
+        """Whether J = k."""
+        return self.workspace.points is not None and self.workspace.points.is_exact
 
     @property
     def is_team(self) -> bool:
@@ -191,31 +200,36 @@ class LiftedLocalLearner:
         return judged.value if self.is_team else self.team.known(pair, *self.team.fitted(pair, self.phase)).value
 
     def _improved(
-        self, best: Pair[Rule], found: LiftedFit, judged: Judged, gains: Tensor
-    ) -> tuple[Pair[Rule] | None, int]:
-        """A change that raises the value for sure, and how many were tried."""
+        self, best: Pair[Rule], found: LiftedFit, judged: Judged, gains: Tensor, thorough: bool
+    ) -> tuple[tuple[Pair[Rule], JointValue] | None, int]:
+        """A change that raises the value for sure, with its value, and how many were tried."""
         tried = 0
-        for batch in self._batches(best, judged, gains):
+        for batch in self._batches(best, judged, gains, thorough):
             changed = [pi_l for pi_l in batch if not torch.equal(pi_l, best.pi_l)]
             tried += len(changed)
-            sure = self._sure_gains(best.pi_g, changed, found, judged)
+            values = self._values(best.pi_g, changed, found) if changed else []
+            sure = [self._sure_gain(value, judged.value) for value in values]
             if sure and max(sure) > 0:
-                return Pair(best.pi_g, changed[sure.index(max(sure))]), tried
+                index = sure.index(max(sure))
+                return (Pair(best.pi_g, changed[index]), values[index]), tried
         return None, tried
 
-    def _batches(self, best: Pair[Rule], judged: Judged, gains: Tensor) -> Iterator[list[Tensor]]:
+    def _batches(self, best: Pair[Rule], judged: Judged, gains: Tensor, thorough: bool) -> Iterator[list[Tensor]]:
         """What pi_l is tried for, in the order in which it is: those of a batch side by side, and the best is taken.
 
-        The turn of most states, the smaller ones, then changes of single states; before the last degree is reached only
-        turns that promise what counts there. Where J = k, where trying is exact and takes a fit, one after another.
+        The turn of most states, the smaller ones, then changes of single states; once a turn has gained, and the last
+        degree is not reached, only turns that promise what counts there. Where J = k, where trying is exact and takes a
+        fit, one after another.
         """
         work, candidates = self.workspace, list(turns(best.pi_l, gains))
-        if work.points is not None and work.points.is_exact:
+        if self._is_exact:
             yield from ([pi_l] for pi_l in candidates)
             every = work.basis(work.place).size * work.game.num_sg <= DIRECT
             yield from ([pi_l] for pi_l in single_changes(best.pi_l, gains, every=every))
-        elif self.team.ends:
-            yield from (candidates[:1], candidates[1:], self._singles(best, judged, gains))
+        elif thorough:
+            yield from (candidates[:1], candidates[1:])
+            singles = self._singles(best, judged, gains)
+            yield from (singles[first : first + ABREAST] for first in range(0, len(singles), ABREAST))
         else:
             least = SMALL_GAIN * work.game.v_max
             candidates = [pi_l for pi_l in candidates if float(((pi_l - best.pi_l) * gains).sum()) > least]
@@ -231,22 +245,21 @@ class LiftedLocalLearner:
         likely = torch.where(met.unsqueeze(-1) >= SELDOM, gains, -gains.abs().max())
         return single_changes(best.pi_l, likely, every=False)[:MOST_SINGLES]
 
-    def _sure_gains(self, pi_g: Rule, changed: list[Tensor], found: LiftedFit, judged: Judged) -> list[float]:
-        """What each pi_l gains over the present pair, less what may be luck: two standard errors, or rounding.
-
-        Pairs are held against the present fit on the same episodes; where J = k each against its own.
-        """
-        work = self.workspace
-        surrogates = [work.surrogate(pi_l) for pi_l in changed]
+    def _values(self, pi_g: Rule, changed: list[Tensor], found: LiftedFit) -> list[JointValue]:
+        """The values of pi_g with each pi_l, held against the present fit on the same episodes; from fits at J = k."""
+        work, surrogates = self.workspace, [self.workspace.surrogate(pi_l) for pi_l in changed]
         if work.points is None or not work.points.is_exact:
             played = [Contender(one, pi_g, of_coefficients(one, found.coefficients)) for one in surrogates]
-            values = [own.value for own in work.judged(played, moments=False)] if played else []
-            luck = [2 * gain_error(value, judged.value, of_mean=True) for value in values]
-            return [value.mean - judged.value.mean - own for value, own in zip(values, luck, strict=True)]
+            return [own.value for own in work.judged(played, moments=False)]
         laws = laws_at(pi_g, work.points, work.game.num_sg)
         fits = [fit_value(one, work.points, laws, found.coefficients) for one in surrogates]
-        least = judged.value.mean + 1e-9 * max(work.game.v_max, 1e-300)
-        return [one.initial_mean(fit.coefficients) - least for one, fit in zip(surrogates, fits, strict=True)]
+        means = [one.initial_mean(fit.coefficients) for one, fit in zip(surrogates, fits, strict=True)]
+        return [JointValue(fit.coefficients, mean, fit.error, 0) for fit, mean in zip(fits, means, strict=True)]
+
+    def _sure_gain(self, value: JointValue, current: JointValue) -> float:
+        """What a value gains over another, less what may be luck, or rounding."""
+        least = 1e-9 * self.workspace.game.v_max if self._is_exact else 2 * gain_error(value, current, of_mean=True)
+        return value.mean - current.mean - max(least, 1e-300)
 
 
 def lifted_players(run: AlternationRun) -> Players[Rule, LiftedMemories]:

@@ -27,10 +27,10 @@ from altmarl_torch.operators.surrogate import Surrogate
 
 __all__ = ["LiftedFit", "fit_best_response", "fit_value", "proven_error"]
 
-RELATIVE_TOLERANCE, EXACT_TOLERANCE = 3e-5, 1e-13
+RELATIVE_TOLERANCE, EXACT_TOLERANCE = 1e-4, 1e-13
 """Of the iteration, relative to V_max: below what fitting loses; and where J = k, down to rounding."""
 
-MOST_SWEEPS = 60
+MOST_SWEEPS = 40
 """Where fitting the maximum keeps the iteration from converging, so many are enough to see it."""
 
 CHEAP = 60_000
