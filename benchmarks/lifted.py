@@ -1,11 +1,12 @@
-"""The lifted solver measured: `python benchmarks/lifted.py [warehouse|many|zones|random|sharp] ...`.
+"""The lifted solver measured: `python benchmarks/lifted.py [warehouse|many|zones|curve|random|sharp] ...`.
 
 Prints a table for each part; `docs/lifted.md` holds what it printed. Seconds are processor time of one thread.
 
     warehouse   loss of the learned pair against the exact one, k = 10, 20, 35, 50
     many        k = 1000, 10^6 and infinity: returns of n agents
     zones       10 zones at k = 50, 20 zones at k = 100: returns of n = 1000 agents
-    random      100 random games at k = 12, degree at most 6: loss relative to the span of values
+    curve       k = 1, .., 50: seconds of all trainings together, and what each k earns (Figure 3a)
+    random      100 random games at k = 12: loss relative to the span of values
     sharp       a game whose value has a sharp kink
 """
 
@@ -80,13 +81,23 @@ def zones():
         print(f"| {number} | {k} | {degree} | {seconds:.1f} | {memory:.0f} | {told} |", flush=True)
 
 
+def curve():
+    """Figure 3a: every k, one after another."""
+    game, total, earned = games.warehouse(), 0.0, {}
+    for k in range(1, 51):
+        solution, seconds = timed(game, k, solver="lifted")
+        total, earned[k] = total + seconds, rollout(game, solution, episodes=750).mean
+    shown = " | ".join(f"{earned[k]:.1f}" for k in (1, 2, 5, 10, 20, 30, 40, 50))
+    print(f"50 trainings in {total:.0f} s of one thread; return at k = 1, 2, 5, 10, 20, 30, 40, 50: {shown}")
+
+
 def random():
     """Random games."""
     losses = []
     for seed in range(100):
         sizes = {"num_sg": 2 + seed % 3, "num_sl": 2 + seed % 4, "num_ag": 2 + seed % 2, "num_al": 2}
         game = games.random_game(**sizes, n=100, seed=seed)
-        lifted, tables = solve(game, 12, solver="lifted", degree=6), solve(game, 12)
+        lifted, tables = solve(game, 12, solver="lifted"), solve(game, 12)
         value = exact_value(game, tables, 12, 1e-9)
         span = float(value.values.max() - value.values.min())
         losses.append((value.mean - exact_value(game, lifted, 12, 1e-9).mean) / span)
@@ -117,6 +128,6 @@ def sharp_game():
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    parts = {part.__name__: part for part in (warehouse, many, zones, random, sharp)}
+    parts = {part.__name__: part for part in (warehouse, many, zones, curve, random, sharp)}
     for name in sys.argv[1:] or parts:
         parts[name]()

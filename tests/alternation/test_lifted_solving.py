@@ -90,6 +90,15 @@ def test_the_table_of_pi_g_is_made_when_it_is_asked_for(monkeypatch):
     assert len(made) == 1
 
 
+def test_a_response_that_is_better_by_little_is_adopted():
+    """Its tail is as uncertain as that of the pair it answers, and in the same way."""
+    solution = solve(warehouse(), 24, solver="lifted")
+    response = [update for update in solution.history if update.player == "global"][-1]
+    assert response.value_proposed > response.value_before
+    assert response.adopted
+    assert solution.policy.degree == response.details["g_learn/degree"]
+
+
 def test_of_many_states_few_single_changes_are_tried():
     """Beyond J = k each try costs episodes: turns, and single changes where agents often are."""
     solution = solve(warehouse(num_zones=8), 30, solver="lifted", degree=2)

@@ -2,9 +2,11 @@ r"""The worth of a pair, and of pairs near it: fits and episodes put together.
 
 Where J = k (`Points.is_exact`) a lifted function is a table, the fit is exact, and so is everything read from it: the
 value, with the bound of MacQueen, and the occupancy, from the transposed equation. Elsewhere the value is the fit's,
-corrected by episodes (`episodes`), with a standard error.
+corrected by episodes (`episodes`), with a standard error, of which the doubt about their tails is a part: pairs have it
+in common, so that it must not keep UPDATE from the better one.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,8 +84,8 @@ def _value(surrogate: LiftedSurrogate, fit: LiftedFit, played: Played, repeats: 
         own = (surrogate.features(counts) * fit.coefficients[s_g]).sum(-1)
         returns = (own + played.corrections).reshape(-1, repeats)
     values = returns.mean(-1)
-    error = float(played.corrections.std()) / len(played.corrections) ** 0.5
-    return JointValue(values, mean + float(played.corrections.mean()), abs(played.drift), 0, error, returns)
+    luck = math.hypot(float(played.corrections.std()) / len(played.corrections) ** 0.5, played.drift)
+    return JointValue(values, mean + float(played.corrections.mean()), 0.0, 0, luck, returns)
 
 
 def _exact(one: Contender, points: Points) -> Judged:
