@@ -11,15 +11,12 @@ themselves (`TrainConfig.options`, `alternation.options`): their fields take the
 here. A new option is a field of a record, and, where the command line shall have it, a field here with its help.
 
 In a configuration that exists, numbers are in their ranges and words among the choices. What depends on the machine and
-on the game (is the file there, is the device there, is k <= n) is asked by `TrainConfig.build_game`, so that the record
-of a run can be read on another machine.
-
+the game (is the device there, is k <= n) is asked by `TrainConfig.build_game`, so that records can be read elsewhere.
 Nothing at the top imports torch: the command line shows its help and refuses a wrong option at once.
 """
 
 import argparse
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,20 +24,29 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from altmarl_torch.alternation.options import Eta, Keeping, Learning, LLearner, Nested, Options, Problem, Stopping
 from altmarl_torch.alternation.words import Observation, Select, Solver
-from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.settings import ChainSettings, Settings
 from altmarl_torch.operators.words import Acceptance, Objective
-from altmarl_torch.runs.flags import add_flags, check_names, check_word, flag, name_and_value, or_word, whole
+from altmarl_torch.runs.flags import (
+    add_flags,
+    check_names,
+    check_word,
+    flag,
+    name_and_value,
+    or_word,
+    whole,
+    whole_or_range,
+)
 from altmarl_torch.runs.named_game import (
     COUNTED,
     AnyObservation,
     Preset,
+    asked_sizes,
     check_data,
     named_game,
+    split_range,
     tables_of,
     usual_observation,
 )
-from altmarl_torch.support.scalars import LARGEST_COUNT, as_integer, as_number
 
 if TYPE_CHECKING:
     from altmarl_torch.evaluation.any_game import AnyGame
@@ -51,9 +57,6 @@ __all__ = ["TrainConfig", "add_arguments", "from_arguments"]
 Certify = Literal["auto", "always", "never"]
 HORIZONS: dict[Preset, int] = {"paper": 100, "code": 50}
 """Steps per episode of either experiment."""
-
-INTEGERS = (("n", 1, LARGEST_COUNT), ("passes", 1, 10**6), ("episodes", 1, math.inf), ("horizon", 1, math.inf))
-"""Fields with whole numbers that are the run's own, and the range of each."""
 
 Record = TypeVar("Record", Problem, Learning, Stopping)
 
@@ -86,7 +89,12 @@ class TrainConfig:
             unset="the function's own",
         ),
     )
-    k: int = field(default=20, metadata=flag("how many local agents the global agent sees at each step, 1..n", whole))
+    k: int = field(
+        default=20, metadata=flag("how many agents are seen at a step, 1..n; 1:50 is --fewest 1 --k 50", whole_or_range)
+    )
+    fewest: int | None = field(
+        default=None, metadata=flag("one network for every k from this one to --k", whole, unset="k alone")
+    )
     n: int | None = field(default=None, metadata=flag("how many local agents there are", whole, unset="the game's own"))
     gamma: float | None = field(
         default=None, metadata=flag("discount factor per macro step, in [0, 1)", float, unset="the game's own")
@@ -253,20 +261,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.game is None:
             object.__setattr__(self, "game", "warehouse" if self.from_data is None else COUNTED)
+        split_range(self)
         for option in dataclasses.fields(self):
             check_word(option, getattr(self, option.name))
         if self.observation is None:
             object.__setattr__(self, "observation", usual_observation(self.game))
         if self.horizon is None:
             object.__setattr__(self, "horizon", HORIZONS[self.preset])
-        for name, low, high in INTEGERS:
-            value = getattr(self, name)
-            if value is not None or name not in ("n", "passes"):
-                as_integer(name, value, low, high, ArgumentError)
-        for name in ("answer_rate", "turnover"):
-            as_number(name, getattr(self, name), "[0, 1]", lambda x: 0 <= x <= 1, ArgumentError)
-        if self.gamma is not None:
-            as_number("gamma", self.gamma, "[0, 1)", lambda x: 0 <= x < 1, ArgumentError)
         if self.solver == "auto":  # type: ignore[comparison-overlap]
             tables = self.l_learner == "ucfh" or self.from_data is not None
             object.__setattr__(self, "solver", "tabular" if tables else "neural")
@@ -279,7 +280,8 @@ class TrainConfig:
         chain = ChainSettings(self.epsilon, self.delta, self.confidence)
         learning = self._record(Learning, chain=chain if self.l_learner == "ucfh" else None)
         observed = "surrogate" if self.observation in (None, "population") else self.observation
-        return Options(self._record(Problem, observation=observed), learning, self._record(Stopping))
+        problem = self._record(Problem, observation=observed, sizes=asked_sizes(self))
+        return Options(problem, learning, self._record(Stopping))
 
     def _record(self, kind: type[Record], **given: object) -> Record:
         """A record, its fields from `given` or from those of the same name here."""
@@ -326,11 +328,7 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
-        """The configuration with these fields; missing ones take their defaults.
-
-        Raises:
-            ArgumentError: a key is no field, or a value is outside its range.
-        """
+        """The configuration with these fields, others by default; an ArgumentError where a key or value is none."""
         check_names(cls, values)
         return cls(**values)
 

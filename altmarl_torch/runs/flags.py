@@ -8,7 +8,7 @@ from typing import Any
 
 from altmarl_torch.errors import ArgumentError
 
-__all__ = ["add_flags", "check_names", "check_word", "flag", "name_and_value", "or_word", "whole"]
+__all__ = ["add_flags", "check_names", "check_word", "flag", "name_and_value", "or_word", "whole", "whole_or_range"]
 
 
 def flag(
@@ -68,6 +68,11 @@ def whole(text: str) -> int:
     if exact != number:
         raise argparse.ArgumentTypeError(f"invalid int value: {text!r}")
     return exact
+
+
+def whole_or_range(text: str) -> int | str:
+    """A whole number; or two with a colon between them, as 1:50, which stay text."""
+    return text if ":" in text else whole(text)
 
 
 def or_word(parse: Callable[[str], object]) -> Callable[[str], object]:

@@ -76,6 +76,7 @@ SUMMARY_KEYS = (
         "types",
         "heuristics",
         "lead",
+        "returns_by_k",
         "value",
         "nash_gap",
         "eta",
@@ -85,7 +86,7 @@ SUMMARY_KEYS = (
     *("peak_memory_bytes", "versions"),
 )
 
-ADDED_KEYS = ("update_seconds", "peak_memory_bytes", "types", "lead")
+ADDED_KEYS = ("update_seconds", "peak_memory_bytes", "types", "lead", "returns_by_k")
 """Those that summaries of earlier versions lack: null then."""
 
 

@@ -1,5 +1,6 @@
 """What a run measures when it has learned: which certificates it can afford, and what n agents earn."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation.any_game import AnyRollouts, rollout
 from altmarl_torch.evaluation.certificate import LARGEST_CHOICE, PARTS, Part
+from altmarl_torch.evaluation.records import Rollouts
+from altmarl_torch.evaluation.rollouts import rollout as table_rollout
 from altmarl_torch.evaluation.tied import WORK, step_work
 from altmarl_torch.evaluation.tied_rows import MOST_STATES
 from altmarl_torch.games.game import Game
@@ -18,7 +21,7 @@ from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.rules import heuristic_pairs
 from altmarl_torch.support.intervals import Difference
 
-__all__ = ["Measurement", "affordable_parts", "measure"]
+__all__ = ["Measurement", "affordable_parts", "measure", "returns_by_k"]
 
 SWEEPS_PER_PROBLEM = 15
 """Bellman updates that one more fixed point takes, from a start as good as the learned values."""
@@ -37,6 +40,10 @@ FACTORED_AT_ONCE = 10
 
 AFFORDABLE = 4e9
 """A certificate that should take no more operations than this is always made: a few seconds."""
+
+
+MOST_SIZES = 50
+"""Sizes of samples at which a network of several is played, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +119,16 @@ def _rules(game: Game | SimulatedGame, pair: Any, own: str | None) -> Mapping[st
             raise ArgumentError(f"rule = {own!r} reads counts, and {game.name} is a simulator")
         return heuristic_pairs(game, pair.k)
     return yardsticks(game, pair.k) | ({} if own is None else own_pairs(own, game, pair.k, pair.pi_l))
+
+
+def returns_by_k(game: Game, solution: Solution, **evaluation: Any) -> dict[int, Rollouts]:
+    """What a pair that was learned for several k earns at each, `MOST_SIZES` of them at most; none of a pair of one k.
+
+    `evaluation` are arguments of `rollout`; every k meets the same episodes.
+    """
+    sizes = solution.sizes or ()
+    step = max(1, math.ceil(len(sizes) / MOST_SIZES))
+    return {k: table_rollout(game, solution.seeing(k), **evaluation) for k in sizes[::-1][::step][::-1]}
 
 
 def affordable_parts(game: Game, solution: Solution) -> tuple[Part, ...]:

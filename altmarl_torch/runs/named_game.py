@@ -4,6 +4,7 @@ A function of one's own may return a simulator, and two of the named games are s
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +13,7 @@ from altmarl_torch import games
 from altmarl_torch.alternation.words import Observation
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.from_file import call_function, is_function
-from altmarl_torch.support.scalars import as_number
+from altmarl_torch.support.scalars import LARGEST_COUNT, as_integer, as_number
 
 if TYPE_CHECKING:
     from altmarl_torch.evaluation.any_game import AnyGame
@@ -22,9 +23,11 @@ __all__ = [
     "COUNTED",
     "AnyObservation",
     "Preset",
+    "asked_sizes",
     "check_data",
     "named_game",
     "require_known",
+    "split_range",
     "tables_of",
     "usual_observation",
 ]
@@ -40,7 +43,22 @@ COUNTED = "counted"
 OF_DATA = ("step_size", "passes")
 """Options that learning from data has alone."""
 
-NOT_OF_DATA = ("gamma", "preset", "objective", "observation", "m", "xi", "starts", "nested", "select", "degree")
+INTEGERS = (("n", 1, LARGEST_COUNT), ("passes", 1, 10**6), ("episodes", 1, math.inf), ("horizon", 1, math.inf))
+"""Fields with whole numbers that are the run's own, and the range of each."""
+
+NOT_OF_DATA = (
+    "gamma",
+    "fewest",
+    "preset",
+    "objective",
+    "observation",
+    "m",
+    "xi",
+    "starts",
+    "nested",
+    "select",
+    "degree",
+)
 """Options that it does not have: of the game, and of the alternation."""
 
 
@@ -122,7 +140,11 @@ def tables_of(word: str, named: "AnyGame", observation: str | None) -> "Game":
 
 
 def check_data(config: Any) -> None:
-    """Refuse options of a `TrainConfig` that do not go with `from_data`, or with its absence; it is on the CPU."""
+    """Refuse options of a `TrainConfig` that do not go with `from_data`, or with its absence; it is on the CPU.
+
+    Numbers of the run's own are in their ranges.
+    """
+    _check_numbers(config)
     defaults = {option.name: option.default for option in dataclasses.fields(config)} | {"observation": "surrogate"}
     refused = OF_DATA if config.from_data is None else NOT_OF_DATA
     given = [name for name in refused if getattr(config, name) != defaults[name]]
@@ -141,3 +163,34 @@ def check_data(config: Any) -> None:
         as_number("step_size", config.step_size, "(0, 1]", lambda x: 0 < x <= 1, ArgumentError)
         if config.solver == "neural":
             raise ArgumentError("step_size is of tables; networks have learning_rate")
+
+
+def split_range(config: Any) -> None:
+    """Where k of a `TrainConfig` is a range as text, 1:50, make that `fewest` and k, or raise an ArgumentError."""
+    if not isinstance(config.k, str):
+        return
+    fewest, colon, k = config.k.partition(":")
+    if not (colon and fewest.isdecimal() and k.isdecimal() and int(fewest) <= int(k)) or config.fewest is not None:
+        raise ArgumentError(f"k must be an integer, or a range as 1:50, not {config.k!r}")
+    for name, number in (("fewest", int(fewest)), ("k", int(k))):
+        object.__setattr__(config, name, number)
+
+
+def asked_sizes(config: Any) -> tuple[int, ...] | None:
+    """Every k from `fewest` on, where a `TrainConfig` asks for several."""
+    if config.fewest is None:
+        return None
+    k = as_integer("k", config.k, 1, math.inf, ArgumentError)
+    return tuple(range(as_integer("fewest", config.fewest, 1, k, ArgumentError), k + 1))
+
+
+def _check_numbers(config: Any) -> None:
+    """Raise an ArgumentError unless the numbers of a `TrainConfig` that are the run's own are in their ranges."""
+    for name, low, high in INTEGERS:
+        value = getattr(config, name)
+        if value is not None or name not in ("n", "passes"):
+            as_integer(name, value, low, high, ArgumentError)
+    for name in ("answer_rate", "turnover"):
+        as_number(name, getattr(config, name), "[0, 1]", lambda x: 0 <= x <= 1, ArgumentError)
+    if config.gamma is not None:
+        as_number("gamma", config.gamma, "[0, 1)", lambda x: 0 <= x < 1, ArgumentError)

@@ -28,6 +28,7 @@ from altmarl_torch.simulators.game import SimulatedGame
 
 __all__ = [
     "Console",
+    "by_k_table",
     "certificate_text",
     "configuration_text",
     "interrupted_text",
@@ -145,6 +146,18 @@ def return_table(learned: AnyRollouts, heuristics: Mapping[str, AnyRollouts]) ->
         line = f"  {name:<{width}}  {rollouts.mean:>10.3f}  {error:>10}"
         lines.append(line + (f"  {accuracy:>11}" if places else ""))
     return "\n".join(lines + _type_lines(learned.types))
+
+
+def by_k_table(played: Mapping[int, AnyRollouts]) -> str:
+    """The return of one training against k, a line for each."""
+    lines = [
+        "return against k, one network for all, on the same episodes",
+        f"  {'k':>5}  {'mean':>10}  {'std. error':>10}",
+    ]
+    for k, rollouts in played.items():
+        error = f"{rollouts.sem:.3f}" if len(rollouts.returns) > 1 else "-"
+        lines.append(f"  {k:>5}  {rollouts.mean:>10.3f}  {error:>10}")
+    return "\n".join(lines)
 
 
 def _type_lines(types: TypeReport | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from altmarl_torch.alternation.simulated.solution import SimulatedSolution
@@ -24,6 +25,7 @@ def summary_of(
     certificate: Certificate | None,
     measured: Measurement | None,
     started: float,
+    by_k: Mapping[int, AnyRollouts] | None = None,
 ) -> dict[str, Any]:
     """The content of summary.json, null where something was not measured."""
     learned = measured.learned if measured else None
@@ -46,6 +48,7 @@ def summary_of(
         "types": _types(learned) if learned else None,
         "heuristics": {name: {"return_mean": r.mean, "return_sem": r.sem} for name, r in heuristics.items()},
         "lead": _lead(measured),
+        "returns_by_k": {str(k): [one.mean, one.sem] for k, one in by_k.items()} if by_k else None,
         "value": solution.value,
         "nash_gap": certificate.nash_gap if certificate else None,
         "eta": solution.eta,

@@ -44,12 +44,13 @@ from altmarl_torch.runs.advice import comparison_text
 from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.folder import RunFolder, create_run, reopen
 from altmarl_torch.runs.interrupts import Interrupts
-from altmarl_torch.runs.measuring import Measurement, affordable_parts, measure
+from altmarl_torch.runs.measuring import Measurement, affordable_parts, measure, returns_by_k
 from altmarl_torch.runs.named_game import COUNTED
 from altmarl_torch.runs.plots import occupation_figure, save_png, value_history_figure
 from altmarl_torch.runs.policy_slice import policy_slice_figure
 from altmarl_torch.runs.report import (
     Console,
+    by_k_table,
     certificate_text,
     configuration_text,
     interrupted_text,
@@ -170,7 +171,7 @@ def _run(
     """Learn, save, certify, measure, draw, sum up, and print the results."""
     with Tracker(folder.path, config, game) as tracker:
         solution = _learn(config, game, folder, tracker, console)
-        certificate, measured = None, None
+        certificate, measured, by_k = None, None, dict[int, Rollouts]()
         folder.save_policy(solution)
         if solution.selection is not None:
             folder.write_selection(solution.selection)
@@ -179,11 +180,12 @@ def _run(
             if not solution.interrupted:
                 certificate = _certify(config, game, solution, folder, tracker, console)
                 measured = measure(game, solution, rule=config.rule, **config.evaluation())
+                by_k = returns_by_k(game, solution, **config.evaluation())
         except KeyboardInterrupt:
             pass  # what has been found so far is kept; the summary says that the run was interrupted
         with interrupts.held():
             _draw(folder, tracker, game, solution, measured)
-            summary = summary_of(config, game, solution, certificate, measured, started)
+            summary = summary_of(config, game, solution, certificate, measured, started, by_k)
             folder.write_summary(summary)
             tracker.seconds(summary["phase_seconds"] | {"total": summary["wall_seconds"]})
     if measured is not None:
@@ -194,6 +196,8 @@ def _run(
     if measured is not None:
         console.result("\n" + return_table(measured.learned, measured.heuristics))
         console.result(comparison_text(config, measured))
+        if by_k:
+            console.result("\n" + by_k_table(by_k))
     else:
         console.result("\n" + interrupted_text(solution, folder.path))
     return TrainedRun(folder.path, solution, summary)

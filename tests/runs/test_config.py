@@ -2,11 +2,13 @@
 
 import argparse
 import dataclasses
+import re
 
 import pytest
 import torch
 
 from altmarl_torch import games
+from altmarl_torch.alternation.options import Keeping
 from altmarl_torch.errors import AltMarlError, ArgumentError, SizeError
 from altmarl_torch.games import steer
 from altmarl_torch.runs.config import TrainConfig, add_arguments, from_arguments
@@ -227,3 +229,28 @@ def test_a_whole_number_may_have_an_exponent(text, number):
 def test_what_is_no_whole_number_is_refused(text):
     with pytest.raises(argparse.ArgumentError, match="invalid int value"):
         parse("--n", text)
+
+
+def test_a_range_is_the_fewest_and_the_most():
+    config = TrainConfig(game="steer", k="2:4")
+    assert (config.fewest, config.k) == (2, 4)
+    assert config.options(Keeping()).problem.sizes == (2, 3, 4)
+    assert TrainConfig.from_dict(config.as_dict()) == config
+    assert TrainConfig(game="steer", k=4).options(Keeping()).problem.sizes is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"k": "4:2"}, "k must be an integer, or a range as 1:50, not '4:2'"),
+        ({"k": "1:"}, "k must be an integer, or a range as 1:50, not '1:'"),
+        ({"k": "few"}, "k must be an integer, or a range as 1:50, not 'few'"),
+        ({"k": "1:3", "fewest": 2}, "k must be an integer, or a range as 1:50"),
+        ({"k": 3, "fewest": 4}, "fewest must be an integer in 1..3, not 4"),
+        ({"k": 3, "fewest": 0}, "fewest must be an integer in 1..3, not 0"),
+        ({"k": "1:3", "solver": "tabular"}, "several k are learned by one network: that needs solver='neural'"),
+    ],
+)
+def test_a_range_that_is_none_is_refused(fields, message):
+    with pytest.raises(ArgumentError, match=re.escape(message)):
+        TrainConfig(game="steer", **fields)
