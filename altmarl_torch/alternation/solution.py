@@ -214,7 +214,7 @@ class Solution:
             >>> import altmarl_torch as am
             >>> few = am.solve(am.games.steer(), k=3)
             >>> few.seeing(30).dispatcher().act(0, [20, 10])
-            tensor(0)
+            tensor(1)
         """
         k = as_integer("k", k, 1, math.inf, ArgumentError)
         if self.belief is not None:
