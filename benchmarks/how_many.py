@@ -3,9 +3,9 @@
 
 `answers` plays the paper's tables, the posterior correction and the memory at answer rates from 1 to 0 on common
 episodes, and prints mean returns with their largest standard error; `turnover` does so at rates of turnover, once with
-pairs that do not know of it and once with pairs that were learned for P_l <- (1-p) P_l + p nu. `every` learns one network
-for every k up to 50, and one for each k that is named: process seconds of both, paired differences of the returns, the
-seconds of return against all 50, and the returns at answer rates.
+pairs that do not know of it and once with pairs that were learned for P_l <- (1-p) P_l + p nu. `every` learns one
+network for every k up to 50, and one for each k that is named: process seconds of both, paired differences of the
+returns, the seconds of return against all 50, and the returns at answer rates.
 """
 
 import argparse
@@ -67,9 +67,8 @@ def every(game, ks, seed, played):
         alone, own = timed(game, k, seed)
         mine, theirs = (am.rollout(game, pair, **played).returns for pair in (found.seeing(k), alone))
         gain = 100 * (mine - theirs) / theirs.mean()
-        print(
-            f"k = {k}: {own:.1f} s; {mine.mean():.2f} {theirs.mean():.2f}, {gain.mean():+.2f} % +- {gain.std() / len(gain) ** 0.5:.2f}"
-        )
+        line = f"k = {k}: {own:.1f} s; {mine.mean():.2f} {theirs.mean():.2f}, {gain.mean():+.2f} %"
+        print(f"{line} +- {gain.std() / len(gain) ** 0.5:.2f}")
         for name, pair in (("each row", dataclasses.replace(found, k=k, pi_g=None)), ("filled", found.seeing(k))):
             rates = [am.rollout(game, pair, answer_rate=rate, **played).mean for rate in ANSWERS]
             print(f"| {name} | {k} | {' | '.join(f'{one:.1f}' for one in rates)} |", flush=True)
