@@ -46,7 +46,7 @@ from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate, exact_surrogate
 from altmarl_torch.policies.tabular import TabularPolicies, check_pi_g, check_pi_l, greedy
 from altmarl_torch.support.showing import as_html, as_plain, in_columns
-from altmarl_torch.support.tables import as_tolerance, check_callable
+from altmarl_torch.support.tables import as_number, as_tolerance, check_callable
 from altmarl_torch.support.threads import one_thread
 from altmarl_torch.support.torch_state import door
 
@@ -175,6 +175,7 @@ def certify(
     parts: Sequence[Part] = PARTS,
     tolerance: float | None = None,
     progress: Progress | None = None,
+    work: float | None = None,
 ) -> Certificate:
     """Certify a pair on the k-agent game.
 
@@ -185,9 +186,10 @@ def certify(
         tolerance: numerical error of each value, in units of value; by default 1e-11 of the span of values, and that of
             `value_tolerance` for tables of more than `SMALL` entries.
         progress: told (part, sweeps, error).
+        work: multiplications of a search at most, after which a gap is an interval; None for 2e10, some seconds.
 
     Raises:
-        ArgumentError: an unknown part, k outside 1..n, or a tolerance outside (0, inf].
+        ArgumentError: an unknown part, k outside 1..n, or a tolerance or work outside (0, inf].
         PolicyError: a policy does not fit the game.
         SizeError: the simplex of k agents is too large to list.
         KernelError: agents that play pi_l have no exact kernel; nothing is certified by sampling.
@@ -208,6 +210,7 @@ def certify(
         raise ArgumentError(f"parts must be among {', '.join(PARTS)}, not {', '.join(sorted(map(str, unknown)))}")
     check_callable("progress", progress)
     tolerance = tolerance if tolerance is None else as_tolerance(tolerance)
+    work = work if work is None else as_number("work", work, "(0, inf]", lambda x: x > 0, ArgumentError)
     simplex = CountSimplex(game.check_k(solution.k), game.num_sl, game.device)
     if not simplex.can_be_listed or solution.pi_g is None:
         raise SizeError(f"{simplex!r}, too many to certify exactly; rollout_gaps bounds the gaps from below")
@@ -216,7 +219,7 @@ def certify(
     surrogate = exact_surrogate(game, pi_l, plan)
     small = surrogate.local_reward.numel() * game.num_sl <= SMALL
     default = span_tolerance(game, SMALL_TOLERANCE) if small else value_tolerance(surrogate)
-    judge = _Judge(surrogate, pi_g, pi_l, tolerance or default, progress)
+    judge = _Judge(surrogate, pi_g, pi_l, (tolerance or default, work), progress)
     return Certificate(
         value=judge.value.mean,
         value_error=judge.value.error,
@@ -232,11 +235,11 @@ class _Judge:
     """Evaluates deviations from one pair."""
 
     def __init__(
-        self, surrogate: Surrogate, pi_g: Tensor, pi_l: Tensor, tolerance: float, progress: Progress | None
+        self, surrogate: Surrogate, pi_g: Tensor, pi_l: Tensor, limits: tuple[float, float | None], progress: Any
     ) -> None:
         self.surrogate, self.game, self.pi_g, self.pi_l = surrogate, surrogate.game, pi_g, pi_l
-        self.tolerance, self.progress = tolerance, progress
-        self.value: JointValue = joint_value(surrogate, pi_g, tolerance=tolerance, direct=MOST_STATES)
+        (self.tolerance, self.work), self.progress = limits, progress
+        self.value: JointValue = joint_value(surrogate, pi_g, tolerance=limits[0], direct=MOST_STATES)
 
     def global_deviation(self) -> Gap:
         """Gap_1: the fixed point of T-hat_k against the value of the pair."""
@@ -294,7 +297,7 @@ class _Judge:
 
     def _searched(self, part: str, problem: TiedProblem, present: float, begun: float) -> Gap:
         """The best local policy of a problem against what is earned now; an interval where the search is too long."""
-        found = best_tied(problem, self.tolerance, self._watch(part))
+        found = best_tied(problem, self.tolerance, self._watch(part), self.work)
         lower, upper = max(0.0, found.lower - present), max(0.0, found.upper - present)
         error = self.value.error + found.tolerance
         return Gap(lower, upper, "exact" if lower == upper else "bound", error, time.perf_counter() - begun)

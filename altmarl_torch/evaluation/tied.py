@@ -147,19 +147,23 @@ class _Branch:
     solved: _Solved = field(compare=False)
 
 
-def best_tied(problem: TiedProblem, tolerance: float, progress: Progress | None = None) -> Found:
-    """Search the tied policies until their best mean value is known to `tolerance`, or for `WORK` multiplications.
+def best_tied(
+    problem: TiedProblem, tolerance: float, progress: Progress | None = None, work: float | None = None
+) -> Found:
+    """Search the tied policies until their best mean value is known to `tolerance`, or for `work` multiplications.
+
+    `work` is `WORK` where it is None.
 
     The first bound and candidate are always computed. `progress(branches, distance)` is told how far apart the bound
     and the best candidate are, in units of value as the tolerance is.
     """
-    problem, offset = problem.centred()
+    (problem, offset), work = problem.centred(), WORK if work is None else work
     everything = torch.ones(problem.decisions.shape[1], problem.options, dtype=torch.bool, device=problem.law.device)
     order, solved = itertools.count(), _solve(problem, everything, None)
     best, choices, spent = _improved(problem, _nearest(everything, solved.losses))
     tolerance = max(tolerance, 4 * ROUNDING * float(problem.reward.abs().max()) / (1 - problem.gamma) ** 2)
     branches, spent = [_Branch((-solved.upper, next(order)), everything, solved)], spent + solved.spent
-    while branches and -branches[0].rank[0] > best + tolerance and spent < WORK:
+    while branches and -branches[0].rank[0] > best + tolerance and spent < work:
         branch = heapq.heappop(branches)
         if progress:
             progress(branch.rank[1] + 1, -branch.rank[0] - best)

@@ -21,7 +21,7 @@ from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.rules import heuristic_pairs
 from altmarl_torch.support.intervals import Difference
 
-__all__ = ["Measurement", "affordable_parts", "measure", "returns_by_k"]
+__all__ = ["AUTOMATIC_WORK", "Measurement", "affordable_parts", "measure", "returns_by_k"]
 
 SWEEPS_PER_PROBLEM = 15
 """Bellman updates that one more fixed point takes, from a start as good as the learned values."""
@@ -37,6 +37,9 @@ STEPS_PER_SEARCH = 60
 
 FACTORED_AT_ONCE = 10
 """How many multiplications of a factorization take as long as one of a sweep."""
+
+AUTOMATIC_WORK = WORK / 16
+"""Multiplications of a search that nobody asked for: under half a second of a core; `altmarl certify` takes `WORK`."""
 
 AFFORDABLE = 4e9
 """A certificate that should take no more operations than this is always made: a few seconds."""
@@ -136,7 +139,7 @@ def affordable_parts(game: Game, solution: Solution) -> tuple[Part, ...]:
 
     Costs are counted in multiplications, not timed, so that equal trainings are certified alike on any machine. The
     unit is a fixed point of the surrogate: one agent's deviation works on |S_l| times as many values, for two payoffs;
-    the shared one maximises over |A_l|^|S_l| kernels. Small chains are searched instead, for `tied.WORK` at most.
+    the shared one maximises over |A_l|^|S_l| kernels. Small chains are searched instead, for `AUTOMATIC_WORK` at most.
     """
     if solution.pi_g is None:
         return ()
@@ -148,7 +151,7 @@ def affordable_parts(game: Game, solution: Solution) -> tuple[Part, ...]:
     costs: dict[Part, float] = {"global": fixed_point, "shared": choices * fixed_point}
     costs["single"] = 2 * game.num_sl * fixed_point
     if states <= MOST_STATES:
-        search = min(WORK, STEPS_PER_SEARCH * step_work(states)) / FACTORED_AT_ONCE
+        search = min(AUTOMATIC_WORK, STEPS_PER_SEARCH * step_work(states)) / FACTORED_AT_ONCE
         costs |= {"shared": search, "single": 2 * search}
     parts = []
     for part in PARTS:

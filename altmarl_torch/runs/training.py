@@ -44,7 +44,7 @@ from altmarl_torch.runs.advice import comparison_text
 from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.folder import RunFolder, create_run, reopen
 from altmarl_torch.runs.interrupts import Interrupts
-from altmarl_torch.runs.measuring import Measurement, affordable_parts, measure, returns_by_k
+from altmarl_torch.runs.measuring import AUTOMATIC_WORK, Measurement, affordable_parts, measure, returns_by_k
 from altmarl_torch.runs.named_game import COUNTED
 from altmarl_torch.runs.plots import occupation_figure, save_png, value_history_figure
 from altmarl_torch.runs.policy_slice import policy_slice_figure
@@ -244,11 +244,12 @@ def _certify(
     if solution.observation != "surrogate":
         console.result("not certified: certificates are of the paper's surrogate, and this pair was learned on another")
         return None
-    parts = PARTS if config.certify == "always" else affordable_parts(game, solution)
+    always = config.certify == "always"
+    parts, work = (PARTS, None) if always else (affordable_parts(game, solution), AUTOMATIC_WORK)
     if not parts:
         return None
     try:
-        certificate = certify(game, solution, parts=parts, progress=console.progress)
+        certificate = certify(game, solution, parts=parts, progress=console.progress, work=work)
     except (KernelError, SizeError) as reason:
         console.result(f"not certified: {reason}")
         return None

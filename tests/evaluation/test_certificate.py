@@ -275,3 +275,16 @@ def test_few_choices_prove_the_bound_of_all(monkeypatch, large):
     staged = am.certify(game, pair, parts=["shared"]).shared_deviation
     assert staged.kind == plain.kind == "bound"
     assert staged.upper == pytest.approx(plain.upper, abs=(3e-4 if large > 10 else 3e-3) * game.v_max)
+
+
+def test_a_search_of_little_work_is_an_interval_that_holds_the_gap():
+    game = am.games.warehouse(num_zones=3)
+    solution = am.solve(game, 2)
+    known = am.certify(game, solution, parts=["single"]).single_team
+    short = am.certify(game, solution, parts=["single"], work=1.0).single_team
+    assert known.kind == "exact"
+    assert short.kind == "bound"
+    assert short.lower <= known.lower + 1e-9
+    assert short.upper >= known.upper
+    with pytest.raises(am.errors.ArgumentError, match="work"):
+        am.certify(game, solution, work=0)
