@@ -3,9 +3,11 @@ r"""Actors for continuous actions: networks of (s_g, sample) and of (s_l, s_g) t
     u = into( A [mean of scaled s_i, scaled s_g] + body([mean of phi(s_i), psi(s_g)]) ),
     v = into( B [scaled s_l, scaled s_g] + body(features of s_l, s_g and s_l - s_g) ).
 
-The linear parts are exact for linear-quadratic games; the bodies see the rest, and begin at zero, so that the first
-action is the middle of its box. `into` squashes each bounded feature of an action into its box, and leaves one without
-bounds as it is. Waves (`learners.simulated.features`) are for states with bounds.
+A memory m (`learners.simulated.memory`) comes behind s_g, and the linear part sees m and m / (t+2), so that it can
+shrink the mean of few samples, as a filter does. The linear parts are exact for linear-quadratic games; the bodies see
+the rest, and begin at zero, so that the first action is the middle of its box. `into` squashes each bounded feature of
+an action into its box, and leaves one without bounds as it is. Waves (`learners.simulated.features`) are for states
+with bounds.
 """
 
 import torch
@@ -53,13 +55,13 @@ class GlobalActor(nn.Module):
         self.dg, inputs = leader.space.d, POOLED + self.psi.width + remembered
         self.agent = nn.Sequential(nn.Linear(self.phi.width, POOLED), nn.SiLU(), nn.Linear(POOLED, POOLED))
         self.body = nn.Sequential(nn.Linear(inputs, WIDTH), nn.SiLU(), nn.Linear(WIDTH, space.d))
-        self.linear = nn.Linear(_plain(leader) + _plain(local) + remembered, space.d)
+        self.linear = nn.Linear(_plain(leader) + _plain(local) + 2 * remembered, space.d)
         _begin(self, generator)
 
     def forward(self, s_g: Tensor, sample: Tensor) -> Tensor:
         """a_g `[b, ug]` at s_g `[b, dg]` for samples `[b, k, dl]`."""
         local, leader, memory = self.phi.scaled(sample), self.psi.scaled(s_g[..., : self.dg]), s_g[..., self.dg :]
-        plain = torch.cat([local.mean(-2), leader, memory], -1)
+        plain = torch.cat([local.mean(-2), leader, memory, memory * memory[..., -1:]], -1)
         seen = torch.cat([self.agent(self.phi.waves(local)).mean(-2), self.psi.waves(leader), memory], -1)
         return into(self.space, self.linear(plain) + self.body(seen))
 

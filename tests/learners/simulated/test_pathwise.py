@@ -76,6 +76,41 @@ def test_best_responses_of_the_linear_quadratic_game_earn_what_riccati_promises(
     assert short.mean < 0.01 * abs(laws.value(best, 10, 10)) + 2 * short.sem
 
 
+class Kalman:
+    """The best leader with memory of the tracking problem: the mean of all samples, shrunk by v / e_0."""
+
+    k = 1
+
+    def __init__(self, ratio):
+        self.ratio = ratio
+
+    def dispatcher(self, seed=0):
+        return self
+
+    def reset(self, batch):
+        self.total, self.looks = torch.zeros(batch, 1), 0
+
+    def act(self, s_g, sample):
+        self.total, self.looks = self.total + sample.mean(1), self.looks + 1
+        return self.total / (self.looks + self.ratio)
+
+    def local_actions(self, s_l, s_g, generator=None):
+        return 0 * s_l
+
+
+def test_the_tracking_leader_who_remembers_earns_what_the_kalman_filter_earns(monkeypatch):
+    monkeypatch.setattr(players, "EPISODES", 256)
+    laws = am.games.Tracking(n=60, k=1, gamma=0.85)  # episodes of 29 steps; the mean of all samples costs 3.9 % more
+    game, (v, e_0) = laws.game(), laws._noise
+    still = am.simulators.RulePair(1, lambda s_g, sample: sample.mean(1), lambda s_l, s_g: 0 * s_l)
+    solution = am.solve(game, 1, observation="filter", start=still, turns="global", steps=1)
+
+    def cost(pair):
+        return -am.rollout(game, pair, episodes=3000, horizon=60, seed=4).mean - laws.spread
+
+    assert cost(solution) < 1.03 * cost(Kalman(v / e_0))
+
+
 @pytest.mark.parametrize("observation", ["population", "filter"])
 def test_a_pair_of_actors_is_written_read_and_taken_up_again(tmp_path, monkeypatch, observation):
     monkeypatch.setattr(players, "PATH_STEPS", 4)
