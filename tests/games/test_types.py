@@ -236,10 +236,11 @@ class TestReport:
 
     def test_figures_have_a_band_for_each_type(self):
         game = two_speed_warehouse()
-        (axes, _) = occupation_figure(am.rollout(game, heuristic_pair(game, 5, "mode", "walk"), episodes=5)).axes
+        figure = occupation_figure(am.rollout(game, heuristic_pair(game, 5, "mode", "walk"), episodes=5))
+        (axes, _) = figure.axes
         labels = [label.get_text() for label in axes.get_yticklabels()]
-        assert labels == [f"type {e}: {x}" for e in range(2) for x in range(3)]
-        assert len(axes.get_legend().get_texts()) == 2
+        assert labels == [f"type {e}: zone {x}" for e in range(2) for x in range(3)]
+        assert len(figure.legends[0].get_texts()) == 2
 
     def test_a_run_prints_and_keeps_them(self, tmp_path, capsys):
         options = f"--k 3 --solver tabular --episodes 20 --horizon 20 --certify never --quiet --runs-dir {tmp_path}"

@@ -34,8 +34,8 @@ def test_what_is_quick_says_nothing(monkeypatch, capsys):
     assert progress_of(Console, monkeypatch, capsys, seconds=0.01) == []
 
 
-@pytest.mark.parametrize(("num_ag", "shown"), [(2, True), (3, False)])
-def test_the_mode_is_a_column_only_where_actions_are_local_states(num_ag, shown):
-    game = am.games.random_game(2, 2, num_ag, 2)
+@pytest.mark.parametrize(("ag_names", "shown"), [(["here", "there"], True), (["stay", "go"], False), (None, False)])
+def test_the_mode_is_a_column_only_where_actions_are_local_states(ag_names, shown):
+    game = am.games.random_game(2, 2, 2, 2).replace(sl_names=["here", "there"], ag_names=ag_names)
     table = report.return_table(am.rollout(game, am.solve(game, 1), episodes=2, horizon=3), {})
     assert ("at the mode" in table) == shown
