@@ -208,7 +208,8 @@ class Game(Bounded, Named):
         Raises:
             ArgumentError, GameError: a game has no such attribute; as for a new game.
         """
-        known = [attribute.name for attribute in dataclasses.fields(self)]
+        fields = [attribute.name for attribute in dataclasses.fields(self)]
+        known = sorted(fields, key=lambda name: name in NAMES.values())  # the tables first
         if unknown := [name for name in changes if name not in known]:
             raise ArgumentError(f"a game has the attributes {', '.join(known)}; not {', '.join(unknown)}")
         functions = {name: changes[name] for name in TABLE_AXES if callable(changes.get(name))}

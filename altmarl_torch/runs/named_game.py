@@ -108,6 +108,8 @@ def named_game(
 
 def require_known(word: str) -> None:
     """Raise an ArgumentError where a word names no game: no file, and no name (the message lists what there is)."""
+    if not word:
+        raise ArgumentError("game must not be empty")
     if word.endswith(GAME_FILE):
         if not Path(word).is_file():
             raise ArgumentError(f"game {word!r}: there is no such file")
