@@ -139,7 +139,7 @@ class Surrogate:
         if dtype not in self._dense:
             small = self.simplex.size <= PREFERRED_DENSE
             exact = [kernel for kernel in self.kernels if isinstance(kernel, CountKernel)] if small else []
-            matrices = [kernel.matrix(dtype) for kernel in exact]
+            matrices = [kernel.matrix(dtype) for kernel in exact if kernel.form == "dense"]
             self._dense[dtype] = torch.stack(matrices) if len(matrices) == len(self.kernels) else None
         return self._dense[dtype]
 

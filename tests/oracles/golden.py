@@ -1,7 +1,7 @@
 """Golden values: what a fixed list of small runs gives, as numbers and as digests of bits.
 
-    python tests/oracles/golden.py record FILE     run every case and write what came out
-    python tests/oracles/golden.py exact FILE      run them again; fail where one bit differs
+    python tests/oracles/golden.py record FILE [WORD]    run every case (with WORD in its name), write what came out
+    python tests/oracles/golden.py exact FILE [WORD]     run them again; fail where one bit differs
 
 On one machine and one version of torch equal code gives equal bits, so `exact` is the check of a change that must not
 change results: moving code, renaming, splitting. Another processor rounds otherwise; there `test_golden.py` asks for
@@ -136,17 +136,17 @@ CASES = {
 }
 
 
-def main(how: str, file: str) -> int:
+def main(how: str, file: str, word: str = "") -> int:
     """Record, or compare to the bit."""
+    wanted = json.loads(Path(file).read_text(encoding="utf-8")) if Path(file).exists() else {}
     found = {}
-    for name, run in CASES.items():
-        found[name] = run()
+    for name in (name for name in CASES if word in name):
+        found[name] = CASES[name]()
         print(name, found[name].get("value", ""), flush=True)
     if how == "record":
-        Path(file).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        Path(file).write_text(json.dumps(wanted | found, indent=1) + "\n", encoding="utf-8")
         return 0
-    wanted = json.loads(Path(file).read_text(encoding="utf-8"))
-    other = [name for name in CASES if wanted.get(name) != found[name]]
+    other = [name for name in found if wanted.get(name) != found[name]]
     print("other bits:", other or "none")
     return bool(other)
 
