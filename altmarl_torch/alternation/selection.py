@@ -35,7 +35,7 @@ from einops import rearrange
 from altmarl_torch.alternation.memory import memory_size, remember
 from altmarl_torch.alternation.prior_search import followed_size, learn_posterior, total_seconds
 from altmarl_torch.alternation.run import EPISODES, AlternationRun
-from altmarl_torch.alternation.solution import Choice, Selection, Solution
+from altmarl_torch.alternation.solution import Selection, Solution, TriedPair
 from altmarl_torch.alternation.solution_files import LARGEST_TABLE
 from altmarl_torch.alternation.starts import Started, learn_from_starts
 from altmarl_torch.counts.pair_moves import PairPlan
@@ -56,7 +56,7 @@ EVERY_SIZE = 8
 def select_by_value(run: AlternationRun) -> Solution:
     """The pair with the best joint value of those that a run's starts lead to."""
     found = learn_from_starts(run)
-    choices = tuple(Choice(f"from {one.start}", one.solution.value, None, None) for one in found)
+    choices = tuple(TriedPair(f"from {one.start}", one.solution.value, None, None) for one in found)
     return dataclasses.replace(found[0].solution, selection=Selection("value", choices, None))
 
 
@@ -133,7 +133,7 @@ def _chosen(run: AlternationRun, found: dict[str, Solution]) -> Solution:
     """Play all, take the best, and measure by how much it is."""
     played = {name: run.play(solution) for name, solution in found.items()}
     order = sorted(found, key=lambda name: -played[name].mean)
-    choices = tuple(Choice(name, found[name].value, played[name].mean, played[name].sem) for name in order)
+    choices = tuple(TriedPair(name, found[name].value, played[name].mean, played[name].sem) for name in order)
     best = found[order[0]]
     rival = next((found[name] for name in order[1:] if played[name].mean != played[order[0]].mean), None)
     margin = None

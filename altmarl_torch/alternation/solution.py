@@ -48,9 +48,9 @@ from altmarl_torch.support.tables import as_float64, as_integer, as_table
 from altmarl_torch.support.torch_state import door
 
 __all__ = [
-    "Choice",
     "Selection",
     "Solution",
+    "TriedPair",
     "history_columns",
     "solution_html",
 ]
@@ -65,7 +65,7 @@ RECORD = ("value", "eta", "eta_paper", "converged", "solver", "seed", "game_name
 
 
 @dataclass(frozen=True)
-class Choice:
+class TriedPair:
     """A candidate of a selection."""
 
     name: str
@@ -79,7 +79,7 @@ class Selection:
     """Who was chosen, and from what."""
 
     by: Select
-    choices: tuple[Choice, ...]  # the best first
+    choices: tuple[TriedPair, ...]  # the best first
     margin: Difference | None  # return of the first over the best that differs, on fresh episodes; None without one
 
     def to_dict(self) -> dict[str, Any]:

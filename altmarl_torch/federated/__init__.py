@@ -10,7 +10,7 @@
 `pip install 'altmarl-torch[federated]'`. Who only solves the game needs neither.
 """
 
-from altmarl_torch.federated.building import Explorer, Plan, build, count, log, read_setup, thresholds, write
+from altmarl_torch.federated.building import Explorer, LogPlan, build, count, log, read_setup, thresholds, write
 from altmarl_torch.federated.comparing import Comparison, PairController, Schedule, compare, figure, schedules
 from altmarl_torch.federated.episodes import Controller, Episode, play
 from altmarl_torch.federated.simulation import Digits, Federation, Setting, dirichlet_split, load_digits
@@ -25,9 +25,9 @@ __all__ = [
     "Episode",
     "Explorer",
     "Federation",
+    "LogPlan",
     "Observer",
     "PairController",
-    "Plan",
     "Schedule",
     "Setting",
     "build",

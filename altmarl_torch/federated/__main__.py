@@ -11,7 +11,7 @@ from pathlib import Path
 
 from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.errors import AltMarlError, ArgumentError
-from altmarl_torch.federated.building import Plan, build, read_setup, write
+from altmarl_torch.federated.building import LogPlan, build, read_setup, write
 from altmarl_torch.federated.comparing import compare, figure
 from altmarl_torch.games.logs.transitions import Transitions
 from altmarl_torch.games.named.federated import TABLES, federated
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="FILE",
         help="the game; its provenance goes beside it (default: %(default)s)",
     )
-    one.add_argument("--episodes", type=int, default=Plan.episodes, help="runs in the log (default: %(default)s)")
+    one.add_argument("--episodes", type=int, default=LogPlan.episodes, help="runs in the log (default: %(default)s)")
     one.add_argument("--log", metavar="FILE", help="also write the log, as npz")
     one.set_defaults(run=_rebuild)
     two = commands.add_parser("compare", help="a learned pair in the real federation", description=_compare.__doc__)
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _rebuild(arguments: argparse.Namespace) -> int:
     """Run the federations under exploring decisions, log what happens, count it, and write the game."""
-    plan = Plan(episodes=arguments.episodes)
+    plan = LogPlan(episodes=arguments.episodes)
     out = Path(arguments.out)
     if out.suffix != ".npz":
         raise ArgumentError(f"out must end in .npz, as games do, not {arguments.out!r}")

@@ -42,7 +42,7 @@ from altmarl_torch.support.tables import as_integer, as_seed
 __all__ = [
     "COLUMNS",
     "Explorer",
-    "Plan",
+    "LogPlan",
     "build",
     "count",
     "log",
@@ -69,7 +69,7 @@ PILOT_SEED, LOG_SEED = 1_000_000, 2_000_000
 
 
 @dataclass(frozen=True)
-class Plan:
+class LogPlan:
     """How much is run.
 
     Attributes:
@@ -129,7 +129,7 @@ class _Recorder(Observer):
         return torch.zeros(len(federation.models), dtype=torch.int64)
 
 
-def thresholds(plan: Plan, digits: Digits) -> Observer:
+def thresholds(plan: LogPlan, digits: Digits) -> Observer:
     """The levels' thresholds, from a pilot.
 
     Raises:
@@ -148,13 +148,13 @@ def thresholds(plan: Plan, digits: Digits) -> Observer:
     return Observer(middle, tuple(cuts))
 
 
-def log(plan: Plan, observer: Observer, digits: Digits) -> dict[str, NDArray[Any]]:
+def log(plan: LogPlan, observer: Observer, digits: Digits) -> dict[str, NDArray[Any]]:
     """What happened under the exploring controller, as the columns `COLUMNS`: a row for every client and round."""
     parts = [_rows(number, run) for number, run in enumerate(_runs(plan, observer, LOG_SEED, plan.episodes, digits))]
     return {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
 
 
-def _runs(plan: Plan, observer: Observer, first_seed: int, number: int, digits: Digits) -> Iterator[Episode]:
+def _runs(plan: LogPlan, observer: Observer, first_seed: int, number: int, digits: Digits) -> Iterator[Episode]:
     explorer = Explorer(observer.num_sl)
     for seed in range(first_seed, first_seed + number):
         yield play(Federation(plan.setting, seed, digits), observer, explorer, plan.rounds)
@@ -191,7 +191,7 @@ def count(columns: dict[str, NDArray[Any]], observer: Observer, setting: Setting
     )
 
 
-def build(plan: Plan, digits: Digits | None = None) -> tuple[FittedGame, Observer, dict[str, NDArray[Any]]]:
+def build(plan: LogPlan, digits: Digits | None = None) -> tuple[FittedGame, Observer, dict[str, NDArray[Any]]]:
     """Pilot, log and count: the game, the levels and the log."""
     digits = load_digits() if digits is None else digits
     observer = thresholds(plan, digits)
@@ -199,7 +199,7 @@ def build(plan: Plan, digits: Digits | None = None) -> tuple[FittedGame, Observe
     return count(columns, observer, plan.setting), observer, columns
 
 
-def write(path: Path, plan: Plan, fitted: FittedGame, observer: Observer, columns: dict[str, NDArray[Any]]) -> None:
+def write(path: Path, plan: LogPlan, fitted: FittedGame, observer: Observer, columns: dict[str, NDArray[Any]]) -> None:
     """The game to `path`, and beside it, with the suffix `.json`, where it comes from."""
     fitted.game.save(path)
     write_json(path.with_suffix(".json"), provenance(plan, fitted, observer, columns))
@@ -224,7 +224,9 @@ def read_setup(path: Path) -> tuple[Observer, Setting]:
         raise FileFormatError(f"{path} is no provenance of a federated game: {cause!r}") from cause
 
 
-def provenance(plan: Plan, fitted: FittedGame, observer: Observer, columns: dict[str, NDArray[Any]]) -> dict[str, Any]:
+def provenance(
+    plan: LogPlan, fitted: FittedGame, observer: Observer, columns: dict[str, NDArray[Any]]
+) -> dict[str, Any]:
     """Where a game comes from, for JSON: `docs/federated.md` explains the keys."""
     return {
         "format": FORMAT,

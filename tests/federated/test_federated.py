@@ -12,7 +12,7 @@ from altmarl_torch import games
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.federated import building, simulation
 from altmarl_torch.federated.__main__ import main
-from altmarl_torch.federated.building import COLUMNS, Explorer, Plan, build, read_setup, sha256, write
+from altmarl_torch.federated.building import COLUMNS, Explorer, LogPlan, build, read_setup, sha256, write
 from altmarl_torch.federated.comparing import CONSTANT, LEARNED, MEASURES, PairController, compare, figure, schedules
 from altmarl_torch.federated.episodes import play
 from altmarl_torch.federated.simulation import Digits, Federation, Setting, average, dirichlet_split, losses, sgd_steps
@@ -194,7 +194,7 @@ def test_rewards_by_hand_and_within_their_bounds() -> None:
 
 
 def test_a_log_has_a_row_per_client_and_round_and_fits_together() -> None:
-    plan = Plan(MINIATURE, episodes=3, pilot=1, rounds=5)
+    plan = LogPlan(MINIATURE, episodes=3, pilot=1, rounds=5)
     columns = building.log(plan, OBSERVER, some_digits())
     assert tuple(columns) == COLUMNS
     assert {len(column) for column in columns.values()} == {3 * 5 * 6}
@@ -219,7 +219,7 @@ def test_explorers_share_a_table_and_obey_their_seed() -> None:
 
 
 def test_a_miniature_is_built_like_the_shipped_game(tmp_path: object) -> None:
-    plan = Plan(MINIATURE, episodes=3, pilot=4, rounds=10)
+    plan = LogPlan(MINIATURE, episodes=3, pilot=4, rounds=10)
     fitted, observer, columns = build(plan, some_digits())
     shipped = games.federated()
     sizes = "num_sg", "num_sl", "num_ag", "num_al", "gamma", "name"
@@ -235,7 +235,7 @@ def test_a_miniature_is_built_like_the_shipped_game(tmp_path: object) -> None:
 def test_the_shipped_game_says_where_it_comes_from() -> None:
     pytest.importorskip("sklearn")  # whose version is told
     told = read_json(PROVENANCE)
-    plan = Plan(MINIATURE, episodes=1, pilot=4, rounds=10)
+    plan = LogPlan(MINIATURE, episodes=1, pilot=4, rounds=10)
     fitted, observer, columns = build(plan, some_digits())
     assert told.keys() == building.provenance(plan, fitted, observer, columns).keys()
     assert told["rows"] == told["plan"]["episodes"] * told["plan"]["rounds"] * told["setting"]["num_clients"]
@@ -290,7 +290,7 @@ def test_the_discounted_return_by_hand() -> None:
         (lambda: Setting(alpha=0.0), "alpha"),
         (lambda: Setting(rate=math.nan), "rate"),
         (lambda: Setting(churn=1.5), "churn"),
-        (lambda: Plan(episodes=0), "episodes"),
+        (lambda: LogPlan(episodes=0), "episodes"),
         (lambda: Observer(math.nan, (1.0,)), "drift"),
         (lambda: Observer(1.0, (1.0, 1.0)), "ascend"),
         (lambda: dirichlet_split(torch.tensor([0, 1]), 3, 1.0, 0), "2 items cannot be dealt to 3 clients"),
@@ -305,7 +305,7 @@ def test_what_makes_no_federation_is_refused(call: object, said: str) -> None:
 
 def test_a_pilot_that_saw_too_little_is_refused() -> None:
     with pytest.raises(ArgumentError, match="run more"):
-        build(Plan(Setting(num_clients=1, churn=0.0), episodes=1, pilot=1, rounds=1), some_digits())
+        build(LogPlan(Setting(num_clients=1, churn=0.0), episodes=1, pilot=1, rounds=1), some_digits())
 
 
 def test_a_file_that_is_no_provenance_is_refused(tmp_path: object) -> None:
@@ -346,7 +346,7 @@ def test_federated_averaging_learns_to_read(tmp_path: object) -> None:
 
 def test_a_miniature_of_the_real_thing_is_written_and_read(tmp_path: object) -> None:
     pytest.importorskip("sklearn")
-    plan = Plan(MINIATURE, episodes=2, pilot=4, rounds=10)
+    plan = LogPlan(MINIATURE, episodes=2, pilot=4, rounds=10)
     fitted, observer, columns = build(plan)
     path = tmp_path / "game.npz"  # type: ignore[operator]
     write(path, plan, fitted, observer, columns)

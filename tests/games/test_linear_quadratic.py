@@ -3,18 +3,18 @@
 import pytest
 from scipy.optimize import minimize
 
-from altmarl_torch.games.named.linear_quadratic import Gains, LinearQuadratic, Tracking
+from altmarl_torch.games.named.linear_quadratic import LinearGains, LinearQuadratic, Tracking
 
 GAME = LinearQuadratic()
 
 
 def test_without_control():
-    assert GAME.value(Gains(), 20, 20) == pytest.approx(-47.9532, abs=1e-4)
+    assert GAME.value(LinearGains(), 20, 20) == pytest.approx(-47.9532, abs=1e-4)
 
 
 @pytest.mark.parametrize(("k", "promised", "earned"), [(2, -18.7226, -33.1466), (5, -23.05847, -28.81073)])
 def test_the_surrogates_best_gain_promises_more_than_it_earns(k, promised, earned):
-    gain = Gains(0, 0, *GAME.global_response(0, 0))
+    gain = LinearGains(0, 0, *GAME.global_response(0, 0))
     assert gain[2:] == pytest.approx((-0.74335536, 0.76923732), abs=1e-7)
     assert GAME.value(gain, k, k) == pytest.approx(promised, abs=1e-4)
     assert GAME.value(gain, 1000, k) == pytest.approx(earned, abs=1e-4)
@@ -25,15 +25,15 @@ def search(values, start):
 
 
 def test_riccati_gains_are_where_direct_search_ends():
-    found = search(lambda f_m, f_y: GAME.value(Gains(0.3, -0.2, f_m, f_y), 5, 5), (-0.5, 0.5))
+    found = search(lambda f_m, f_y: GAME.value(LinearGains(0.3, -0.2, f_m, f_y), 5, 5), (-0.5, 0.5))
     assert found == pytest.approx(GAME.global_response(0.3, -0.2), abs=1e-4)
-    found = search(lambda K, L: GAME.value(Gains(K, L, 0, 0.3), 7, 2), (0.5, -0.5))
+    found = search(lambda K, L: GAME.value(LinearGains(K, L, 0, 0.3), 7, 2), (0.5, -0.5))
     assert found == pytest.approx(GAME.local_response(0.3), abs=1e-4)
     assert GAME.local_response(0.3) == pytest.approx((0.88674409, -0.42740065), abs=1e-7)
 
 
 def test_what_grows_for_ever_costs_everything():
-    assert GAME.value(Gains(K=-1.0), 20, 20) == -float("inf")
+    assert GAME.value(LinearGains(K=-1.0), 20, 20) == -float("inf")
 
 
 @pytest.mark.parametrize(

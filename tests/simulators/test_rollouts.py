@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import altmarl_torch as am
-from altmarl_torch.games.named.linear_quadratic import Gains
+from altmarl_torch.games.named.linear_quadratic import LinearGains
 from altmarl_torch.simulators.play import draw_subsets
 
 
@@ -18,7 +18,7 @@ def linear(gains, k):
 
 @pytest.mark.parametrize(("n", "k"), [(20, 3), (20, 20), (7, 2), (100, 1), (1, 1)])
 def test_linear_pairs_earn_their_closed_form(n, k):
-    laws, gains = am.games.LinearQuadratic(), Gains(0.3, -0.2, -0.6, 0.7)
+    laws, gains = am.games.LinearQuadratic(), LinearGains(0.3, -0.2, -0.6, 0.7)
     found = am.rollout(laws.game(n), linear(gains, k), episodes=3000, horizon=60, seed=n + k)
     assert abs(found.mean - laws.value(gains, n, k, horizon=60)) < 4 * found.sem
 

@@ -27,7 +27,7 @@ from altmarl_torch.alternation.simulated.solution import SimulatedObservation
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.simulated.actors import GlobalActor, LocalActor, octaves_of
 from altmarl_torch.learners.simulated.experience import probe
-from altmarl_torch.learners.simulated.memory import Belief
+from altmarl_torch.learners.simulated.memory import RunningMeans
 from altmarl_torch.learners.simulated.networks import LocalValues, SetNetwork, check_set_network
 from altmarl_torch.learners.simulated.pathwise import Objective
 from altmarl_torch.learners.simulated.policies import GivenGlobal, GivenLocal, UniformGlobal, UniformLocal
@@ -99,7 +99,7 @@ def players_of(
     if start is not None:
         first = as_pair(GivenGlobal(start), GivenLocal(start))
     leader, local, scale = probe(game, played(k, first), look)
-    belief = Belief(local, octaves_of(local)) if remembers else None
+    belief = RunningMeans(local, octaves_of(local)) if remembers else None
     study = Study(game, k, leader, local, scale, rate, belief=belief, **told)
     values = _global_network(study, network, torch.Generator().manual_seed(seeds[0]), device, weights)
     own = _local_network(study, torch.Generator().manual_seed(seeds[1]), device)

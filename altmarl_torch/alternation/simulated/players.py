@@ -19,7 +19,7 @@ from altmarl_torch.learners.simulated.experience import Experience, collect
 from altmarl_torch.learners.simulated.features import Frame
 from altmarl_torch.learners.simulated.g_learn import GlobalBatches
 from altmarl_torch.learners.simulated.l_learn import LocalBatches
-from altmarl_torch.learners.simulated.memory import Belief
+from altmarl_torch.learners.simulated.memory import RunningMeans
 from altmarl_torch.learners.simulated.networks import LocalValues
 from altmarl_torch.learners.simulated.pathwise import Objective, Paths, ascend
 from altmarl_torch.learners.simulated.policies import GreedyGlobal, GreedyLocal, PlayedPair
@@ -93,7 +93,7 @@ class Study:
     scale: float
     learning_rate: float
     objective: Objective = "own"
-    belief: Belief | None = None
+    belief: RunningMeans | None = None
     curve: Curve | None = None
     progress: PhaseProgress | None = None
 

@@ -15,7 +15,7 @@ from torch import nn
 from altmarl_torch.errors import FileFormatError
 from altmarl_torch.learners.simulated.actors import ActorGlobal, ActorLocal, GlobalActor, LocalActor
 from altmarl_torch.learners.simulated.features import Frame, frame_of
-from altmarl_torch.learners.simulated.memory import Belief
+from altmarl_torch.learners.simulated.memory import RunningMeans
 from altmarl_torch.learners.simulated.networks import LocalValues, SetNetwork
 from altmarl_torch.learners.simulated.policies import (
     GlobalPolicy,
@@ -97,7 +97,7 @@ def _global(
 ) -> GlobalPolicy:
     word, weights, space = spec["pi_g"], torch.Generator(), game.global_action
     filled: nn.Module
-    belief: Belief | None = None
+    belief: RunningMeans | None = None
     if network is not None:
         filled = copy.deepcopy(network)
     elif word == SetNetwork.__name__ and isinstance(space, Discrete):
@@ -117,11 +117,11 @@ def _global(
     return GreedyGlobal(game, filled, float(spec["global_scale"]), belief)
 
 
-def _belief(spec: Mapping[str, Any], local: Frame) -> tuple[Belief | None, int]:
+def _belief(spec: Mapping[str, Any], local: Frame) -> tuple[RunningMeans | None, int]:
     """The memory of a policy, and its width; none of files that know of none."""
     if spec.get("remembers") is None:
         return None, 0
-    belief = Belief(local, int(spec["remembers"]))
+    belief = RunningMeans(local, int(spec["remembers"]))
     return belief, belief.width
 
 

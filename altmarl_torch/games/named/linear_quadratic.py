@@ -42,13 +42,13 @@ from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.spaces import Box
 from altmarl_torch.support.torch_state import door
 
-__all__ = ["Gains", "LinearQuadratic", "Tracking", "linear_quadratic"]
+__all__ = ["LinearGains", "LinearQuadratic", "Tracking", "linear_quadratic"]
 
 Matrix = NDArray[np.float64]
 ANYWHERE = Box(-math.inf, math.inf)
 
 
-class Gains(NamedTuple):
+class LinearGains(NamedTuple):
     """A linear pair: v = -K x - L y, and u = -f_m mhat - f_y y."""
 
     K: float = 0.0
@@ -98,7 +98,7 @@ class LinearQuadratic:
         theta = self.tau * torch.randn(episodes, 1, 1, generator=generator, device=device)
         return torch.zeros(episodes, 1, device=device), theta + self.s_0 * _normal(theta.expand(-1, n, -1), generator)
 
-    def value(self, gains: Gains, n: int, k: int, horizon: int | None = None) -> float:
+    def value(self, gains: LinearGains, n: int, k: int, horizon: int | None = None) -> float:
         """The discounted return of a linear pair on n agents with k fresh samples, exactly.
 
         Args:
@@ -122,12 +122,12 @@ class LinearQuadratic:
             D, S = A**2 * D + noise, M @ S @ M.T + np.diag(new)
         return total
 
-    def _moves(self, gains: Gains) -> Matrix:
+    def _moves(self, gains: LinearGains) -> Matrix:
         K, L, f_m, f_y = gains
         first = [self.a - self.b * K, self.c - self.b * L]
         return np.array([first, [-self.beta * f_m, self.alpha - self.beta * f_y]])
 
-    def _costs(self, gains: Gains) -> Matrix:
+    def _costs(self, gains: LinearGains) -> Matrix:
         K, L, f_m, f_y = gains
         apart, local, lead = np.array([[1.0, -1.0], [K, L], [f_m, f_y]])
         squares = self.q * np.outer(apart, apart) + self.r * np.outer(local, local) + self.rho * np.outer(lead, lead)
@@ -136,13 +136,13 @@ class LinearQuadratic:
     def global_response(self, K: float, L: float) -> tuple[float, float]:
         """(f_m, f_y) of G-LEARN on the surrogate, the best of all policies there, for every k."""
         moves = np.array([[self.a - self.b * K, self.c - self.b * L], [0.0, self.alpha]])
-        gain = _regulator(moves, np.array([[0.0], [self.beta]]), self._costs(Gains(K, L)), self.rho, self.gamma)
+        gain = _regulator(moves, np.array([[0.0], [self.beta]]), self._costs(LinearGains(K, L)), self.rho, self.gamma)
         return gain[0], gain[1]
 
     def local_response(self, f_y: float) -> tuple[float, float]:
         """(K, L) of L-LEARN against u = -f_y y, the best of all local policies, for every n."""
         moves = np.array([[self.a, self.c], [0.0, self.alpha - self.beta * f_y]])
-        costs = self._costs(Gains(0.0, 0.0, 0.0, f_y))
+        costs = self._costs(LinearGains(0.0, 0.0, 0.0, f_y))
         gain = _regulator(moves, np.array([[self.b], [0.0]]), costs, self.r, self.gamma)
         return gain[0], gain[1]
 

@@ -36,7 +36,7 @@ from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
 from altmarl_torch.policies.base import cumulative
 from altmarl_torch.support.sampling import ONE_BY_ONE, CountMover, split, split_shares
 
-__all__ = ["Contender", "Played", "Rule", "play", "visit"]
+__all__ = ["Contender", "PlayedPair", "Rule", "play", "visit"]
 
 Rule = Callable[[Tensor, Tensor], Tensor]
 """pi_g: s_g `[b]` and counts `[b, sl]` to laws `[b, ag]`, float64."""
@@ -62,7 +62,7 @@ class Contender:
 
 
 @dataclass(frozen=True, eq=False)
-class Played:
+class PlayedPair:
     """What episodes say of a pair and of a fit to its values."""
 
     starts: tuple[Tensor, Tensor]  # s_g [E] and counts [E, sl] in which the episodes begin
@@ -216,7 +216,7 @@ class _Read:
 
 def play(
     contenders: Sequence[Contender], seed: int, *, starts: int = EPISODES, repeats: int = 1, moments: bool = True
-) -> list[Played]:
+) -> list[PlayedPair]:
     """Play pairs of one game and one degree, and hold their fits against them.
 
     Args:
@@ -242,13 +242,13 @@ def play(
     return [_played(first, by_pair[:, pair], none if pair else found, gamma) for pair in range(pairs)]
 
 
-def _played(first: tuple[Tensor, Tensor], residuals: Tensor, moments: Tensor, gamma: float) -> Played:
+def _played(first: tuple[Tensor, Tensor], residuals: Tensor, moments: Tensor, gamma: float) -> PlayedPair:
     """What residuals `[steps, E]` amount to."""
     weights = gamma ** torch.arange(len(residuals), dtype=torch.float64, device=residuals.device)
     last, before = _last_quarters(residuals.mean(1))
     tail = gamma ** len(residuals) / (1 - gamma)
     mean_square = float(weights @ residuals.square().mean(1) / weights.sum())
-    return Played(
+    return PlayedPair(
         first, weights @ residuals + tail * last, math.sqrt(mean_square), moments, tail * float(last - before)
     )
 

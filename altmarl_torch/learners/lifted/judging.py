@@ -15,7 +15,7 @@ from einops import einsum, rearrange
 from torch import Tensor
 
 from altmarl_torch.counts.pair_moves import PairPlan
-from altmarl_torch.learners.lifted.episodes import EPISODES, Contender, Played, Rule, play
+from altmarl_torch.learners.lifted.episodes import EPISODES, Contender, PlayedPair, Rule, play
 from altmarl_torch.learners.lifted.fitting import LiftedFit
 from altmarl_torch.learners.lifted.points import Points
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
@@ -75,7 +75,7 @@ def judge(
     ]
 
 
-def _value(surrogate: LiftedSurrogate, fit: LiftedFit, played: Played, repeats: int) -> JointValue:
+def _value(surrogate: LiftedSurrogate, fit: LiftedFit, played: PlayedPair, repeats: int) -> JointValue:
     mean = surrogate.initial_mean(fit.coefficients)
     if repeats == 1:
         returns = (mean + played.corrections).unsqueeze(-1)

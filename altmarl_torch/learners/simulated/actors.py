@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from altmarl_torch.learners.simulated.features import OCTAVES, Features, Frame, difference
-from altmarl_torch.learners.simulated.memory import Belief
+from altmarl_torch.learners.simulated.memory import RunningMeans
 from altmarl_torch.learners.simulated.networks import initialise
 from altmarl_torch.simulators.spaces import Box
 
@@ -92,7 +92,7 @@ class LocalActor(nn.Module):
 class ActorGlobal:
     """pi_g that an actor answers; `belief` is None without a memory."""
 
-    def __init__(self, network: nn.Module, belief: Belief | None = None) -> None:
+    def __init__(self, network: nn.Module, belief: RunningMeans | None = None) -> None:
         self.network, self.belief = network, belief
 
     def actions(self, s_g: Tensor, sample: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.learners.simulated.features import Frame
-from altmarl_torch.learners.simulated.memory import Belief
+from altmarl_torch.learners.simulated.memory import RunningMeans
 from altmarl_torch.learners.simulated.policies import PlayedPair
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.pairs import SampleDispatcher
@@ -50,7 +50,7 @@ def collect(
     generator: torch.Generator,
     *,
     exploring: bool,
-    belief: Belief | None = None,
+    belief: RunningMeans | None = None,
 ) -> Experience:
     """Play `game.n` agents under the pair; `exploring`: some of the episodes under random global actions."""
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
@@ -77,7 +77,7 @@ def collect(
 
 
 @torch.no_grad()
-def _remembered(belief: Belief, steps: list[Step]) -> Tensor:
+def _remembered(belief: RunningMeans, steps: list[Step]) -> Tensor:
     """What is remembered before the sample of each step is seen: `[states, width]`."""
     memories = [belief.first(len(steps[0].s_g), steps[0].s_g.device)]
     for step in steps[:-1]:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from altmarl_torch.learners.simulated.experience import Experience
-from altmarl_torch.learners.simulated.memory import Belief
+from altmarl_torch.learners.simulated.memory import RunningMeans
 from altmarl_torch.learners.simulated.networks import values_at
 from altmarl_torch.learners.simulated.policies import LocalPolicy, action_rewards, known_rewards
 from altmarl_torch.learners.simulated.training import common_draws
@@ -59,7 +59,7 @@ class GlobalBatches:
     pi_l: LocalPolicy
     scale: float
     generator: torch.Generator
-    belief: Belief | None = None
+    belief: RunningMeans | None = None
     subsets: Tensor = field(init=False)  # [SUBSETS, max(k, PAID)], or fewer where n is smaller
 
     def __post_init__(self) -> None:

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from altmarl_torch.learners.simulated.features import Features, Frame
 
-__all__ = ["Belief"]
+__all__ = ["RunningMeans"]
 
 RATES = (0.0, 1 / 16, 1 / 4)
 
 
-class Belief:
+class RunningMeans:
     """How a memory begins and goes on.
 
     Args:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from altmarl_torch.errors import ArgumentError, PolicyError
 from altmarl_torch.learners.simulated.features import Frame
-from altmarl_torch.learners.simulated.memory import Belief
+from altmarl_torch.learners.simulated.memory import RunningMeans
 from altmarl_torch.learners.simulated.networks import LocalValues
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.pairs import RulePair, SampleDispatcher, number_of
@@ -103,7 +103,9 @@ class GivenLocal:
 class GreedyGlobal:
     """Greedy in r_g + gamma scale C, or scale Q; `belief` is None without a memory."""
 
-    def __init__(self, game: SimulatedGame, network: nn.Module, scale: float, belief: Belief | None = None) -> None:
+    def __init__(
+        self, game: SimulatedGame, network: nn.Module, scale: float, belief: RunningMeans | None = None
+    ) -> None:
         self.game, self.network, self.scale, self.belief = game, network, scale, belief
 
     @torch.no_grad()
@@ -193,7 +195,7 @@ class PlayedPair:
 class _Dispatcher:
     def __init__(self, pi_g: GlobalPolicy, seed: int) -> None:
         self._pi_g, self._seed = pi_g, seed
-        self._belief: Belief | None = getattr(pi_g, "belief", None)
+        self._belief: RunningMeans | None = getattr(pi_g, "belief", None)
         self._memory: Tensor | None = None
         self._generator: torch.Generator | None = None
 

@@ -9,12 +9,12 @@ import altmarl_torch as am
 from altmarl_torch.alternation.simulated import players
 from altmarl_torch.learners.simulated import experience
 from altmarl_torch.learners.simulated.features import Features, Frame
-from altmarl_torch.learners.simulated.memory import RATES, Belief
+from altmarl_torch.learners.simulated.memory import RATES, RunningMeans
 
 
 def test_memories_are_running_means_and_the_slowest_is_the_mean_of_all():
     frame = Frame(am.Box(-2, 2), torch.zeros(2, 1))
-    belief, samples = Belief(frame, 2), torch.rand(6, 3, 4, 1)
+    belief, samples = RunningMeans(frame, 2), torch.rand(6, 3, 4, 1)
     memory = belief.first(3, torch.device("cpu"))
     assert memory.shape == (3, belief.width)
     seen = [Features(frame, 2)(sample).mean(1) for sample in samples]

@@ -9,7 +9,7 @@ import torch
 
 import altmarl_torch as am
 from altmarl_torch.alternation.simulated import players
-from altmarl_torch.games.named.linear_quadratic import Gains
+from altmarl_torch.games.named.linear_quadratic import LinearGains
 from altmarl_torch.learners.simulated import experience
 from altmarl_torch.learners.simulated.actors import GlobalActor, LocalActor, into
 from altmarl_torch.learners.simulated.features import Frame
@@ -49,7 +49,7 @@ def test_the_derivative_is_that_of_the_return_and_own_agents_do_not_count_the_di
     game = LAWS.game(6)
 
     def earned(K, own):
-        pair = rules(Gains(K, -0.2, -0.6, 0.7), 3)
+        pair = rules(LinearGains(K, -0.2, -0.6, 0.7), 3)
         return Paths(game, 3, own, generator(3)).mean_return(GivenGlobal(pair), GivenLocal(pair))
 
     def slope(own):
@@ -67,9 +67,9 @@ def test_best_responses_of_the_linear_quadratic_game_earn_what_riccati_promises(
     monkeypatch.setattr(players, "PATH_STEPS", 80)
     laws = am.games.LinearQuadratic(gamma=0.7)  # episodes of 13 steps
     game = laws.game(10)
-    start, best = Gains(0.3, -0.2), Gains(0.3, -0.2, *laws.global_response(0.3, -0.2))
+    start, best = LinearGains(0.3, -0.2), LinearGains(0.3, -0.2, *laws.global_response(0.3, -0.2))
     if turns == "local":
-        start, best = Gains(f_y=0.3), Gains(*laws.local_response(0.3), 0.0, 0.3)
+        start, best = LinearGains(f_y=0.3), LinearGains(*laws.local_response(0.3), 0.0, 0.3)
     solution = am.solve(game, 10, start=rules(start, 10), turns=turns, steps=1)
     assert [update.player for update in solution.history] == [turns]
     short = am.paired_difference(game, rules(best, 10), solution, episodes=1000, horizon=30)
