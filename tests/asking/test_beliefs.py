@@ -149,7 +149,7 @@ def test_beliefs_that_are_met_are_laws_of_some_strength():
 
 
 def test_a_dispatcher_hears_no_more_than_it_asked_for():
-    game = hidden_crowd(2.0)
+    game = hidden_crowd(2.0, gamma=0.9)
     player = am.decide_by_belief(game, [0, 1, 4], price=0.01).dispatcher(seed=1)
     player.reset(200)
     s_g = torch.zeros(200, dtype=torch.int64)
