@@ -170,7 +170,9 @@ class NeuralGlobalLearner:
         surrogate = trainer.surrogate(pair.pi_l)
         found = trainer.fit(memory.team, surrogate, None, generator, self.phase)
         r_g = surrogate.r_g + trainer.game.gamma * found.baseline
-        pi_g = NetworkPolicy(found.network, r_g, trainer.game.gamma, surrogate.reward_scale, trainer.k, trainer.nobody)
+        pi_g = NetworkPolicy(
+            found.network, r_g, trainer.game.gamma, surrogate.reward_scale, trainer.k.plain, trainer.nobody
+        )
         proposed: Pair[BatchPolicy] = Pair(pi_g, pair.pi_l)
         details: dict[str, float | int | str] = {
             "g_learn/steps": found.steps,

@@ -52,6 +52,11 @@ class SampleSizes:
         return cls((k,), False) if isinstance(k, int) else cls(tuple(sorted(set(k))), True)
 
     @property
+    def plain(self) -> "int | SampleSizes":
+        """The one number, where there is one, as a file of a policy gives it back: equal policies have equal digests."""
+        return self if self.several else self.largest
+
+    @property
     def largest(self) -> int:
         """The most agents that a sample counts."""
         return self.numbers[-1]
