@@ -13,7 +13,6 @@ from oracles.neural import cut_short, exact_mean, seeded, small_batches
 from torch import nn
 
 import altmarl_torch as am
-from altmarl_torch.alternation import solution as solution_module
 from altmarl_torch.alternation import solution_files
 from altmarl_torch.games import beacon, hash_game, random_game, steer
 from altmarl_torch.learners.neural.networks import CountNetwork
@@ -236,8 +235,7 @@ class TestTooManyCounts:
     def test_a_table_between_the_limits_is_only_in_the_file(self, hasty, monkeypatch, tmp_path):
         """Too large to keep, small enough to store: there is no pi_g in hand, before and after loading."""
         game, k = SOLVED["random"]
-        for module in (solution_module, solution_files):
-            monkeypatch.setattr(module, "LARGEST_TABLE", 10)
+        monkeypatch.setattr(solution_files, "LARGEST_TABLE", 10)
         found = neural(game, k, steps=1)
         assert found.pi_g is None
         found.save(tmp_path / "policy.npz")

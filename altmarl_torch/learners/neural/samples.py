@@ -53,7 +53,7 @@ class SampleSizes:
 
     @property
     def plain(self) -> "int | SampleSizes":
-        """The one number, where there is one, as a file of a policy gives it back: equal policies have equal digests."""
+        """The one number where there is one: what a file gives back, so that equal policies have equal digests."""
         return self if self.several else self.largest
 
     @property
