@@ -159,8 +159,8 @@ def forget(solution: Solution, k: int) -> Solution | None:
     if pi_g is None or solution.belief is not None or larger.size * num_sg * pi_g.shape[-1] > LARGEST_TABLE:
         return None
     lifted = lift(rearrange(pi_g, "g h a -> (g a) h").double(), solution.simplex, larger)
-    table = rearrange(lifted, "(g a) h -> g h a", g=num_sg).clamp(0, 1)
-    return dataclasses.replace(solution, k=k, pi_g=(table / table.sum(-1, keepdim=True)).contiguous(), policy=None)
+    laws = rearrange(lifted, "(g a) h -> g h a", g=num_sg).clamp(0, 1)
+    return dataclasses.replace(solution, k=k, pi_g=(laws / laws.sum(-1, keepdim=True)).contiguous(), policy=None)
 
 
 def _rules(run: AlternationRun) -> Iterator[tuple[str, Solution]]:

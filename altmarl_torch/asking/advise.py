@@ -162,7 +162,7 @@ def advise(
     Raises:
         ArgumentError: a price is negative, or a number is out of range.
 
-    Example:
+    Examples:
         >>> import altmarl_torch as am
         >>> advice = am.advise(am.games.steer(), costs=[0.0, 0.5], largest=4, episodes=200, horizon=40)
         >>> [choice.asking.k <= 4 for choice in advice.choices]

@@ -23,6 +23,7 @@ from altmarl_torch.games.game import Game
 from altmarl_torch.learners.lifted.basis import Basis
 from altmarl_torch.policies.base import cumulative, draw
 from altmarl_torch.policies.belief import Belief
+from altmarl_torch.support.sampling import dirichlet
 
 __all__ = ["BeliefFeatures", "answers", "beliefs_met"]
 
@@ -90,7 +91,7 @@ def beliefs_met(game: Game, belief: Belief, asks: tuple[int, ...], generator: to
         a_g = torch.where(_unit(len(a_g), generator) < ANEW, _whole(game.num_ag, generator), a_g)
         s_g = draw(sums.index_select(0, s_g * game.num_ag + a_g), generator)
     means, strengths = (torch.cat(parts) for parts in zip(*found, strict=True))
-    anywhere = _proportions(torch.ones(SPREAD, game.num_sl, dtype=mean.dtype, device=game.device), generator)
+    anywhere = dirichlet(torch.ones(SPREAD, game.num_sl, dtype=mean.dtype, device=game.device), generator)
     low, high = math.log(min(float(strengths.min()), 1.0)), math.log(float(strengths.max()) + 1)
     any_strength = torch.exp(low + (high - low) * _unit(SPREAD, generator)).unsqueeze(-1)
     return torch.cat([means, anywhere]), torch.cat([strengths, any_strength])
@@ -100,13 +101,8 @@ def _asked(q: int, alpha: Tensor, generator: torch.Generator) -> Tensor:
     """Counts `[b, sl]` of q agents of populations that are Dirichlet(alpha `[b, sl]`)."""
     if not len(alpha):
         return torch.zeros_like(alpha)
-    which = torch.multinomial(_proportions(alpha, generator), q, replacement=True, generator=generator)
+    which = torch.multinomial(dirichlet(alpha, generator), q, replacement=True, generator=generator)
     return torch.nn.functional.one_hot(which, alpha.shape[-1]).sum(1).to(alpha.dtype)
-
-
-def _proportions(alpha: Tensor, generator: torch.Generator) -> Tensor:
-    weight = torch._standard_gamma(alpha.contiguous(), generator=generator) + 1e-300
-    return weight / weight.sum(-1, keepdim=True)
 
 
 def _whole(number: int, generator: torch.Generator) -> Tensor:

@@ -103,7 +103,7 @@ def decide_by_belief(
 
     Arguments and errors as in `fit_belief_values`.
 
-    Example:
+    Examples:
         >>> import altmarl_torch as am
         >>> pair = am.decide_by_belief(am.games.steer(), range(3), price=0.01)
         >>> player = pair.dispatcher()

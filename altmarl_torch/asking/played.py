@@ -137,9 +137,8 @@ class Played:
         return max(found, key=lambda one: one.mean)
 
     def _play(self, k: int, remembers: bool, method: str, pair: PolicyPair) -> Asking:
-        rate = (
-            self.plays.answer_rate if k > 0 else float(not remembers)
-        )  # a rule that never looks has no use for silence
+        # a rule that never looks has no use for silence
+        rate = self.plays.answer_rate if k > 0 else float(not remembers)
         played: Rollouts = rollout(self.game, pair, **self._settings(rate))
         return Asking(k, remembers, method, pair, played.returns, k * self.plays.questions(self.game.gamma))
 

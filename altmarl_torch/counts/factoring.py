@@ -11,7 +11,7 @@ renames the counts. And there is a second way: *row factors*, P = R_1 R_2 ... R_
 found by back substitution in some order of the states; R_i is S - 1 pair moves out of i. That takes twice as many
 moves, but some order of the states succeeds for many kernels that are only moderately lazy, or sparse.
 
-Where P falls into blocks, as it does for agents of several types (`finite_types`), moves within the blocks are enough:
+Where P falls into blocks, as it does for agents of several types (`games.types`), moves within the blocks are enough:
 20 instead of 45 for two types of five states.
 """
 

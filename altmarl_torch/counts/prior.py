@@ -13,7 +13,7 @@ from torch import Tensor
 from altmarl_torch.counts.resampling import ResamplingKernel
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.support.sampling import count_labels, distinct_labels, split, split_shares
+from altmarl_torch.support.sampling import count_labels, dirichlet, distinct_labels, split, split_shares
 from altmarl_torch.support.tables import as_table, refuse_first
 
 __all__ = ["LARGEST_ALPHA", "SMALLEST_ALPHA", "Prior", "fit_alpha"]
@@ -73,8 +73,7 @@ class Prior:
     def resample(self, s_g: Tensor, counts: Tensor, k: int, generator: torch.Generator) -> Tensor:
         """Another k of the n agents, given s_g `[b]` and the counts `[b, sl]` of k: `[b, sl]`, of the same type."""
         after = self.alpha[s_g] + counts.to(torch.float64)
-        weight = torch._standard_gamma(after, generator=generator)
-        mu = weight / weight.sum(-1, keepdim=True)
+        mu = dirichlet(after, generator)
         unseen = torch.full((len(mu), 1), float(self.n - k), dtype=torch.float64, device=mu.device)
         population = counts.to(torch.float64) + split(unseen, split_shares(mu).unsqueeze(1), generator)
         labels = distinct_labels(len(mu), min(k, self.n - k), self.n, generator)

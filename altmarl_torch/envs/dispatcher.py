@@ -39,7 +39,7 @@ class DispatcherEnv(SystemEnv):
         ArgumentError: k, n or the horizon is out of range.
         PolicyError: pi_l is no local policy of this game.
 
-    Example:
+    Examples:
         >>> import altmarl_torch as am
         >>> from altmarl_torch.envs import DispatcherEnv
         >>> game = am.games.warehouse()

@@ -41,7 +41,7 @@ from altmarl_torch.evaluation.tied_rows import MOST_STATES, global_rows, shared_
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.operators.bellman import max_backup
 from altmarl_torch.operators.fixed_point import FixedPoint, solve_fixed_point
-from altmarl_torch.operators.joint_value import JointValue, joint_value, span_tolerance, value_tolerance
+from altmarl_torch.operators.joint_value import joint_value, span_tolerance, value_tolerance
 from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate, exact_surrogate
 from altmarl_torch.policies.tabular import TabularPolicies, check_pi_g, check_pi_l, greedy
@@ -219,7 +219,7 @@ def certify(
     surrogate = exact_surrogate(game, pi_l, plan)
     small = surrogate.local_reward.numel() * game.num_sl <= SMALL
     default = span_tolerance(game, SMALL_TOLERANCE) if small else value_tolerance(surrogate)
-    judge = _Judge(surrogate, pi_g, pi_l, (tolerance or default, work), progress)
+    judge = _Judge(surrogate, pi_g, pi_l, tolerance or default, work, progress)
     return Certificate(
         value=judge.value.mean,
         value_error=judge.value.error,
@@ -231,15 +231,19 @@ def certify(
     )
 
 
+@dataclass(eq=False)
 class _Judge:
     """Evaluates deviations from one pair."""
 
-    def __init__(
-        self, surrogate: Surrogate, pi_g: Tensor, pi_l: Tensor, limits: tuple[float, float | None], progress: Any
-    ) -> None:
-        self.surrogate, self.game, self.pi_g, self.pi_l = surrogate, surrogate.game, pi_g, pi_l
-        (self.tolerance, self.work), self.progress = limits, progress
-        self.value: JointValue = joint_value(surrogate, pi_g, tolerance=limits[0], direct=MOST_STATES)
+    surrogate: Surrogate
+    pi_g: Tensor
+    pi_l: Tensor
+    tolerance: float
+    work: float | None
+    progress: Progress | None
+
+    def __post_init__(self) -> None:
+        self.value = joint_value(self.surrogate, self.pi_g, tolerance=self.tolerance, direct=MOST_STATES)
 
     def global_deviation(self) -> Gap:
         """Gap_1: the fixed point of T-hat_k against the value of the pair."""
@@ -285,7 +289,7 @@ class _Judge:
         try:
             candidates = self._candidates(tagged, self.value.values[:, tagged.joined])
             lower = max(0.0, *map(self._shared_gain, candidates))
-            if self.game.num_al**self.game.num_sl > LARGEST_CHOICE:
+            if self.surrogate.game.num_al ** len(self.pi_l) > LARGEST_CHOICE:
                 return Gap(lower, math.inf, "lower end", 2 * self.value.error, time.perf_counter() - begun)
             told = self._watch("shared")
             best = relaxed_values(self.surrogate, self.pi_g, self.value.values, self.tolerance, told).found
@@ -303,7 +307,7 @@ class _Judge:
         return Gap(lower, upper, "exact" if lower == upper else "bound", error, time.perf_counter() - begun)
 
     def _shared_gain(self, pi_l: Tensor) -> float:
-        deviated = exact_surrogate(self.game, pi_l, self.surrogate.plan)
+        deviated = exact_surrogate(self.surrogate.game, pi_l, self.surrogate.plan)
         return (
             joint_value(deviated, self.pi_g, tolerance=self.tolerance, start=self.value.values).mean - self.value.mean
         )
@@ -343,4 +347,4 @@ class _Judge:
         self, part: str, step: Callable[[Tensor], Tensor], start: Tensor, tolerance: float | None = None
     ) -> FixedPoint:
         tolerance = tolerance or self.tolerance
-        return solve_fixed_point(step, start, self.game.gamma, tolerance, progress=self._watch(part))
+        return solve_fixed_point(step, start, self.surrogate.game.gamma, tolerance, progress=self._watch(part))

@@ -169,7 +169,7 @@ class Game(Bounded, Named):
 
     @property
     def num_types(self) -> int:
-        """How many types of agents there are; local state e |S_l| / num_types + x is x of type e (`finite_types`)."""
+        """How many types of agents there are; local state e |S_l| / num_types + x is x of type e (`games.types`)."""
         return self.initial.num_types
 
     def reward_sampler(self, pi_l: Tensor, induced: InducedTables | None = None) -> RewardSampler:

@@ -169,7 +169,7 @@ def surrogate_mdp(game: Game, pi_l: Tensor, k: int) -> ExplicitMDP:
         SizeError: the transition table has more than 2^27 entries.
         PolicyError: pi_l is no local policy of this game.
 
-    Example:
+    Examples:
         >>> import altmarl_torch as am
         >>> game = am.games.steer()
         >>> mdp = am.surrogate_mdp(game, am.policies.uniform_local(game), k=3)

@@ -41,7 +41,8 @@ agent's state and s_g are a Markov chain, whatever n is. Its law rho_t [sg, sl] 
 
     J(a_g, a_l) = sum_t gamma^t sum_{sg, sl} rho_t(sg, sl) (r_g(sg, a_g) + r_l(sl, sg, a_l)),
 
-for all pairs, until gamma^t is below 1e-4, or `MOST_STEPS` or `MOST_WORK` is reached."""
+for all pairs, until gamma^t is below 1e-4, or `MOST_STEPS` or `MOST_WORK` is reached.
+"""
 
 import functools
 from collections.abc import Callable

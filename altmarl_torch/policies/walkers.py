@@ -9,7 +9,7 @@ greedy     argmax_a r_l(z, s_g, a): the best reward now, blind to where it leads
 walk       goes to z* = s_g mod |S_l| and remains: maximises W(z) = E[sum_t gamma^t 1{z_t = z*}] while s_g stands still
 =========  ============================================================================================================
 
-Where agents are of several types, h(z) and z mean the states without the type (`finite_types`): rules add up the types,
+Where agents are of several types, h(z) and z mean the states without the type (`games.types`): rules add up the types,
 and an agent walks to s_g modulo the states of its own. All ties go to the smallest index. `walk` solves, for every
 s_g, the small decision problem
 

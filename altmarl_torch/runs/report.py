@@ -133,9 +133,7 @@ def return_table(learned: AnyRollouts, heuristics: Mapping[str, AnyRollouts]) ->
     rows: dict[str, AnyRollouts] = {f"learned (k = {learned.k:,})": learned, **heuristics}
     width = max(map(len, rows))
     title = f"return of n = {learned.n:,} agents over {learned.horizon:,} steps, {len(learned.returns):,} episodes"
-    places = any(
-        rollouts.mode_accuracy is not None for rollouts in rows.values()
-    )  # actions can be read as local states
+    places = any(rollouts.mode_accuracy is not None for rollouts in rows.values())  # actions are local states
     lines = [
         title,
         f"  {'pair':<{width}}  {'mean':>10}  {'std. error':>10}" + (f"  {'at the mode':>11}" if places else ""),

@@ -37,7 +37,19 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-__all__ = ["CountMover", "count_labels", "deal", "distinct_labels", "split", "split_shares"]
+__all__ = [
+    "CountMover",
+    "broad_laws",
+    "count_labels",
+    "deal",
+    "dirichlet",
+    "distinct_labels",
+    "split",
+    "split_shares",
+]
+
+BROAD = -1.5, 1.5
+"""Powers of ten between which the concentrations of broad laws lie."""
 
 
 def split_shares(law: Tensor) -> Tensor:
@@ -147,3 +159,16 @@ def count_labels(labels: Tensor, counts: Tensor, k: int) -> Tensor:
     below = torch.searchsorted(labels, stretch_ends)  # [B, sl], how many labels are < each end
     chosen = below.diff(dim=-1, prepend=torch.zeros_like(below[:, :1]))
     return chosen if labels.shape[-1] == k else counts.to(torch.int64) - chosen
+
+
+def dirichlet(alpha: Tensor, generator: torch.Generator) -> Tensor:
+    """Laws `[..., d]` drawn from Dirichlet laws with parameters `alpha [..., d]` above 0."""
+    weight = torch._standard_gamma(alpha.contiguous(), generator=generator) + torch.finfo(alpha.dtype).tiny
+    return weight / weight.sum(-1, keepdim=True)
+
+
+def broad_laws(rows: int, d: int, generator: torch.Generator) -> Tensor:
+    """Laws `[rows, d]` from almost pure to almost uniform: symmetric Dirichlet, of log-uniform strength."""
+    low, high = BROAD
+    span = torch.rand(rows, 1, generator=generator, dtype=torch.float64, device=generator.device)
+    return dirichlet((10 ** (low + (high - low) * span)).expand(-1, d), generator)

@@ -21,6 +21,7 @@ am.rollout_gaps(game, solution, episodes=20, horizon=5), am.coverage_of_game(gam
 data = am.collect(game, 2, trajectories=2, steps=20)
 am.coverage_of_data(data), am.learn_from_data(data)
 for name in am.games.names(): assert am.games.make(name).device.type == "cpu", name
+for name in am.games.simulators(): am.check_simulator(am.games.make(name))
 assert am.solve(game, 2, solver="neural", steps=1).pi_l.device.type == "cpu"
 assert am.CountSimplex(3, 2).rank(am.CountSimplex(3, 2).counts).tolist() == [0, 1, 2, 3]
 """

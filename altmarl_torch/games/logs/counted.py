@@ -332,9 +332,8 @@ def _reward(earned: Floats, index: Integers, visits: Floats) -> tuple[Floats, Fl
     over = np.bincount(index, earned - centre[index], visits.size).reshape(visits.shape) / times
     mean = centre.reshape(visits.shape) + over
     sizes = np.bincount(index, np.abs(earned), visits.size).reshape(visits.shape) / times
-    mean[np.abs(mean) <= EXACT * np.sqrt(times) * sizes] = (
-        0.0  # what cancels is nothing, and not what rounding leaves of it
-    )
+    cancels = np.abs(mean) <= EXACT * np.sqrt(times) * sizes
+    mean[cancels] = 0.0  # and not what rounding leaves of it
     off = (earned - centre[index]) - over.flat[index]
     off[np.abs(off) < ROUNDING * np.abs(earned).max()] = 0.0  # a reward that never varies has no error at all
     squares = np.bincount(index, off**2, visits.size).reshape(visits.shape)

@@ -19,6 +19,7 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.initial import InitialLaw
+from altmarl_torch.games.named.warehouse import STEPS
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.support.tables import as_integer
 from altmarl_torch.support.torch_state import door
@@ -28,7 +29,6 @@ __all__ = ["ambulances", "simulated_ambulances"]
 HOT_SHARE, HOT_LEAVES = 0.5, 0.05
 BUSY, VEHICLES = 0.5, 10.0
 BONUS, FUEL, PACE = 0.02, 0.05, 0.5
-STEP = (0, 1, -1)
 SCATTERED = 2.0
 """Strength of the Dirichlet law of the first frequencies."""
 
@@ -52,13 +52,13 @@ def ambulances(districts: int = 3, n: int = 200, gamma: float = 0.95) -> Game:
     P_g = torch.einsum("gh, ac -> gahc", leaves[hot], torch.eye(D)).reshape(D * D, D, D * D)
     home, called = torch.arange(D), torch.arange(D * D) % D
     stays = torch.eye(D)
-    moved = torch.stack([(1 - PACE) * stays + PACE * stays[(home + step) % D] for step in STEP], 1)
+    moved = torch.stack([(1 - PACE) * stays + PACE * stays[(home + step) % D] for step in STEPS], 1)
     bonus = BONUS * (home[:, None] == called).float()
     return Game(
         P_g=P_g,
-        P_l=moved[:, None].expand(D, D * D, len(STEP), D),
+        P_l=moved[:, None].expand(D, D * D, len(STEPS), D),
         r_g=torch.zeros(D * D, D),
-        r_l=bonus.unsqueeze(-1) - FUEL * (torch.arange(len(STEP)) != 0),
+        r_l=bonus.unsqueeze(-1) - FUEL * (torch.arange(len(STEPS)) != 0),
         gamma=gamma,
         n=n,
         name="ambulances",

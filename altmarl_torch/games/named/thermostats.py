@@ -24,6 +24,7 @@ from altmarl_torch.games.named.smart_grid import AirConditioner, stress_laws
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.spaces import Box, Discrete
 from altmarl_torch.support.tables import as_number, check_kind
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["thermostats"]
 
@@ -37,6 +38,7 @@ WARM, SPREAD = (-1.0, 3.0), 0.5
 """At the start: where the common temperature lies, from the set-point, and how far rooms differ from it."""
 
 
+@door
 def thermostats(
     loads: AirConditioner | None = None,
     setpoint: float = 22.5,

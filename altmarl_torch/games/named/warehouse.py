@@ -39,7 +39,7 @@ from altmarl_torch.games.initial import InitialLaw
 from altmarl_torch.support.tables import as_integer, check_entries
 from altmarl_torch.support.torch_state import door
 
-__all__ = ["STAY_UP_DOWN", "local_reward", "targets", "warehouse", "zone_laws", "zone_names"]
+__all__ = ["STAY_UP_DOWN", "STEPS", "local_reward", "targets", "warehouse", "zone_laws", "zone_names"]
 
 PRESETS = ("paper", "code")
 STEPS = (0, 1, -1)  # by which a_l moves a robot's target along the ring

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from altmarl_torch.counts.simplex import CountSimplex, round_to_counts
 from altmarl_torch.learners.lifted.basis import Basis
+from altmarl_torch.support.sampling import broad_laws
 
 __all__ = ["Points", "broad_points"]
 
@@ -24,9 +25,6 @@ FEWEST, PER_COEFFICIENT, VISITED = 2_000, 3, 0.3
 
 LARGE = 2**21
 """Features from which on they are summed in float32."""
-
-LOWEST, HIGHEST = -1.5, 1.5
-"""Powers of ten between which the concentrations lie."""
 
 RIDGE = 1e-13
 """Of the least squares, relative to the largest diagonal entry: for counts that do not tell all coefficients apart."""
@@ -87,9 +85,6 @@ def broad_points(states: CountSimplex, k: float, few: int, number: int, generato
         simplex = CountSimplex(int(k), num_sl, states.device)
         if simplex.can_be_listed and simplex.size <= few:
             return simplex.counts.to(torch.float64)
-    span = torch.rand(max(number - num_sl, 0), 1, generator=generator, dtype=torch.float64, device=states.device)
-    strength = (10 ** (LOWEST + (HIGHEST - LOWEST) * span)).expand(-1, num_sl).contiguous()
-    weight = torch._standard_gamma(strength, generator=generator) + torch.finfo(torch.float64).tiny
     corners = torch.eye(num_sl, dtype=torch.float64, device=states.device)
-    frequencies = torch.cat([weight / weight.sum(-1, keepdim=True), corners])
+    frequencies = torch.cat([broad_laws(max(number - num_sl, 0), num_sl, generator), corners])
     return frequencies if math.isinf(k) else round_to_counts(frequencies, int(k)).to(torch.float64)

@@ -19,6 +19,7 @@ from altmarl_torch.learners.neural.policies import BatchPolicy
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate
 from altmarl_torch.learners.settings import Settings
 from altmarl_torch.policies.base import cumulative, draw
+from altmarl_torch.support.sampling import broad_laws
 
 __all__ = ["KEPT", "Fit", "Monitor", "Training"]
 
@@ -240,7 +241,7 @@ class Training:
             visited.append((s_g, counts))
         everywhere = int(len(visited) * EPISODES * BROAD)
         broad_sg = torch.randint(surrogate.game.num_sg, (everywhere,), generator=generator, device=device)
-        broad = surrogate.draw_counts(_broad_laws(everywhere, surrogate.game.num_sl, generator), generator)
+        broad = surrogate.draw_counts(broad_laws(everywhere, surrogate.game.num_sl, generator), generator)
         all_sg, all_counts = (torch.cat(parts) for parts in zip(*visited, (broad_sg, broad), strict=True))
         order = torch.randperm(len(all_sg), generator=generator, device=device)
         self.pairs = all_sg[order], all_counts[order]
@@ -255,12 +256,3 @@ class Training:
         other = torch.randint(num_ag, s_g.shape, generator=generator, device=s_g.device)
         astray = torch.rand(s_g.shape, generator=generator, dtype=torch.float64, device=s_g.device) < EXPLORATION
         return torch.where(astray, other, chosen)
-
-
-def _broad_laws(rows: int, num_sl: int, generator: torch.Generator) -> Tensor:
-    """Laws on the local states from almost pure to almost uniform: symmetric Dirichlet, log-uniform strength."""
-    device = generator.device
-    strength = 10 ** (3 * torch.rand(rows, 1, generator=generator, dtype=torch.float64, device=device) - 1.5)
-    gamma = torch._standard_gamma(strength.expand(rows, num_sl).contiguous(), generator=generator)
-    gamma = gamma + torch.finfo(torch.float64).tiny
-    return gamma / gamma.sum(-1, keepdim=True)

@@ -217,9 +217,8 @@ def _keep_in_sight(axes: Axes, rules: Mapping[str, Sequence[float]]) -> list[str
     margin = 0.03 * max(high - low, least)
     below = [name for name in rules if name not in shown and ends[name][0] < low]
     above = [name for name in rules if name not in shown and name not in below]
-    axes.set_ylim(
-        low - margin * (3 if below else 1), high + margin * (3 if above else 1)
-    )  # with room for a line of text
+    room_below, room_above = (margin * (3 if out else 1) for out in (below, above))  # for a line of text
+    axes.set_ylim(low - room_below, high + room_above)
     for side, place, out in (("below", 0.01, below), ("above", 0.95, above)):
         if out:
             told = ", ".join(f"{name} ({_range(*ends[name])})" for name in out)
