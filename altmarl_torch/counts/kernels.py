@@ -25,7 +25,7 @@ All of them compute in the type of the values: float64, or float32 where speed m
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -274,18 +274,26 @@ def _kernel(P: Tensor, plan: PairPlan, where: str, like: CountKernel | None) -> 
 
 
 def dense_kernel(P: Tensor, simplex: CountSimplex) -> Tensor:
-    """The matrix of P(h' | h) by adding one agent at a time, `[N, N]`."""
+    """The matrix of P(h' | h), `[N, N]`."""
     if len(P) == 2:
         return _two_state_kernel(P, simplex.k)
-    kernel = P.new_ones(1, 1)
     if simplex.size == 1:
-        return kernel
+        return P.new_ones(1, 1)
+    for last in dense_levels(P, simplex):
+        kernel = last
+    return kernel
+
+
+def dense_levels(P: Tensor, simplex: CountSimplex) -> Iterator[Tensor]:
+    """The matrices of P(h' | h) for 0, 1, ..., k agents, each made from the last by adding one: `[N_j, N_j]`."""
+    kernel = P.new_ones(1, 1)
+    yield kernel
     for occupied, without, with_one_more in simplex.one_by_one:
         others = kernel[without]
         kernel = P.new_zeros(len(occupied), len(occupied))
         for y in range(simplex.num_sl):
             kernel.index_add_(1, with_one_more[:, y], P[occupied, y, None] * others)
-    return kernel
+        yield kernel
 
 
 def _two_state_kernel(P: Tensor, k: int) -> Tensor:

@@ -22,6 +22,7 @@ c = max(|a| + |1 - a|, |b| + |1 - b|). The product of these factors times machin
 
 import math
 from functools import cached_property
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -93,6 +94,18 @@ class PairPlan:
     def to_half(self) -> Interpolation:
         """Reads tables over these counts at those of half as many agents (of at least two)."""
         return Interpolation(self.simplex, self.half.simplex)
+
+    @cached_property
+    def emptied(self) -> Tensor:
+        """Where h without its agents in z is in the lists of 0, 1, ..., k agents, one behind the other: `[N, sl]`."""
+        starts = list(accumulate(self.simplex.level_sizes, initial=0))
+        states = torch.arange(self.simplex.num_sl, device=self.simplex.device)
+        places = torch.zeros_like(states[None])
+        for start, (occupied, _, joined) in zip(starts[1:-1], self.simplex.one_by_one, strict=True):
+            here = torch.arange(start, start + len(occupied), device=states.device)
+            fewer, places = places, here[:, None].repeat(1, len(states))
+            places[joined, states] = fewer  # h = g + e_z loses its agents in z as g does
+        return places
 
     @cached_property
     def block_sizes(self) -> list[int]:

@@ -188,12 +188,12 @@ class PosteriorKernel:
     """R, then K, which is `moves`: the law of the next sample, given one (a `Kernel`)."""
 
     def __init__(self, resampling: ResamplingKernel, moves: Kernel) -> None:
-        self.form, self._resampling, self.moves = f"resampling, then {moves.form}", resampling, moves
+        self.form, self.resampling, self.moves = f"resampling, then {moves.form}", resampling, moves
 
     def expect(self, values: Tensor) -> Tensor:
         """E[values(h') | h]: `[N, ...]` to `[N, ...]`."""
-        return self._resampling.expect(self.moves.expect(values))
+        return self.resampling.expect(self.moves.expect(values))
 
     def push(self, law: Tensor) -> Tensor:
         """The law of h' when h has the given law: `[N, ...]` to `[N, ...]`."""
-        return self.moves.push(self._resampling.push(law))
+        return self.moves.push(self.resampling.push(law))

@@ -229,6 +229,11 @@ class CountSimplex:
             ranks.append((occupied, without.gather(-1, occupied[:, None])[:, 0], smaller.add_one()[1]))
         return ranks
 
+    @property
+    def level_sizes(self) -> list[int]:
+        """How many count vectors 0, 1, ..., k agents have."""
+        return [math.comb(j + self.num_sl - 1, self.num_sl - 1) for j in range(self.k + 1)]
+
     def coarser(self, size: int) -> "CountSimplex":
         """The simplex of the most agents, at most k, with at most `size` count vectors (of one agent at the least)."""
         fits = (CountSimplex(k, self.num_sl, self.device) for k in range(self.k, 0, -1))

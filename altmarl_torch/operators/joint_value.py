@@ -54,8 +54,8 @@ DIRECT = 400
 """Chains with at most so many states are solved directly."""
 
 DIRECT_WORK, LARGEST_DIRECT = 1e8, 2_000
-"""So are those with at most so many states whose factorization takes less than twenty sweeps over every s_g: with
-|S_g|^2 N^3 up to the first."""
+"""So are those of many s_g and few counts (N <= |S_g|^2), among which agents may go round, with at most so many states
+and |S_g|^2 N^3 up to the first."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,8 @@ def value_after_update(surrogate: Surrogate, pi_g: Tensor, values: Tensor, updat
 def solves_directly(surrogate: Surrogate) -> bool:
     """Whether a chain is small, or one of many s_g and few counts, on which a sweep takes long for its size."""
     num_sg, size = surrogate.local_reward.shape
-    return num_sg * size <= DIRECT or (num_sg**2 * size**3 <= DIRECT_WORK and num_sg * size <= LARGEST_DIRECT)
+    turns = size <= num_sg**2 and num_sg**2 * size**3 <= DIRECT_WORK
+    return num_sg * size <= DIRECT or (turns and num_sg * size <= LARGEST_DIRECT)
 
 
 def _check_pi_g(surrogate: Surrogate, pi_g: Tensor) -> Tensor:

@@ -93,6 +93,12 @@ class Surrogate:
             return einsum(law, self.simplex.frequencies.to(law.dtype), "g h, h l -> l g")
         return einsum(law, self.prior.mean(self.simplex.counts, self.simplex.k).to(law.dtype), "g h, g h l -> l g")
 
+    def share(self, sg: int) -> Tensor:
+        """How large a share of all agents is in each state while (s_g, h), as it is seen: `[N, sl]`."""
+        if self.prior is None:
+            return self.simplex.frequencies
+        return self.prior.mean(self.simplex.counts, self.simplex.k)[sg]
+
     def movers(self, sg: int, law: Tensor) -> Tensor:
         """The law of the counts that move, `[N, ...]`, where those that are seen under sg have the given law."""
         return law if self.prior is None else self.prior.kernels(self.simplex)[sg].push(law)
@@ -116,18 +122,6 @@ class Surrogate:
         if self.crowd is None:
             return einsum(pi_g, self.game.r_g, "g h a, g a -> g h")
         return einsum(pi_g, self.crowd, "g h a, g h a -> g h")
-
-    def changed_sg(self, other: "Surrogate") -> int:
-        """The first s_g under which agents move or earn otherwise in a surrogate of the same plan."""
-        moved, earned = (other.P_l_pi != self.P_l_pi).any(0).any(-1), (other.r_l_pi != self.r_l_pi).any(0)
-        return int((moved | earned).to(torch.uint8).argmax())
-
-    def moved_apart(self, other: "Surrogate", sg: int) -> Tensor:
-        """A bound on half the 1-norm between the laws of the next counts of the two, at every h under s_g: `[N]`."""
-        apart = (other.P_l_pi[:, sg] - self.P_l_pi[:, sg]).abs().sum(-1) / 2
-        if self.prior is not None:
-            return (self.simplex.k * apart.max()).clamp_max(1.0).expand(self.simplex.size)
-        return (self.simplex.counts.to(apart.dtype) @ apart).clamp_max(1.0)
 
     @property
     def simplex(self) -> CountSimplex:

@@ -14,9 +14,9 @@ h'' being where the companions go. Weighing by how often an agent is in z, and s
 the policy gradient, exactly (Sutton et al., NeurIPS 1999). In each round pi_l turns to its best actions wherever that
 promises a gain; the value is evaluated exactly, and where turning everywhere does not raise it, the half of the turns
 that promise most is tried, and so on. The value rises in every round, so the rounds end; they end where no turn has a
-positive derivative. Then single changes of pi_l (`turns.single_changes`) are judged, by their exact gain on small
-chains, by a bound on it and then by their value on larger ones (`single`), and the search goes on from any that raises
-the value. What remains is a policy that no single change improves by more than the tolerance.
+positive derivative. Then single changes of pi_l (`turns.single_changes`) are judged, by bounds on what they gain
+(`single`) and then by their value, and the search goes on from any that raises the value. What remains is a policy that
+no single change improves by more than the tolerance.
 
 With many agents the search starts from its own result for fewer, to whom pi_g is shown on scaled counts: what is
 proposed there is cheap, and still only accepted if the exact value rises. The derivative hardly depends on how many
@@ -43,7 +43,7 @@ from altmarl_torch.counts.simplex import scale_up
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.crowd import without_global_rewards
 from altmarl_torch.games.game import Game, check_game
-from altmarl_torch.learners.tabular.single import FACTORED, gaining
+from altmarl_torch.learners.tabular.single import gaining
 from altmarl_torch.learners.turns import all_lose_clearly, single_changes, turns
 from altmarl_torch.operators.bellman import next_sg_law
 from altmarl_torch.operators.fixed_point import LARGE_TABLE, Progress
@@ -66,8 +66,8 @@ MAX_ROUNDS = 200
 OCCUPANCY_ERROR = 1e-2
 """Relative error of the occupancy, in the 1-norm."""
 
-CLOSE_OCCUPANCY = 1e-6
-"""The same, where the gains of single changes are bounded by it."""
+EVERY_CHANGE = 1_000
+"""Of chains of at most so many states every single change is judged."""
 
 COARSE_FROM = 2_000
 """Above so many counts, the search is first carried out with fewer agents."""
@@ -109,7 +109,7 @@ def expected_seconds(game: Game, plan: PairPlan) -> float:
     Some ten passes look at a quarter of all changes in a few sweeps each; a core makes some 5e9 multiplications.
     """
     size, changes = plan.simplex.size, game.num_sl * game.num_sg * (game.num_al - 1)
-    if size * game.num_sg <= FACTORED or size * game.num_sg >= LARGE_TABLE:
+    if size * game.num_sg <= EVERY_CHANGE or size * game.num_sg >= LARGE_TABLE:
         return 0.0
     moves = min(size, (game.num_sl - 1) * plan.simplex.k)
     return 10 * changes / 4 * 5 * game.num_sg**2 * size * moves / 5e9
@@ -198,7 +198,7 @@ def l_learn(
         gains = search.gains(best)
         improved = search.better(best, turns(best.pi_l, gains))
         if improved is best:
-            changes = single_changes(best.pi_l, gains, every=plan.simplex.size * game.num_sg <= FACTORED)
+            changes = single_changes(best.pi_l, gains, every=plan.simplex.size * game.num_sg <= EVERY_CHANGE)
             improved, tried = search.better(best, search.gaining(best, changes)), len(changes)
         if improved is best:
             break
@@ -249,10 +249,7 @@ class _Search:
         values, margin = best.value.values, self.margin(best)
         if values.numel() >= LARGE_TABLE:  # where few changes are left, and each bound costs a kernel of its own
             return iter(changes)
-        law = torch.zeros_like(values) if self.law is None else self.law
-        if values.numel() > FACTORED:
-            law = occupancy(best.surrogate, self.pi_g, relative_error=CLOSE_OCCUPANCY, start=law)
-        return gaining(best.surrogate, self.pi_g, values, law, changes, margin)
+        return gaining(best.surrogate, self.pi_g, values, self.law, changes, margin)
 
     def gains(self, candidate: Candidate) -> Tensor:
         """What turning pi_l to each action promises: derivatives less their mean under pi_l, `[sl, sg, al]`."""
