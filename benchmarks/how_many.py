@@ -1,11 +1,13 @@
 """What fewer answers cost: python benchmarks/how_many.py answers --game warehouse --k 1,5,20
                           python benchmarks/how_many.py every --k 5,10,20,35,50 --seed 0
+                          python benchmarks/how_many.py advise --game smart_grid
 
 `answers` plays the paper's tables, the posterior correction and the memory at answer rates from 1 to 0 on common
 episodes, and prints mean returns with their largest standard error; `turnover` does so at rates of turnover, once with
 pairs that do not know of it and once with pairs that were learned for P_l <- (1-p) P_l + p nu. `every` learns one
 network for every k up to 50, and one for each k that is named: process seconds of both, paired differences of the
-returns, the seconds of return against all 50, and the returns at answer rates.
+returns, the seconds of return against all 50, and the returns at answer rates. `advise` confirms the advice at four
+prices by a sweep over every k up to 50, with memory and without, on fresh episodes. A game may be a file of one's own.
 """
 
 import argparse
@@ -13,23 +15,27 @@ import dataclasses
 import time
 
 import altmarl_torch as am
+from altmarl_torch.games.from_file import call_function, is_function
 
 MODELS = ("surrogate", "posterior", "filter")
+PRICES = (0.0, 0.02, 0.1, 0.5)
 ANSWERS, TURNOVER = (1.0, 0.9, 0.7, 0.5, 0.2, 0.0), (0.0, 0.02, 0.1, 0.3)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("answers", "turnover", "every"))
-    parser.add_argument("--game", default="warehouse", help="a named game")
+    parser.add_argument("what", choices=("answers", "turnover", "every", "advise"))
+    parser.add_argument("--game", default="warehouse", help="a named game, or my_game.py:build")
     parser.add_argument("--k", type=lambda text: [int(k) for k in text.split(",")], default=[20])
     parser.add_argument("--episodes", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1, help="seed of the episodes")
     arguments = parser.parse_args()
-    game = am.games.make(arguments.game)
+    game = call_function(arguments.game) if is_function(arguments.game) else am.games.make(arguments.game)
+    played = {"episodes": arguments.episodes, "seed": 1}
     if arguments.what == "every":
-        every(game, arguments.k, arguments.seed, {"episodes": arguments.episodes, "seed": 1})
-        return
+        return every(game, arguments.k, arguments.seed, played)
+    if arguments.what == "advise":
+        return advise(game, played)
     for k in arguments.k:
         for model in MODELS:
             row = {"answers": answers, "turnover": turnover}[arguments.what]
@@ -72,6 +78,37 @@ def every(game, ks, seed, played):
         for name, pair in (("each row", dataclasses.replace(found, k=k, pi_g=None)), ("filled", found.seeing(k))):
             rates = [am.rollout(game, pair, answer_rate=rate, **played).mean for rate in ANSWERS]
             print(f"| {name} | {k} | {' | '.join(f'{one:.1f}' for one in rates)} |", flush=True)
+
+
+def advise(game, played):
+    """The advice, and what an exhaustive sweep says of it."""
+    begun = time.perf_counter()
+    advice = am.advise(game, PRICES, told=lambda line: print(line, flush=True))
+    print(f"{advice}\n{time.perf_counter() - begun:.0f} s", flush=True)
+    found = swept(game, played)
+    questions = (1 - game.gamma**100) / (1 - game.gamma)
+    for choice in advice.choices:
+        nets = {way: returns - choice.price * way[0] * questions for way, returns in found.items()}
+        best, named = max(nets, key=lambda way: nets[way].mean()), (choice.asking.k, choice.asking.remembers)
+        less, sem = nets[named] - nets[best], float(nets[named].std()) / len(nets[named]) ** 0.5
+        line = f"price {choice.price:g}: {said(named)} nets {nets[named].mean():.2f} +- {sem:.2f}; best of the sweep"
+        paired, share = float(less.std()) / len(less) ** 0.5, float(less.mean()) / sem
+        print(f"{line} {said(best)} {nets[best].mean():.2f}: {less.mean():+.3f} +- {paired:.3f}, {share:+.2f} s.e.")
+
+
+def said(way):
+    return f"k = {way[0]} {'with' if way[1] else 'without'} memory"
+
+
+def swept(game, played):
+    """Returns of every k up to 50, with memory and without, by the public functions alone."""
+    memory, found = am.solve(game, 1, observation="filter", solver="auto"), {}
+    found[0, True] = am.rollout(game, memory, answer_rate=0.0, **played).returns
+    for k in range(1, min(50, game.n) + 1):
+        pairs = [am.solve(game, k, solver="auto"), *am.heuristics.heuristic_pairs(game, k).values()]
+        found[k, False] = max((am.rollout(game, pair, **played).returns for pair in pairs), key=lambda one: one.mean())
+        found[k, True] = am.rollout(game, dataclasses.replace(memory, k=k), **played).returns
+    return found
 
 
 if __name__ == "__main__":

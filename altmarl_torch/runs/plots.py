@@ -36,7 +36,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from altmarl_torch.alternation.loop import Decision, Update
-from altmarl_torch.asking.advise import Advice
+from altmarl_torch.asking.advise import Advice, Choice
 from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.games.types import fold_types
 from altmarl_torch.runs.palette import ACTIONS, BLUE, DPI, GREY, ORANGE, RED, Drawing, colours_of, shortened
@@ -125,24 +125,33 @@ def advice_figure(advice: Advice) -> Figure:
             axes[0].errorbar(ks, means, errors, color=colour, marker=mark, ms=4, capsize=3, lw=1.6, label=label)
     axes[0].axhline(advice.everybody.mean, color=GREY, ls="--", lw=1.2, label="everybody seen")
     axes[0].set(title="what k answers a step earn", ylabel="mean discounted return")
-    for choice, colour in zip(prices, ACTIONS, strict=False):
-        ks = sorted({way.k for way in advice.ways})
-        net = [max(way.net(choice.price) for way in advice.ways if way.k == k) for k in ks]
-        axes[1].plot(ks, net, color=colour, lw=1.6, label=f"price {choice.price:g}")
-        axes[1].plot(choice.asking.k, choice.net, color=colour, marker="*", ms=14, lw=0)
     if prices:
-        least = min(choice.net for choice in prices)
-        reach = max(choice.net for choice in prices) - least
-        axes[1].set(title="what is left when they are paid (star: most)", ylabel="net return")
-        axes[1].set_ylim(bottom=least - max(1.5 * reach, 0.05 * abs(least)))
+        _draw_net(axes[1], advice, prices)
+    most = max(way.k for way in advice.ways)
     for one in axes:
-        one.set_xscale("symlog", linthresh=1)
-        ticks = [k for k in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= max(way.k for way in advice.ways)]
+        one.set_xscale("symlog", linthresh=1, linscale=0.5)
+        ticks = [k for k in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= most]
         one.set_xticks(ticks, map(str, ticks))
+        one.set_xlim(-0.2, 1.2 * most)
         one.set_xlabel("k, agents asked at each step")
         one.grid(alpha=0.25)
         one.legend(frameon=False)
     return figure
+
+
+def _draw_net(axes: Axes, advice: Advice, prices: Sequence[Choice]) -> None:
+    """Net return against k at each price, and a star at each choice: of equal ones the smaller lies on the larger."""
+    for rank, (choice, colour) in enumerate(zip(prices, ACTIONS, strict=False)):
+        ks = sorted({way.k for way in advice.ways})
+        net = [max(way.net(choice.price) for way in advice.ways if way.k == k) for k in ks]
+        axes.plot(ks, net, color=colour, lw=1.6, label=f"price {choice.price:g}")
+        size = 9 + 5 * (len(prices) - rank)
+        axes.plot(choice.asking.k, choice.net, color=colour, marker="*", ms=size, lw=0, zorder=3 + rank)
+    nets = [choice.net for choice in prices]
+    least, best = min(nets), max(nets)
+    room = max(1.5 * (best - least), 0.05 * abs(least)) or 1.0  # what is far below the worst choice is not drawn
+    axes.set(title="what is left when they are paid (star: most)", ylabel="net return")
+    axes.set_ylim(least - room, best + 0.2 * (best - least + room))
 
 
 def pixels(figure: Figure) -> NDArray[np.uint8]:

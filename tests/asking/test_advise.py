@@ -10,6 +10,7 @@ import altmarl_torch as am
 from altmarl_torch.asking.advise import _around, _ladder
 from altmarl_torch.asking.played import Asking, Played, Plays
 from altmarl_torch.runs.cli.main import main
+from altmarl_torch.runs.plots import advice_figure
 
 SETTINGS = {"episodes": 300, "horizon": 20, "largest": 6}
 PRICES = [0.0, 0.02, 0.1, 0.5]
@@ -162,6 +163,20 @@ def test_what_is_out_of_range_is_refused_in_a_line(arguments, message):
     with pytest.raises(am.ArgumentError, match=message) as raised:
         am.advise(small(), **arguments)
     assert "\n" not in str(raised.value)
+
+
+def test_the_figure_shows_the_choices_and_hides_what_is_far_below_them(advice):
+    of_return, of_net = advice_figure(advice).axes
+    nets = [choice.net for choice in advice.choices if choice.price > 0]
+    low, high = of_net.get_ylim()
+    assert low < min(nets)
+    assert max(nets) < high
+    assert high - low <= 4 * max(max(nets) - min(nets), 0.05 * min(nets))
+    stars = [line for line in of_net.get_lines() if line.get_marker() == "*"]
+    assert [line.get_ydata()[0] for line in stars] == nets
+    sizes = [line.get_markersize() for line in stars]
+    assert sizes == sorted(set(sizes), reverse=True)  # none hides another
+    assert all(axes.get_xlim()[0] > -1 for axes in (of_return, of_net))
 
 
 WORDS = ["advise", "--game", "steer", "--episodes", "50", "--horizon", "10", "--largest", "2"]
