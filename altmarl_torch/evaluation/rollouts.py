@@ -56,7 +56,7 @@ from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.games.reward_draws import RewardSampler
 from altmarl_torch.games.tables import InducedTables
 from altmarl_torch.policies.base import PolicyPair, check_pair, cumulative, draw
-from altmarl_torch.support.sampling import count_labels, deal, distinct_labels, split, split_shares
+from altmarl_torch.support.sampling import Dealer, count_labels, distinct_labels, split, split_shares
 from altmarl_torch.support.tables import as_integer, refuse_first
 from altmarl_torch.support.threads import one_thread
 from altmarl_torch.support.torch_state import door
@@ -137,8 +137,8 @@ def visits(
 
 def _steps(
     game: Game, pair: PolicyPair, tables: "_Tables", fleet: Fleet, episodes: int, seed: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Step by step: s_g [episodes], counts [episodes, sl], a_g [episodes], and the moves [episodes, sl, sl']."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
+    """s_g [episodes], counts [episodes, sl], a_g [episodes], and the moves [episodes, sl, sl'], or None."""
     streams = _Streams.of(seed, game.device)
     dispatcher = pair.dispatcher(streams.dispatcher_seed)
     dispatcher.reset(episodes)
@@ -147,9 +147,10 @@ def _steps(
         seen = fleet.answers(count_labels(labels, counts, pair.k), streams.answers)
         a_g = _check_actions(game, dispatcher.act(s_g, seen))
         # Eq. 3: the agents move under the s_g they saw, not under the one that P_g is about to draw.
-        flows = deal(counts, tables.shares.index_select(0, s_g), streams.local_moves)
+        flows = tables.dealer.flows(s_g, counts, streams.local_moves) if tables.keeps_flows else None
         yield s_g, counts, a_g, flows
-        counts = fleet.after(t, flows.sum(-2), streams.turnover)
+        moved = tables.dealer.arrivals(s_g, counts, streams.local_moves) if flows is None else flows.sum(-2)
+        counts = fleet.after(t, moved, streams.turnover)
         s_g = draw(tables.P_g_sums.index_select(0, s_g * game.num_ag + a_g), streams.global_moves)
 
 
@@ -227,12 +228,13 @@ class _Tables:
     """
 
     P_g_sums: Tensor  # [(sg ag), sg'], running sums over s_g'
-    shares: Tensor  # [sg, sl, sl'], split_shares of P_l_pi
+    dealer: Dealer  # of P_l_pi
+    keeps_flows: bool  # whether rewards that are drawn ask who went where
 
     @classmethod
     def of(cls, game: Game, induced: InducedTables) -> "_Tables":
-        shares = rearrange(split_shares(induced.P_l_pi), "sl sg sl_next -> sg sl sl_next").contiguous()
-        return cls(cumulative(game.P_g).flatten(0, 1), shares)
+        dealer = Dealer(rearrange(induced.P_l_pi, "sl sg L -> sg sl L"))
+        return cls(cumulative(game.P_g).flatten(0, 1), dealer, game.has_random_rewards)
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,10 +252,10 @@ class _Earnings:
         sampler = game.reward_sampler(pi_l, induced) if game.has_random_rewards else None
         return cls(game, induced.r_l_pi.T.contiguous(), sampler, generator)
 
-    def __call__(self, s_g: Tensor, a_g: Tensor, counts: Tensor, flows: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, s_g: Tensor, a_g: Tensor, counts: Tensor, flows: Tensor | None) -> tuple[Tensor, Tensor]:
         """r_g `[episodes]`, and (1/n) sum r_l over the agents of each state `[episodes, sl]`."""
         occupation = counts / counts.sum(-1, keepdim=True)
-        if self.sampler is None:
+        if self.sampler is None or flows is None:
             return self.globally(s_g, a_g, occupation), occupation * self.local_means.index_select(0, s_g)
         drawn = self.sampler.draw_moved(s_g, flows, self.generator) / counts.sum(-1, keepdim=True)
         seen = self.crowd(s_g, a_g, occupation)

@@ -12,7 +12,8 @@ is drawn one destination at a time: of the agents of u that are left, each goes 
     share(u, j) = P[u, j] / (P[u, j] + P[u, j+1] + ..),
 
 so their number is Binomial(left, share), and the last destination takes the remainder: no agent is ever lost. All
-sources and all systems share the call, |S_l| - 1 calls per move.
+sources and all systems share the call, |S_l| - 1 calls per move. Many states have sparse laws, those of several types
+above all, and then only sources from where j can be reached take part in its call (`Dealer`).
 
 A few hundred agents are as cheap to move one by one, each by a uniform number of its own that is looked up in the
 running sums of its law (`CountMover`). Two systems that are fed by equal generators then stay coupled agent by agent,
@@ -33,12 +34,15 @@ subset is exactly uniform. With 2k <= n a new number repeats another with probab
 least halves the work that is left, on average.
 """
 
+from collections.abc import Iterator
+
 import torch
 from einops import rearrange
 from torch import Tensor
 
 __all__ = [
     "CountMover",
+    "Dealer",
     "broad_laws",
     "count_labels",
     "deal",
@@ -82,6 +86,54 @@ def deal(counts: Tensor, shares: Tensor, generator: torch.Generator) -> Tensor:
     return torch.stack([*arrived, left], dim=-1)
 
 
+SPARSE = 0.25
+"""Share of the pairs (u, j) with a chance up to which they are dealt pair by pair."""
+
+
+class Dealer:
+    """Deals agents over their next states in a batch of systems, each under the laws of its own global state.
+
+    Where few pairs (u, j) have a chance in any global state, no others are touched. `torch.binomial` uses up no random
+    numbers where nothing is left to chance, so that the draws are those of `deal`, to the bit.
+
+    Args:
+        P: `[sg, sl, sl']`, law of one agent's next state.
+        dtype: of counts.
+    """
+
+    def __init__(self, P: Tensor, dtype: torch.dtype = torch.float64) -> None:
+        self._shares = split_shares(P).to(dtype).contiguous()
+        chance = (self._shares > 0).any(0)
+        self._columns: list[tuple[Tensor, Tensor]] = []
+        if int(chance.sum()) <= SPARSE * chance.numel():
+            sources = [column.nonzero().squeeze(-1) for column in chance.T]
+            self._columns = [(u, self._shares[:, u, j].contiguous()) for j, u in enumerate(sources)]
+
+    def flows(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
+        """How many agents go from each state to each, of counts `[b, sl]` under s_g `[b]`: `[b, sl, sl']`."""
+        if not self._columns:
+            return deal(counts, self._shares.index_select(0, s_g), generator)
+        flows = counts.new_zeros(*counts.shape, counts.shape[-1])
+        for j, (sources, moved) in enumerate(self._moves(s_g, counts, generator)):
+            flows[:, sources, j] = moved
+        return flows
+
+    def arrivals(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
+        """The next counts `[b, sl']`: the sum of `flows` over where agents come from."""
+        if not self._columns:
+            return self.flows(s_g, counts, generator).sum(-2)
+        return torch.stack([moved.sum(-1) for _, moved in self._moves(s_g, counts, generator)], -1)
+
+    def _moves(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each destination, where agents can come from, and how many do: `[b, sources]`."""
+        left = counts.clone()
+        for sources, shares in self._columns:
+            there = left[:, sources]
+            moved = torch.binomial(there, shares.index_select(0, s_g), generator=generator).minimum(there)
+            left[:, sources] = there - moved
+            yield sources, moved
+
+
 ONE_BY_ONE, AT_ONCE = 256, 2**22
 """Up to so many agents are moved one by one whatever |S_l|; how many are, at once, in all systems together."""
 
@@ -97,17 +149,25 @@ class CountMover:
 
     def __init__(self, P: Tensor, k: int, *, fixed: bool = True) -> None:
         self._k, self._fixed, self._num_sl = k, fixed, P.shape[1]
-        self._shares = split_shares(P).float().contiguous()
-        sums = rearrange(P, "sg sl next -> (sg sl) next").cumsum(-1)
-        # row i of the running sums, shifted by i: one sorted list in which i + U finds the next state of row i
-        self._sums = (sums / sums[:, -1:] + torch.arange(len(sums), device=P.device).unsqueeze(-1)).flatten()
+        self._all_at_once = k > max(ONE_BY_ONE, min(4 * ONE_BY_ONE, self._num_sl * (self._num_sl - 1)))
+        if self._all_at_once:
+            self._dealer = Dealer(P, torch.float32)
+            return
+        laws = rearrange(P, "sg sl next -> (sg sl) next")
+        sums = laws.cumsum(-1)
+        # row i of the running sums, shifted by i: one sorted list in which i + U finds the next state of row i; of each
+        # row only the states that have a chance
+        self._width = max(1, int((laws > 0).sum(-1).max()))
+        self._next = (laws <= 0).to(torch.uint8).argsort(stable=True)[:, : self._width].contiguous()
+        shares = (sums / sums[:, -1:]).gather(-1, self._next).where(laws.gather(-1, self._next) > 0, 1.0)
+        self._sums = (shares + torch.arange(len(sums), device=P.device).unsqueeze(-1)).flatten()
 
     def __call__(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
         """Next counts `[b, sl]` of counts `[b, sl]` (whole numbers, float32) under s_g `[b]`."""
         if self._num_sl == 1:
             return counts
-        if self._k > max(ONE_BY_ONE, min(4 * ONE_BY_ONE, self._num_sl * (self._num_sl - 1))):
-            return split(counts, self._shares.index_select(0, s_g), generator)
+        if self._all_at_once:
+            return self._dealer.arrivals(s_g, counts, generator)
         rows = max(1, AT_ONCE // max(self._k, 1))
         parts = zip(torch.split(s_g, rows), torch.split(counts, rows), strict=True)
         return torch.cat([self._one_by_one(own, part, generator) for own, part in parts])
@@ -120,7 +180,7 @@ class CountMover:
         row = rows.repeat_interleave(counts.flatten().long(), output_size=agents)
         chance = torch.rand(agents, generator=generator, dtype=torch.float64, device=device)
         chance *= 1 - 1e-12  # so that row + chance never rounds up to the next row
-        following = torch.searchsorted(self._sums, row + chance, right=True).remainder_(num_sl)
+        following = self._next.take(torch.searchsorted(self._sums, row + chance, right=True))
         system = torch.arange(batch, device=device).repeat_interleave(each, output_size=agents)
         arrived = torch.bincount(system * num_sl + following, minlength=batch * num_sl)
         return rearrange(arrived, "(b l) -> b l", l=num_sl).to(counts.dtype)

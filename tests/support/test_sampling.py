@@ -6,7 +6,15 @@ import torch
 from oracles.surrogate import count_kernel, count_vectors
 from scipy import stats
 
-from altmarl_torch.support.sampling import CountMover, count_labels, distinct_labels, split, split_shares
+from altmarl_torch.support.sampling import (
+    CountMover,
+    Dealer,
+    count_labels,
+    deal,
+    distinct_labels,
+    split,
+    split_shares,
+)
 
 
 @pytest.mark.parametrize("k", [1, 3, 4, 6, 7])
@@ -165,3 +173,38 @@ class TestCountMover:
         moved = mover(torch.full((3000,), 3), counts, torch.Generator().manual_seed(1))
         assert (moved.sum(-1) == 50).all()
         assert not moved[:, -1].any()
+
+
+def laws_of_types(num_types, num_x, num_sg=2, seed=0):
+    """Laws `[sg, sl, sl']` of agents who never change their type, with impossible moves within it."""
+    laws = torch.zeros(num_sg, num_types * num_x, num_types * num_x, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    for kind in range(num_types):
+        own = slice(kind * num_x, (kind + 1) * num_x)
+        block = torch.rand(num_sg, num_x, num_x, generator=generator, dtype=torch.float64)
+        block *= (block > 0.4) | torch.eye(num_x, dtype=torch.bool)
+        laws[:, own, own] = block / block.sum(-1, keepdim=True)
+    return laws
+
+
+@pytest.mark.parametrize("num_types", [1, 3, 12])
+def test_agents_of_many_types_are_dealt_as_if_all_moves_had_a_chance(num_types):
+    """To the bit: what is not drawn because it has no chance uses up no random numbers."""
+    P, draws = laws_of_types(num_types, 4), 50
+    s_g = torch.randint(2, (draws,), generator=torch.Generator().manual_seed(1))
+    counts = torch.randint(9, (draws, 4 * num_types), generator=torch.Generator().manual_seed(2)).double()
+    plain = deal(counts, split_shares(P)[s_g], torch.Generator().manual_seed(3))
+    dealer = Dealer(P)
+    assert torch.equal(dealer.flows(s_g, counts, torch.Generator().manual_seed(3)), plain)
+    assert torch.equal(dealer.arrivals(s_g, counts, torch.Generator().manual_seed(3)), plain.sum(-2))
+
+
+def test_agents_of_many_types_move_one_by_one_under_their_own_laws():
+    P, draws = laws_of_types(5, 4), 4000
+    counts = torch.zeros(draws, 20)
+    counts[:, [0, 6, 19]] = torch.tensor([5.0, 2.0, 3.0])
+    moved = CountMover(P, 10)(torch.ones(draws, dtype=torch.int64), counts, torch.Generator().manual_seed(0))
+    expected = counts[0].double() @ P[1]
+    spread = (counts[0].double() @ (P[1] * (1 - P[1])) / draws).sqrt()
+    assert ((moved.double().mean(0) - expected).abs() <= 4.5 * spread).all()
+    assert (moved[:, P[1][[0, 6, 19]].sum(0) == 0] == 0).all()
