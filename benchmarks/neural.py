@@ -1,4 +1,4 @@
-"""The neural solver, measured: python benchmarks/neural.py accuracy | scale | k | device
+"""The neural solver, measured: python benchmarks/neural.py accuracy | scale | k | device | small
 
 accuracy  against the exact solution of the warehouse (paper preset): for each k and seed, the n-agent return of the
           neural pair less that of the exact one on the same episodes, and the mean one-step regret of its pi_g under
@@ -6,6 +6,7 @@ accuracy  against the exact solution of the warehouse (paper preset): for each k
 scale     zones x k, n = 10^6: the learned return, the best heuristics', seconds and peak memory, each in a process
 k         seconds against k on five zones, as a ratio to the smallest
 device    gradient steps per second on the CPU and on a GPU, where there is one
+small     eight random games of two or three states: seconds of one core, and whether the pair is that of the tables
 
 Times depend on the machine and on what else runs on it; compare within one run.
 """
@@ -34,7 +35,7 @@ SIZES = (5, 10, 20, 50, 100, 200)
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=("accuracy", "scale", "k", "device", "cell"))
+    parser.add_argument("table", choices=("accuracy", "scale", "k", "device", "small", "cell"))
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... (default: %(default)s)")
     parser.add_argument("--cell", type=int, nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -42,7 +43,8 @@ def main():
         print(json.dumps(train(*arguments.cell)))
         return
     print(describe_machine() + "\n")
-    {"accuracy": accuracy, "scale": scale, "k": against_k, "device": devices}[arguments.table](range(arguments.seeds))
+    tables = {"accuracy": accuracy, "scale": scale, "k": against_k, "device": devices, "small": small}
+    tables[arguments.table](range(arguments.seeds))
 
 
 def accuracy(seeds):
@@ -133,6 +135,28 @@ def devices(seeds):
             rate = steps_per_second(zones, k, batch, torch.device(name))
             shown = torch.cuda.get_device_name() if name == "cuda" else name
             print(f"{shown:30s} {zones:6d} {k:4d} {batch:7d} {rate:12.1f}", flush=True)
+
+
+def small(seeds):
+    """Networks and tables on games that tables solve at once; seconds are those of the processor."""
+    print("states (global, local)   k  seed   networks   tables   same pi_l   loss of the pair (of its value)")
+    for seed in seeds:
+        for number, k in enumerate((1, 2, 3, 5, 8, 12, 16, 20)):
+            sizes = 2 + number % 2, 2 + number // 2 % 2
+            game = am.games.random_game(num_sg=sizes[0], num_sl=sizes[1], num_ag=3, num_al=2, seed=100 * seed + number)
+            found, seconds = {}, {}
+            for solver in ("neural", "tabular"):
+                begun = time.process_time()
+                found[solver] = am.solve(game, k, solver=solver, seed=seed)
+                seconds[solver] = time.process_time() - begun
+            learned, exact = found["neural"], found["tabular"]
+            surrogate = Surrogate.build(game, learned.pi_l, PairPlan(learned.simplex))
+            loss = 1 - am.joint_value(surrogate, learned.pi_g).mean / exact.value
+            print(
+                f"{sizes!s:22s} {k:3d} {seed:5d} {seconds['neural']:10.1f} {seconds['tabular']:8.2f}"
+                f"   {torch.equal(learned.pi_l, exact.pi_l)!s:9s}   {100 * loss:.5f} %",
+                flush=True,
+            )
 
 
 def steps_per_second(zones, k, batch, device):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from oracles.killer import Killed, Killer
-from oracles.neural import cut_short
+from oracles.neural import cut_short, drawn
 
 from altmarl_torch import games
 from altmarl_torch.alternation import checkpoints
@@ -33,6 +33,7 @@ CASES = {
     "tabular, own": TABULAR | {"objective": "own"},
     "ucfh": TABULAR | {"l_learner": "ucfh", "k": 2},
     "neural": NEURAL,
+    "neural, drawn": NEURAL | {"drawn": True},
     "neural, every k": NEURAL | {"k": range(1, 4)},
     "neural, own, local network": NEURAL | {"l_learner": "neural", "objective": "own"},
     "starts": TABULAR | {"starts": 4},
@@ -44,7 +45,7 @@ CASES = {
 def learn(folder, options, told=None):
     told = [] if told is None else told
     options = dict(options)
-    with cut_short():
+    with cut_short(), drawn() if options.pop("drawn", False) else contextlib.nullcontext():
         return solve(
             games.steer(),
             options.pop("k"),
@@ -88,7 +89,7 @@ def test_whenever_it_is_killed_it_ends_as_if_it_had_not_been(tmp_path, monkeypat
     assert files > 2
 
 
-@pytest.mark.parametrize("name", ["ucfh", "neural", "neural, every k", "neural, own, local network"])
+@pytest.mark.parametrize("name", ["ucfh", "neural", "neural, drawn", "neural, every k", "neural, own, local network"])
 @pytest.mark.parametrize("files", [1, 2])
 def test_half_done_work_is_taken_up_where_it_was_kept(tmp_path, monkeypatch, name, files):
     told, again, taken_up = [], [], []

@@ -10,7 +10,7 @@ from einops import rearrange
 import altmarl_torch as am
 from altmarl_torch.alternation import run
 from altmarl_torch.counts.pair_moves import PairPlan
-from altmarl_torch.learners.neural import fitting, training
+from altmarl_torch.learners.neural import fitting, grid, training
 from altmarl_torch.learners.neural import rollout_evaluator as evaluation
 from altmarl_torch.learners.settings import Settings
 from altmarl_torch.operators.joint_value import joint_value
@@ -74,6 +74,14 @@ class TablePolicy:
 
     def __call__(self, s_g, counts):
         return self.table[s_g, self.simplex.rank(counts.long())]
+
+
+@contextmanager
+def drawn():
+    """Pairs, next counts and episodes are drawn, however few the pairs (s_g, h) are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grid, "FEW", 0)
+        yield
 
 
 @contextmanager

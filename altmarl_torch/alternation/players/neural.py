@@ -20,7 +20,9 @@ from altmarl_torch.alternation.loop import Curve, Evaluator, PhaseProgress, Play
 from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.games.game import Game
+from altmarl_torch.learners.neural.exact_evaluator import ExactEvaluator
 from altmarl_torch.learners.neural.fitting import Fit, Monitor, fit
+from altmarl_torch.learners.neural.grid import few_counts
 from altmarl_torch.learners.neural.l_learn import Gains, NetworkTurns, local_gains, network_values, table_turns
 from altmarl_torch.learners.neural.networks import CountNetwork, LocalNetwork, check_network
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy
@@ -30,6 +32,7 @@ from altmarl_torch.learners.neural.storage import pack_network
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, centred
 from altmarl_torch.learners.settings import Settings
 from altmarl_torch.operators.joint_value import JointValue, gain_error
+from altmarl_torch.operators.words import Acceptance
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.support.digests import digest
 from altmarl_torch.support.snapshots import WorkInProgress
@@ -279,10 +282,17 @@ def neural_players(run: AlternationRun) -> Players[BatchPolicy, NeuralMemory]:
     trainer = Trainer(
         game, k, run.training, run.prior, run.curve, progress=keeping.progress, work=run.work, xi=run.reward_draws
     )
-    evaluator = RolloutEvaluator(game, k, options.stopping.accept, episodes, run.prior)
+    evaluator = _evaluator(run, game, options.stopping.accept, episodes)
     locally = trainer, evaluator
     if options.problem.objective == "own":
         own = game.replace(r_g=torch.zeros_like(game.r_g))
-        locally = replace(trainer, game=own), RolloutEvaluator(own, k, "mean", episodes, run.prior)
+        locally = replace(trainer, game=own), _evaluator(run, own, "mean", episodes)
     learners = NeuralGlobalLearner(trainer), NeuralLocalLearner(*locally, options.problem.objective == "team")
     return Players(learners, evaluator, run.first_pair, memory)
+
+
+def _evaluator(run: AlternationRun, game: Game, accept: Acceptance, seed: int) -> Evaluator[BatchPolicy]:
+    """Who scores pairs by the rewards of `game`: exactly where that is no work, else by episodes."""
+    if few_counts(game, run.samples):
+        return ExactEvaluator(game, run.samples, run.prior)
+    return RolloutEvaluator(game, run.samples, accept, seed, run.prior)

@@ -36,9 +36,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from altmarl_torch.learners.neural.full_batch import begin_training
 from altmarl_torch.learners.neural.policies import BatchPolicy
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate
-from altmarl_torch.learners.neural.training import KEPT, Fit, Monitor, Training
+from altmarl_torch.learners.neural.training import KEPT, Fit, Monitor
 from altmarl_torch.learners.settings import Settings
 from altmarl_torch.support.snapshots import WorkInProgress, pack_attributes, reading, set_attributes
 
@@ -81,7 +82,7 @@ def fit(
         LearningError: the loss is no longer finite.
     """
     with torch.enable_grad(), _seeded(generator):
-        training = Training(surrogate, network, baseline, policy, settings, generator, phase, monitor)
+        training = begin_training(surrogate, network, baseline, policy, settings, generator, phase, monitor)
         if work and (kept := work.resume()):
             with reading():
                 set_attributes(training, KEPT, kept, surrogate.game.device)

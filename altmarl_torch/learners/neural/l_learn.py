@@ -25,6 +25,7 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
+from altmarl_torch.learners.neural.grid import TablePolicy
 from altmarl_torch.learners.neural.networks import LocalNetwork
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, Values
@@ -74,7 +75,7 @@ def network_values(surrogate: BatchSurrogate, network: nn.Module, baseline: Tens
         Q = surrogate.action_values(counts, continuation)
         return Q.amax(-1) if is_greedy else policy.average(counts, Q)
 
-    return values
+    return values if surrogate.grid is None else surrogate.grid.looked_up(values)
 
 
 @torch.no_grad()
@@ -91,6 +92,8 @@ def local_gains(
         generator: of all draws.
     """
     game = surrogate.game
+    if surrogate.grid is not None:
+        policy = TablePolicy(surrogate.grid, policy.laws(surrogate.grid.counts))
     companions = CountMover(
         rearrange(surrogate.P_l_pi, "l g L -> g l L"), surrogate.k - 1, fixed=not surrogate.samples.several
     )

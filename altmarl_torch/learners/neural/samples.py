@@ -92,15 +92,19 @@ class SampleSizes:
             return counts / size
         return torch.cat([counts / size, size.clamp(self.numbers[0], self.largest).rsqrt()], -1)
 
-    def offsets(self, counts: Tensor, error: Tensor) -> Tensor:
-        """The common offset of errors `[b, ag]` of each size, `[b, 1]`; of one size their mean, `[]`."""
+    def offsets(self, counts: Tensor, error: Tensor, shares: Tensor | None = None) -> Tensor:
+        """The common offset of errors `[b, ag]` of each size, `[b, 1]`; of one size their mean, `[]`.
+
+        Rows count alike, or by `shares [b]` that sum to one.
+        """
         size = self.of_rows(counts)
         if isinstance(size, int):
-            return error.mean()
+            return error.mean() if shares is None else shares @ error.mean(-1)
         last = self.largest**-0.5
         scaled = 2 * (size.double().rsqrt() - last) / (self.numbers[0] ** -0.5 - last or 1) - 1  # in -1..1
         powers = scaled ** torch.arange(min(3, len(self.numbers)), device=size.device)
         ridge = RIDGE * len(size) * torch.eye(powers.shape[1], dtype=powers.dtype, device=size.device)
         mean = error.double().mean(-1, keepdim=True)
-        fitted: Tensor = powers @ torch.linalg.solve(powers.T @ powers + ridge, powers.T @ mean)
+        weighed = powers if shares is None else len(size) * shares.double().unsqueeze(-1) * powers
+        fitted: Tensor = powers @ torch.linalg.solve(weighed.T @ powers + ridge, weighed.T @ mean)
         return fitted.to(error.dtype)

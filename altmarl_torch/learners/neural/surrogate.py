@@ -26,6 +26,7 @@ Given a table in place of the network (`table_values`), the same functions are t
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from einops import einsum, rearrange
@@ -36,6 +37,7 @@ from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.reward_draws import RewardSampler
+from altmarl_torch.learners.neural.grid import CountGrid
 from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.policies.base import cumulative, draw
 from altmarl_torch.support.sampling import CountMover, split, split_shares
@@ -94,6 +96,11 @@ class BatchSurrogate:
             game, samples, P_l_pi, local_means, game.P_g.float(), game.r_g.float(), mover, cumulative(game.P_g), prior
         )
 
+    @cached_property
+    def grid(self) -> CountGrid | None:
+        """Every count vector with its exact kernel, where the pairs (s_g, h) are few."""
+        return CountGrid.of(self.game, (self.P_l_pi, self.local_means.T.double()), self.samples, self.prior)
+
     @property
     def k(self) -> int:
         """The number of agents; of several, the largest."""
@@ -130,9 +137,15 @@ class BatchSurrogate:
     def targets(self, values: Values, s_g: Tensor, counts: Tensor, m: int, generator: torch.Generator) -> Tensor:
         """Targets of C at the pairs (s_g `[b]`, counts `[b, sl]`), by m draws of the next counts: `[b, ag]`."""
         target = self.spread(self.draw_values(values, s_g, counts, m, generator).mean(0), s_g)
-        if self.rewards is None or self.game.gamma == 0:  # where nothing follows, C is of no account
+        if self.rewards is None:
             return target
-        return target + self.rewards.noise(s_g, counts, self.xi, generator).float() / self.game.gamma
+        return target + self.reward_noise(s_g, counts, 1, generator)
+
+    def reward_noise(self, s_g: Tensor, counts: Tensor, draws: int, generator: torch.Generator) -> Tensor:
+        """What the average of `draws` times xi draws of the rewards adds to a target of C: `[b, ag]`."""
+        if self.rewards is None or self.game.gamma == 0:  # where nothing follows, C is of no account
+            return self.r_g.new_zeros(len(s_g), self.r_g.shape[1])
+        return self.rewards.noise(s_g, counts, draws * self.xi, generator).float() / self.game.gamma
 
     def draw_values(self, values: Values, s_g: Tensor, counts: Tensor, m: int, generator: torch.Generator) -> Tensor:
         """V(s_g', h^j) at m draws of the next counts: `[m, b, sg']`."""

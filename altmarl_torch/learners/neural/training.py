@@ -30,8 +30,8 @@ CHECK_EVERY, CHECKS_IN_A_ROW, IMPROVEMENT = 50, 3, 0.95
 """Gradient steps between checks; how many end the first phase; what part of the lowest residual is no fall."""
 
 KEPT = (
-    *("steps", "offset", "residual", "noise", "idle", "lows", "begun", "baseline", "before", "pairs", "held_out"),
-    *("online", "average", "optimizer", "generator", "torch_generator"),
+    *("steps", "offset", "residual", "noise", "idle", "lows", "begun", "baseline", "before", "pairs", "shares"),
+    *("held_out", "online", "average", "optimizer", "generator", "torch_generator"),
 )
 """The attributes of a training that the next gradient step follows from."""
 
@@ -58,6 +58,8 @@ class Fit:
 
 class Training:
     """The network on its way."""
+
+    improvement, least_averaging = IMPROVEMENT, 0.0
 
     def __init__(
         self,
@@ -86,14 +88,24 @@ class Training:
         self.before: Tensor | None = None  # [b, sg] greedy actions of that time
         self.baseline = torch.zeros_like(surrogate.r_g) if baseline is None else baseline.clone()
         self.pairs: tuple[Tensor, Tensor]  # s_g [N] and counts [N, sl]
+        self.shares: Tensor | None = None  # [N] of the pairs, where they do not count alike
         self._draw_pairs()
-        self.held_out = self.pairs[0][:HELD_OUT], self.pairs[1][:HELD_OUT]
+        self.held_out = self._hold_out()
+
+    def _hold_out(self) -> tuple[Tensor, Tensor]:
+        """The pairs on which residuals are measured."""
+        return self.pairs[0][:HELD_OUT], self.pairs[1][:HELD_OUT]
+
+    @property
+    def rows(self) -> int:
+        """Pairs in a gradient step."""
+        return self.settings.batch
 
     @property
     def settled(self) -> bool:
         """Whether the residual vanishes, or its lowest value has not fallen over the last third of the checks."""
         lows, window = self.lows, max(CHECKS_IN_A_ROW, len(self.lows) // 3)
-        return self.idle >= CHECKS_IN_A_ROW or (len(lows) > window and lows[-1] >= IMPROVEMENT * lows[-1 - window])
+        return self.idle >= CHECKS_IN_A_ROW or (len(lows) > window and lows[-1] >= self.improvement * lows[-1 - window])
 
     def advance(self, end: int, rate: Callable[[int], float]) -> bool:
         """Take up to `CHECK_EVERY` gradient steps, then check; False where `end` of them have been taken already."""
@@ -124,12 +136,21 @@ class Training:
                 "residual": self.residual,
                 "noise": self.noise,
                 "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
-                "samples_per_second": steps * self.settings.batch / elapsed,
+                "samples_per_second": steps * self.rows / elapsed,
             }
             self.monitor(self.steps, self.residual, numbers)
 
     def _step(self) -> Tensor:
         """One gradient step; its loss in units of the network."""
+        loss = self._loss()
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self._average()
+        return loss.detach()
+
+    def _loss(self) -> Tensor:
+        """The mean square error at a batch of the pairs, in units of the network."""
         chosen = torch.randint(
             len(self.pairs[0]), (self.settings.batch,), generator=self.generator, device=self.surrogate.game.device
         )
@@ -137,12 +158,8 @@ class Training:
         with torch.no_grad():
             target = self.surrogate.targets(self.values, s_g, counts, self.settings.draws, self.generator) / self.scale
         error = target - self._heads(self.online, s_g, counts)
-        loss = error.sub(self.surrogate.samples.offsets(counts, error.detach())).square().mean()
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self._average()
-        return loss.detach()
+        loss: Tensor = error.sub(self.surrogate.samples.offsets(counts, error.detach())).square().mean()
+        return loss
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -151,7 +168,7 @@ class Training:
             [parameter.detach() for parameter in network.parameters() if parameter.is_floating_point()]
             for network in (self.average, self.online)
         )
-        torch._foreach_lerp_(ours, newest, self.settings.averaging)
+        torch._foreach_lerp_(ours, newest, max(self.settings.averaging, self.least_averaging))
         for buffer, new in zip(self.average.buffers(), self.online.buffers(), strict=True):
             buffer.copy_(new)
 
@@ -173,22 +190,35 @@ class Training:
     @torch.no_grad()
     def _check(self) -> None:
         """Measure residual, noise and offset of the running average on the held-out pairs."""
+        gamma, counts, (first, second) = self.surrogate.game.gamma, self.held_out[1], self._held_out_errors()
+        self.offset = float(self._mean(first + second)) / 2
+        offsets = self.surrogate.samples.offsets
+        product = (first - offsets(counts, first, self.shares)) * (second - offsets(counts, second, self.shares))
+        self.residual = gamma * math.sqrt(max(float(self._mean(product)), 0.0))
+        self.noise = gamma * math.sqrt(float((first - second).square().mean()) / 2 * HELD_OUT_DRAWS / 2)
+        vanishes = self._vanishes(product)
+        self.idle = self.idle + 1 if vanishes else 0
+        if not vanishes:
+            self._carry_on((first + second) / 2)
+
+    def _held_out_errors(self) -> tuple[Tensor, Tensor]:
+        """Target less C at the held-out pairs, by two independent halves of the draws: `[b, ag]`."""
         s_g, counts = self.held_out
-        gamma = self.surrogate.game.gamma
         values = self.surrogate.draw_values(self.values, s_g, counts, HELD_OUT_DRAWS, self.generator)
         halves = rearrange(values, "(half j) b G -> half j b G", half=2).mean(1)
         own = self.scale * self._heads(self.average, s_g, counts)
         first, second = (self.surrogate.spread(half, s_g) - own for half in halves)
-        self.offset = float((first + second).mean()) / 2
-        offsets = self.surrogate.samples.offsets
-        product = (first - offsets(counts, first)) * (second - offsets(counts, second))
-        self.residual = gamma * math.sqrt(max(float(product.mean()), 0.0))
-        self.noise = gamma * math.sqrt(float((first - second).square().mean()) / 2 * HELD_OUT_DRAWS / 2)
+        return first, second
+
+    def _mean(self, rows: Tensor) -> Tensor:
+        """The mean of `[b, ag]` over pairs and actions."""
+        return rows.mean() if self.shares is None else self.shares @ rows.mean(-1)
+
+    def _vanishes(self, product: Tensor) -> bool:
+        """Whether products of errors `[b, ag]` cannot be told from zero."""
         per_pair = product.mean(-1)
-        vanishes = float(per_pair.mean()) <= 2 * float(per_pair.std()) / len(per_pair) ** 0.5
-        self.idle = self.idle + 1 if vanishes else 0
-        if not vanishes:
-            self._carry_on((first + second) / 2)
+        error = float(per_pair.std()) / math.sqrt(len(per_pair))
+        return float(per_pair.mean()) <= 2 * error
 
     def _carry_on(self, residual: Tensor) -> None:
         """Move the baseline by what the residual `[b, ag]` at the held-out pairs will do to later values, through s_g.
@@ -200,6 +230,8 @@ class Training:
         num_sg, gamma = len(self.baseline), self.surrogate.game.gamma
         law = self._laws(counts)[torch.arange(len(s_g), device=s_g.device), s_g]
         share = torch.nn.functional.one_hot(s_g, num_sg).double()
+        if self.shares is not None:
+            share *= HELD_OUT * self.shares.unsqueeze(-1)
         number = share.sum(0)
         own = residual - self.surrogate.samples.offsets(counts, residual)
         mean = share.T @ (law * own).sum(-1).double() / number.clamp_min(1)
