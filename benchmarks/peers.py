@@ -1,7 +1,7 @@
 """Other people's learners and solvers on the same games and episodes: `python benchmarks/peers.py PART`.
 
     python benchmarks/peers.py dispatcher [--steps 60000] [--seeds 0 1 2]   PPO as the coordinator, against tables
-    python benchmarks/peers.py locals [--steps 100000] [--seeds 0 1 2]      PPO as L-LEARN in the alternation
+    python benchmarks/peers.py locals [--steps 2097152] [--seeds 0 1 2]      PPO as L-LEARN in the alternation
     python benchmarks/peers.py explicit [--k 5]                             QuantEcon and Storm on the k-agent MDP
 
 `dispatcher` and `locals` play the warehouse (k = 20, n = 1,000; 750 episodes of 100 steps, the same for everybody);
@@ -91,7 +91,7 @@ def local_agents(steps, seeds):
     print("| L-LEARN | seconds | of the processor | return |\n|---|---|---|---|")
     tables, seconds = timed(lambda: am.solve(game, K))
     row("model-based", seconds, tables, game)
-    ppo = sb3.learner("PPO", total_steps=steps, num_envs=256, n_steps=32, batch_size=1024, learning_rate=1e-3)
+    ppo = sb3.learner("PPO", total_steps=steps)
     for seed in seeds:
         found, seconds = timed(lambda seed=seed: am.solve(game, K, l_learner=ppo, seed=seed))
         turns = sum(update.player == "local" for update in found.history)
@@ -153,7 +153,7 @@ def main():
     if asked.part == "dispatcher":
         dispatcher(asked.steps or 60_000, asked.seeds)
     elif asked.part == "locals":
-        local_agents(asked.steps or 100_000, asked.seeds)
+        local_agents(asked.steps or 2**21, asked.seeds)
     else:
         explicit(asked.k)
 

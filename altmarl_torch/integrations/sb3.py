@@ -1,14 +1,18 @@
 """Stable-Baselines3 on a game (extra `sb3`): its VecEnv, and its algorithms as a local agent's best response.
 
-`Sb3VecEnv` shows a vectorised environment of `envs` to SB3: observations flattened to numbers in [0, 1] (states
-one-hot, counts as frequencies), rewards divided by V_max so that values are of the order of one.
+`Sb3VecEnv` shows a vectorised environment of `envs` to SB3: observations flattened to numbers in [0, 1], counts as
+frequencies and states one-hot. A local agent's two states are one-hot *together*: what it should do depends on where
+s_l lies relative to s_g, and a network that is shown each by itself learns first, for all s_g alike, what is good on
+average, and is sure of it before it learns more.
 
 `learner` makes a best response of any of SB3's algorithms for finitely many actions, for `l_learner=` and `g_learner=`
-of `solve`: the induced problem is learned from episodes alone, and the policy is read off wherever it can be asked.
-`respond` is a single response of the local agents.
+of `solve`: the induced problem is learned from episodes alone, and the greedy policy is read off wherever it can be
+asked. The reward of a team is learned from its differences (`envs.tagged.DifferenceProcess`), and SB3's `VecNormalize`
+scales rewards. `respond` is a single response of the local agents.
 """
 
 import contextlib
+import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,7 +39,18 @@ __all__ = ["ALGORITHMS", "Sb3Learner", "Sb3VecEnv", "learner", "respond"]
 
 MOST_STEPS, MOST_SYSTEMS = 10**12, 10**6
 
+MOST_TOGETHER = 4096
+"""The most pairs of states that are one-hot together; where there are more, each state is by itself."""
+
 ALGORITHMS: dict[str, Any] = {"PPO": sb3.PPO, "A2C": sb3.A2C, "DQN": sb3.DQN, "TRPO": sb3_contrib.TRPO}
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "PPO": {"n_steps": 32, "batch_size": 8192, "n_epochs": 4, "learning_rate": 1e-3},
+    "A2C": {"learning_rate": 1e-3},
+    "DQN": {"batch_size": 1024, "train_freq": 1, "gradient_steps": 2},
+    "TRPO": {"n_steps": 32, "batch_size": 8192},
+}
+"""Where SB3's own are for a few systems, and not for two thousand: one's own words go first."""
 
 
 class Sb3VecEnv(VecEnv):
@@ -49,15 +64,24 @@ class Sb3VecEnv(VecEnv):
     def __init__(self, venv: SystemVectorEnv, scale: float = 1.0) -> None:
         self._venv, self._scale = venv, scale
         self._parts = dict(venv.single_observation_space.spaces.items())
-        width = sum(
-            int(part.n) if isinstance(part, spaces.Discrete) else part.shape[0] for part in self._parts.values()
-        )
+        self._states = {name: int(part.n) for name, part in self._parts.items() if isinstance(part, spaces.Discrete)}
+        sizes = self._states.values()
+        self._together = math.prod(sizes) <= MOST_TOGETHER
+        width = math.prod(sizes) if self._together else sum(sizes)
+        width += sum(part.shape[0] for name, part in self._parts.items() if name not in self._states)
         self._actions: Any = None
         super().__init__(venv.num_envs, spaces.Box(0, 1, (width,), np.float32), venv.single_action_space)
 
     def flatten(self, seen: dict[str, Any]) -> Any:
         """Observations `[B, ...]` by name as rows `[B, width]` float32."""
-        return np.concatenate([_unit(part, np.asarray(seen[name])) for name, part in self._parts.items()], -1)
+        counts = [np.asarray(seen[name]) / part.high for name, part in self._parts.items() if name not in self._states]
+        return np.concatenate([*self._one_hot(seen), *counts], -1, dtype=np.float32)
+
+    def _one_hot(self, seen: dict[str, Any]) -> list[Any]:
+        sizes, states = tuple(self._states.values()), [np.asarray(seen[name]) for name in self._states]
+        if self._together:
+            sizes, states = (math.prod(sizes),), [np.ravel_multi_index(states, sizes)]
+        return [np.eye(size, dtype=np.float32)[state] for size, state in zip(sizes, states, strict=True)]
 
     def reset(self) -> Any:
         """First observations."""
@@ -103,13 +127,6 @@ class Sb3VecEnv(VecEnv):
         return len(list(self._get_indices(indices)))
 
 
-def _unit(part: Any, values: Any) -> Any:
-    """One part of an observation, in [0, 1]."""
-    if isinstance(part, spaces.Discrete):
-        return np.eye(int(part.n), dtype=np.float32)[values]
-    return (values / part.high).astype(np.float32)
-
-
 @dataclass(frozen=True)
 class Sb3Learner:
     """A best response of one of SB3's algorithms, for `l_learner=` and `g_learner=` of `solve`; `learner` makes it.
@@ -118,16 +135,18 @@ class Sb3Learner:
         algorithm: "PPO", "A2C", "DQN" or "TRPO".
         total_steps: of all systems together, in each turn.
         num_envs: systems at once.
-        settings: handed to the algorithm's class.
+        settings: handed to the algorithm's class, before those of `SETTINGS`.
+        difference: whether the reward of a team is learned from its differences; a step costs O(k) then.
 
     Raises:
         ArgumentError: there is no such algorithm, or a number is out of range.
     """
 
     algorithm: str = "PPO"
-    total_steps: int = 500_000
-    num_envs: int = 256
+    total_steps: int = 2**21
+    num_envs: int = 2048
     settings: Mapping[str, Any] = field(default_factory=dict)
+    difference: bool = True
 
     def __post_init__(self) -> None:
         if self.algorithm not in ALGORITHMS:
@@ -137,16 +156,28 @@ class Sb3Learner:
 
     def __call__(self, problem: LocalProblem | GlobalProblem, start: Tensor) -> Tensor:
         """The greedy policy that is learned, in the shape of the problem's; SB3 begins anew, not at `start`."""
-        game = problem.game
-        venv = Sb3VecEnv(problem.vector(self.num_envs), game.v_max or 1.0)
-        given = {"gamma": game.gamma, "seed": problem.seed, "device": "cpu"} | dict(self.settings)
+        given = {"gamma": problem.game.gamma, "seed": problem.seed, "device": "cpu"} | self._settings()
+        venv = Sb3VecEnv(self._systems(problem))
         with _own_randomness():
-            model = ALGORITHMS[self.algorithm]("MlpPolicy", venv, **given)
+            scaled = sb3.common.vec_env.VecNormalize(venv, norm_obs=False, gamma=given["gamma"])
+            model = ALGORITHMS[self.algorithm]("MlpPolicy", scaled, **given)
             model.learn(self.total_steps)
             actions, _ = model.predict(venv.flatten(problem.observations()), deterministic=True)
         venv.close()
         *rows, number = problem.shape
         return one_hot(torch.as_tensor(actions).reshape(rows), number)
+
+    def _settings(self) -> dict[str, Any]:
+        """The algorithm's: a batch is at most what is collected between two updates."""
+        given = SETTINGS[self.algorithm] | dict(self.settings)
+        if "n_steps" in given and "batch_size" in given and "batch_size" not in self.settings:
+            given["batch_size"] = min(given["batch_size"], given["n_steps"] * self.num_envs)
+        return given
+
+    def _systems(self, problem: LocalProblem | GlobalProblem) -> SystemVectorEnv:
+        if isinstance(problem, LocalProblem):
+            return problem.vector(self.num_envs, difference=self.difference and problem.objective == "team")
+        return problem.vector(self.num_envs)
 
 
 @contextlib.contextmanager
@@ -161,7 +192,14 @@ def _own_randomness() -> Iterator[None]:
         np.random.set_state(numpy)  # noqa: NPY002
 
 
-def learner(algorithm: str = "PPO", *, total_steps: int = 500_000, num_envs: int = 256, **settings: Any) -> Sb3Learner:
+def learner(
+    algorithm: str = "PPO",
+    *,
+    total_steps: int = 2**21,
+    num_envs: int = 2048,
+    difference: bool = True,
+    **settings: Any,
+) -> Sb3Learner:
     """A learner for `l_learner=` and `g_learner=` of `solve`; arguments and errors as for `Sb3Learner`.
 
     Examples:
@@ -171,7 +209,7 @@ def learner(algorithm: str = "PPO", *, total_steps: int = 500_000, num_envs: int
         >>> am.solve(am.games.steer(), k=2, l_learner=ppo, steps=1).history[1].player
         'local'
     """
-    return Sb3Learner(algorithm, total_steps, num_envs, settings)
+    return Sb3Learner(algorithm, total_steps, num_envs, settings, difference)
 
 
 def respond(
@@ -182,8 +220,8 @@ def respond(
     *,
     algorithm: str = "PPO",
     objective: Objective = "team",
-    total_steps: int = 500_000,
-    num_envs: int = 256,
+    total_steps: int = 2**21,
+    num_envs: int = 2048,
     seed: int = 0,
     **settings: Any,
 ) -> Tensor:

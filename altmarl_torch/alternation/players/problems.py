@@ -50,18 +50,19 @@ class LocalProblem:
         """Of the policy that is asked for, `[sl, sg, al]`."""
         return self.game.num_sl, self.game.num_sg, self.game.num_al
 
-    def __call__(self, *, horizon: int = 100) -> "LocalEnv":
+    def __call__(self, *, difference: bool = False, horizon: int = 100) -> "LocalEnv":
         """One system."""
         from altmarl_torch.envs import LocalEnv
 
-        return LocalEnv(self.game, self.pi_g, self.pi_l, self.k, objective=self.objective, horizon=horizon)
+        asked: dict[str, Any] = {"objective": self.objective, "difference": difference, "horizon": horizon}
+        return LocalEnv(self.game, self.pi_g, self.pi_l, self.k, **asked)
 
-    def vector(self, num_envs: int = 1024, *, horizon: int = 100) -> "SystemVectorEnv":
+    def vector(self, num_envs: int = 1024, *, difference: bool = False, horizon: int = 100) -> "SystemVectorEnv":
         """`num_envs` systems at once."""
         from altmarl_torch.envs import local_vector_env
 
-        asked: dict[str, Any] = {"objective": self.objective, "num_envs": num_envs, "horizon": horizon}
-        return local_vector_env(self.game, self.pi_g, self.pi_l, self.k, **asked)
+        asked: dict[str, Any] = {"objective": self.objective, "difference": difference, "horizon": horizon}
+        return local_vector_env(self.game, self.pi_g, self.pi_l, self.k, num_envs=num_envs, **asked)
 
     def observations(self) -> dict[str, Any]:
         """Everything that can be seen, in the order of the policy's rows: s_l and s_g, `[sl sg]` each."""
