@@ -2,7 +2,8 @@
 
 What an update costs grows like k^(S+1); what it decides hardly changes with k. So Algorithm 3 is first run from several
 local policies (`starts.start_policies`) on the largest sample with at most `FEW_COUNTS` count vectors, where that takes
-a moment; the pair with the best joint value gives its pi_l, and from there the same loop runs at k: the global agent
+a moment (a start whose first step leads to a pi_l that an earlier one ended with is not followed further); the pair
+with the best joint value gives its pi_l, and from there the same loop runs at k: the global agent
 responds first, every proposal is judged by UPDATE on the exact values of k agents, and it ends where neither player
 gains. Nothing of the coarse level enters values or bounds at k. The history begins with the proposals of the winning
 start, each with the k that it was made
@@ -16,7 +17,7 @@ import logging
 
 from altmarl_torch.alternation.loop import Update
 from altmarl_torch.alternation.run import AlternationRun
-from altmarl_torch.alternation.runner import learn
+from altmarl_torch.alternation.runner import learn, learn_unless
 from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.alternation.starts import start_policies
 from altmarl_torch.counts.simplex import CountSimplex
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 FEW_COUNTS, MANY_COUNTS = 250, 5_000
 """Count vectors of the coarse level at most, and those of k above which there is one: its starts must cost little."""
+
+COARSE_TOLERANCE = 1e-5
+"""Error of coarse values, relative to their span: of what is found there, pi_l alone is carried up."""
 
 COARSE_STARTS = 3
 """How many local policies the coarse level begins from: uniform, walk, greedy."""
@@ -69,9 +73,14 @@ def learn_nested(run: AlternationRun) -> Solution:
 def _coarse_solution(run: AlternationRun) -> tuple[str, Solution]:
     """The start whose pair is best for few agents, and that pair; after an interrupt, of the starts that were tried."""
     few = CountSimplex(run.k, run.game.num_sl).coarser(FEW_COUNTS)
-    coarse, found = dataclasses.replace(run.at(few.k).quiet(), folder=None), list[tuple[str, Solution]]()
+    coarse, found = (
+        dataclasses.replace(run.at(few.k).quiet(), folder=None, tolerance=COARSE_TOLERANCE),
+        list[tuple[str, Solution]](),
+    )
     for name, pi_l in start_policies(run.game, COARSE_STARTS, run.options.learning.seed):
-        found.append((name, learn(coarse.starting_at(pi_l))))
+        solution = learn_unless(coarse.starting_at(pi_l), [other.pi_l for _, other in found])
+        if solution is not None:
+            found.append((name, solution))
         if found[-1][1].interrupted:
             break
     name, best = max(found, key=lambda one: one[1].value)

@@ -78,6 +78,7 @@ class AlternationRun:
         only_global: whether pi_l stays as it is.
         folder: of checkpoints; None keeps none.
         work: where long computations keep half-done work; None keeps none.
+        tolerance: error of values on tables, relative to their span; None for that of `value_tolerance`.
     """
 
     game: Game
@@ -92,6 +93,7 @@ class AlternationRun:
     only_global: bool = False
     folder: CheckpointFolder | None = None
     work: WorkInProgress | None = None
+    tolerance: float | None = None
 
     @classmethod
     def of(cls, game: Game, options: Options) -> "AlternationRun":

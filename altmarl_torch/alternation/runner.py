@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from altmarl_torch.alternation.checkpoints import CurvePoints, RunCheckpoint, pack, unpack
 from altmarl_torch.alternation.loop import Alternation, Players, Update, alternate
 from altmarl_torch.alternation.players.lifted import lifted_players
@@ -23,7 +26,7 @@ from altmarl_torch.alternation.solution_files import table_of
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import FileFormatError
 
-__all__ = ["learn"]
+__all__ = ["learn", "learn_unless"]
 
 PLAYERS: Mapping[str, Callable[[AlternationRun], Players[Any, Any]]] = {
     "tabular": tabular_players,
@@ -50,6 +53,20 @@ def learn(run: AlternationRun) -> Solution:
     if not result.interrupted:
         checkpoint.finish(solution)
     return solution
+
+
+def learn_unless(run: AlternationRun, known: Sequence[Tensor]) -> Solution | None:
+    """As `learn`, without checkpoints; None where the first step leads to one of the `known` pi_l, and so to its pair.
+
+    What follows depends on pi_l alone: the global agent responds to it.
+    """
+    players = _players(run)
+    first = alternate(players, run.rules, steps=1, callback=run.callback)
+    if not first.interrupted:
+        if any(torch.equal(first.pair.pi_l, pi_l) for pi_l in known):
+            return None
+        first = alternate(players, run.rules, steps=run.steps, callback=run.callback, reached=first)
+    return _solution(run, first)
 
 
 def _go_on(run: AlternationRun, checkpoint: RunCheckpoint) -> Alternation[Any, Any]:

@@ -15,7 +15,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from altmarl_torch.counts.kernels import dense_levels
+from altmarl_torch.counts.kernels import CountKernel, dense_levels
 from altmarl_torch.counts.pair_moves import PairPlan
 
 __all__ = ["ChangedRows", "prefers_levels"]
@@ -34,15 +34,15 @@ class ChangedRows:
     """E' - E for several changes of a row.
 
     Args:
+        before: the kernel by P.
         P: `[sl, sl']`, law of one agent's next state before the changes.
-        plan: of the counts.
         states: `[changes]`, the state whose row is another one.
         rows: `[changes, sl']`, which then is its law.
     """
 
-    def __init__(self, P: Tensor, plan: PairPlan, states: Tensor, rows: Tensor) -> None:
-        simplex = plan.simplex
-        self._kernels = list(islice(dense_levels(P, simplex), simplex.k))
+    def __init__(self, before: CountKernel, P: Tensor, states: Tensor, rows: Tensor) -> None:
+        plan, simplex = before.plan, before.simplex
+        self._kernels = before.fewer or list(islice(dense_levels(P, simplex), simplex.k))
         self._joins = [joined for _, _, joined in simplex.one_by_one]
         self._places = plan.emptied[:, states]  # [N, changes]
         self._rows, self._changes = rows, torch.arange(len(rows), device=rows.device)

@@ -52,6 +52,9 @@ TOLERANCE = 1e-10
 PREFERRED_DENSE = 256
 """Up to this many counts a dense matrix is faster than pair moves."""
 
+MOST_TOGETHER = 2**20
+"""Entries that are added to a dense matrix together."""
+
 LARGEST_DENSE = 3000
 """The most counts for which a dense matrix is built: 72 MB in float64, and seconds to build."""
 
@@ -93,6 +96,7 @@ class CountKernel:
     Attributes:
         form: "dense" or "pair moves".
         error_bound: bound on the relative rounding error of one expectation.
+        fewer: the matrices of 0, 1, ..., k - 1 agents, `[N_j, N_j]`, where they are small and `keep`; else none.
 
     Raises:
         ArgumentError: P is no square matrix of laws, or k is no integer of its range.
@@ -121,8 +125,18 @@ class CountKernel:
         self.form, self.error_bound, self._keep = "dense", torch.finfo(torch.float64).eps, keep
         self._tables: dict[tuple[torch.dtype, bool], list[list[Tensor]] | PackedLaws] = {}
         self._moves = self._factor(P, like) if self.simplex.size > PREFERRED_DENSE else None
+        self.fewer: list[Tensor] = []
         if self._moves is None:
-            self._dense = dense_kernel(P, self.simplex)
+            self._dense = self._list(P, like)
+
+    def _list(self, P: Tensor, like: "CountKernel | None") -> Tensor:
+        """The dense matrix; on the way there are those of fewer agents."""
+        if like is not None and self.simplex.k < len(like.fewer):
+            return like.fewer[self.simplex.k]
+        if len(P) == 2 or not self._keep or self.simplex.size > PREFERRED_DENSE or self.simplex.size == 1:
+            return dense_kernel(P, self.simplex)
+        *self.fewer, matrix = dense_levels(P, self.simplex)
+        return matrix.contiguous()
 
     def _factor(self, P: Tensor, like: "CountKernel | None") -> PairMoves | None:
         """Pair moves where they are accurate and fit, None for a dense matrix; refused where neither will do."""
@@ -281,18 +295,20 @@ def dense_kernel(P: Tensor, simplex: CountSimplex) -> Tensor:
         return P.new_ones(1, 1)
     for last in dense_levels(P, simplex):
         kernel = last
-    return kernel
+    return kernel.contiguous()
 
 
 def dense_levels(P: Tensor, simplex: CountSimplex) -> Iterator[Tensor]:
     """The matrices of P(h' | h) for 0, 1, ..., k agents, each made from the last by adding one: `[N_j, N_j]`."""
-    kernel = P.new_ones(1, 1)
+    kernel, laws = P.new_ones(1, 1), P.T.unsqueeze(1)
     yield kernel
     for occupied, without, with_one_more in simplex.one_by_one:
-        others = kernel[without]
-        kernel = P.new_zeros(len(occupied), len(occupied))
-        for y in range(simplex.num_sl):
-            kernel.index_add_(1, with_one_more[:, y], P[occupied, y, None] * others)
+        others, transposed = kernel.T[:, without], P.new_zeros(len(occupied), len(occupied))
+        together = max(1, MOST_TOGETHER // others.numel())
+        for joined, law in zip(torch.split(with_one_more.T, together), torch.split(laws, together), strict=True):
+            added = law[..., occupied] * others  # [y, h', h] of one agent less
+            transposed.index_add_(0, joined.flatten(), added.flatten(0, 1))
+        kernel = transposed.T
         yield kernel
 
 

@@ -33,7 +33,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError
@@ -128,11 +130,11 @@ def _iterate(
     for _ in range(max_sweeps):
         updated = step(values)
         change = updated - values
-        low, high = float(change.min()), float(change.max())
+        low, high = (float(end) for end in torch.aminmax(change))
         sweeps, error = sweeps + 1, scale * (high - low) / 2
         if progress:
             progress(sweeps, error)
-        floor = relative * float(updated.max() - updated.min())
+        floor = relative * float(updated.max() - updated.min()) if relative else 0.0
         stands_still = stall.after(error, history.is_plain)
         if error <= max(tolerance, floor) or (stands_still and (history.is_plain or relative)):
             break
@@ -183,8 +185,7 @@ class History:
 
     def __init__(self, longest: int = LONGEST_MEMORY) -> None:
         self._longest, self._memory, self.is_plain = longest, MEMORY, False
-        self._products = torch.zeros(0, 0, dtype=torch.float64)
-        self._sizes = torch.zeros(0, dtype=torch.float64)
+        self._products, self._sizes = np.zeros((0, 0)), np.zeros(0)
         self._updated = self._residuals = torch.zeros(0, 0)
         self.clear()
 
@@ -206,14 +207,16 @@ class History:
         self._make_room(updated)
         residual = (updated - values).flatten()
         residual -= residual.mean()
-        size, slot = residual.abs().max().clamp_min(torch.finfo(residual.dtype).tiny), self._count % self._memory
-        self._updated[slot], self._residuals[slot], self._sizes[slot] = updated.flatten(), residual / size, float(size)
+        low, high = (float(end) for end in torch.aminmax(residual))
+        size, slot = max(high, -low, torch.finfo(residual.dtype).tiny), self._count % self._memory
+        torch.div(residual, size, out=self._residuals[slot])
+        self._updated[slot], self._sizes[slot] = updated.flatten(), size
         self._count += 1
         known = min(self._count, self._memory)
-        products = (self._residuals[:known] @ self._residuals[slot]).to("cpu", torch.float64)
+        products = (self._residuals[:known] @ self._residuals[slot]).cpu().numpy()
         self._products[slot, :known] = self._products[:known, slot] = products
         sizes = self._sizes[:known] / self._sizes[:known].max()
-        weights = anderson_mix((self._products[:known, :known] * sizes * sizes[:, None]).flatten())
+        weights = torch.from_numpy(anderson_mix(self._products[:known, :known] * sizes * sizes[:, None]))
         return (weights.to(updated) @ self._updated[:known]).reshape(updated.shape)
 
     def _make_room(self, updated: Tensor) -> None:
@@ -223,25 +226,20 @@ class History:
         known, before = min(self._count, len(self._sizes)), len(self._sizes)
         order = [(self._count - known + index) % before for index in range(known)] if before else []
         rows = updated.new_empty(2, self._memory, updated.numel())
-        products, sizes = (
-            torch.zeros(self._memory, self._memory, dtype=torch.float64),
-            torch.zeros(self._memory).double(),
-        )
+        products, sizes = np.zeros((self._memory, self._memory)), np.zeros(self._memory)
         if known:
             rows[0, :known], rows[1, :known] = self._updated[order], self._residuals[order]
-            products[:known, :known], sizes[:known] = self._products[order][:, order], self._sizes[order]
+            products[:known, :known], sizes[:known] = self._products[np.ix_(order, order)], self._sizes[order]
         self._updated, self._residuals = rows
         self._products, self._sizes, self._count = products, sizes, known
 
 
-def anderson_mix(products: Tensor) -> Tensor:
-    """Weights `[m]` with sum 1 that minimise |sum of weights times residuals|, from their inner products `[m * m]`.
+def anderson_mix(products: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights `[m]` with sum 1 that minimise |sum of weights times residuals|, from their inner products `[m, m]`.
 
     A ridge of 1e-10 of the largest product keeps nearly parallel residuals from cancelling.
     """
-    size = round(products.numel() ** 0.5)
-    gram = products.reshape(size, size).to("cpu", torch.float64)
-    gram = gram / gram.diagonal().max().clamp_min(torch.finfo(torch.float64).tiny)
-    weights = torch.linalg.solve(gram + 1e-10 * torch.eye(size, dtype=gram.dtype), torch.ones(size, dtype=gram.dtype))
-    normalised: Tensor = weights / weights.sum()
-    return normalised
+    gram = products / max(products.diagonal().max(), np.finfo(np.float64).tiny)
+    weights: NDArray[np.float64] = np.linalg.solve(gram + 1e-10 * np.eye(len(gram)), np.ones(len(gram)))
+    weights /= weights.sum()
+    return weights

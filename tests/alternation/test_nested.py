@@ -9,6 +9,7 @@ import torch
 import altmarl_torch as am
 from altmarl_torch.alternation import nested, run, runner
 from altmarl_torch.alternation.loop import Decision
+from altmarl_torch.alternation.options import Learning, Options, Problem
 from altmarl_torch.alternation.players.tabular import TabularEvaluator
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex
@@ -77,11 +78,10 @@ def test_nested_is_one_of_its_words():
 
 
 def test_an_interrupt_at_the_coarse_level_returns_a_pair_for_k(monkeypatch):
-    def interrupted(one):
-        found = runner.learn(one)
-        return dataclasses.replace(found, interrupted=True) if one.k < 10 else found
+    def interrupted(one, known):
+        return dataclasses.replace(runner.learn_unless(one, known), interrupted=True)
 
-    monkeypatch.setattr(nested, "learn", interrupted)
+    monkeypatch.setattr(nested, "learn_unless", interrupted)
     solution = am.solve(am.games.warehouse(), 10)
     assert solution.interrupted
     assert solution.k == 10
@@ -118,12 +118,23 @@ def test_a_player_that_has_answered_does_not_search_again():
 def test_the_coarse_run_is_the_same_run_for_fewer(monkeypatch):
     seen = []
     monkeypatch.setattr(nested, "learn", lambda one: seen.append(one) or runner.learn(one))
+    monkeypatch.setattr(nested, "learn_unless", lambda one, known: seen.append(one) or runner.learn_unless(one, known))
     am.solve(am.games.warehouse(), 10, seed=3, steps=2)
     *coarse, fine = seen
     few = CountSimplex(10, 5).coarser(nested.FEW_COUNTS).k
     assert [one.k for one in coarse] == [few] * nested.COARSE_STARTS
     assert all(isinstance(one, run.AlternationRun) and one.options is fine.options for one in seen)
     assert all(one.folder is None and one.callback is None for one in coarse)
+
+
+def test_a_start_that_leads_to_a_known_pi_l_is_not_followed_further():
+    """One that does not ends as it does by itself."""
+    one = run.AlternationRun.of(am.games.warehouse(), Options(Problem(4), Learning()))
+    alone = runner.learn(one)
+    assert runner.learn_unless(one, [alone.pi_l]) is None
+    followed = runner.learn_unless(one, [uniform_local(one.game)])
+    assert followed.value == alone.value
+    assert len(followed.history) == len(alone.history)
 
 
 def test_the_first_value_needs_no_sweep_where_nobody_looks_at_the_sample():

@@ -20,7 +20,7 @@ def test_the_difference_is_that_of_both_kernels(k, num_sl):
     assert prefers_levels(plan)
     before = am.CountKernel(P, k, plan=plan)
     values = torch.rand(plan.simplex.size, 3, 2, generator=generator, dtype=torch.float64)
-    found = ChangedRows(P, plan, states, rows).apart(values, before.expect(values))
+    found = ChangedRows(before, P, states, rows).apart(values, before.expect(values))
     for index in range(3):
         changed = P.clone()
         changed[states[index]] = rows[index]

@@ -112,7 +112,7 @@ def test_mixing_remembers_the_last_few_sweeps(scale):
         memory = fixed_point.MEMORY if number <= 12 else 2 * fixed_point.MEMORY
         swept = swept[-memory:]
         residuals = torch.stack([residual - residual.mean() for _, residual in swept]) / scale
-        weights = anderson_mix((residuals @ residuals.T).flatten())
+        weights = anderson_mix((residuals @ residuals.T).numpy())
         expected = sum(weight * candidate for weight, (candidate, _) in zip(weights, swept, strict=True))
         torch.testing.assert_close(history.mix(values, updated), expected, rtol=1e-6, atol=1e-6 * scale)
         if number == 12:

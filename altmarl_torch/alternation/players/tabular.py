@@ -26,7 +26,7 @@ from altmarl_torch.learners.chains.l_learn import chain_l_learn
 from altmarl_torch.learners.settings import ChainSettings
 from altmarl_torch.learners.tabular.g_learn import g_learn
 from altmarl_torch.learners.tabular.l_learn import expected_seconds, l_learn
-from altmarl_torch.operators.joint_value import DIRECT, JointValue, joint_value
+from altmarl_torch.operators.joint_value import DIRECT, JointValue, joint_value, span_tolerance
 from altmarl_torch.operators.surrogate import Surrogate, SurrogateCache
 from altmarl_torch.operators.two_grid import COARSEST
 from altmarl_torch.operators.words import Objective
@@ -84,6 +84,7 @@ class TabularGlobalLearner:
     m: int | None  # draws of T-hat_{k,m}; None for the exact operator
     progress: PhaseProgress | None = None
     xi: int | None = None  # draws of the rewards (Algorithm 10); None for their means
+    tolerance: float | None = None  # error of Q, in units of value
     player: Player = "global"
     phase: str = "g_learn"
 
@@ -103,6 +104,7 @@ class TabularGlobalLearner:
             generator=generator,
             parameterization="counts" if is_exact else "paper",  # exactly, both give the same policy
             xi=self.xi,
+            tolerance=self.tolerance,
             start=None if memory.is_first or self.surrogates.plan.simplex.size > COARSEST else value.values,
             progress=_watch(self.progress, self.phase),
         )
@@ -125,6 +127,7 @@ class TabularLocalLearner:
     surrogates: SurrogateCache
     objective: Objective
     progress: PhaseProgress | None = None
+    tolerance: float | None = None  # error of values
     player: Player = "local"
     phase: str = "l_learn"
 
@@ -139,6 +142,7 @@ class TabularLocalLearner:
             pair.pi_l,
             self.surrogates.plan,
             objective=self.objective,
+            tolerance=self.tolerance,
             value=value if team else None,
             start_law=memory.law,
             surrogates=self.surrogates if team else None,
@@ -275,6 +279,7 @@ class TabularEvaluator:
 
     surrogates: SurrogateCache
     progress: PhaseProgress | None = None
+    tolerance: float | None = None  # error of values
 
     def evaluate(self, pair: Pair[Tensor], start: Tensor | None) -> JointValue:
         """The joint value of the pair, from `start` or, where there is none, from its value if pi_g saw one agent."""
@@ -284,7 +289,8 @@ class TabularEvaluator:
             if self._is_linear(surrogate, pair.pi_g):
                 return replace(single, mean=float((surrogate.initial_law * single.values).sum()))
             start = single.values
-        return joint_value(surrogate, pair.pi_g, start=start, progress=_watch(self.progress, "evaluation"))
+        watch = _watch(self.progress, "evaluation")
+        return joint_value(surrogate, pair.pi_g, start=start, tolerance=self.tolerance, progress=watch)
 
     def _single_agent_value(self, pair: Pair[Tensor]) -> JointValue:
         """The value of the pair where k = 1, lifted to k: means of it, which keep its error."""
@@ -321,7 +327,8 @@ def tabular_players(run: AlternationRun) -> Players[Tensor, TabularMemory]:
     (number,) = np.random.SeedSequence(learning.seed).generate_state(1).tolist()
     for_g, for_l = (torch.Generator(game.device).manual_seed(seed) for seed in (learning.seed, number))
     surrogates = SurrogateCache(game, plan, run.prior)
-    local: Learner[Tensor, TabularMemory] = TabularLocalLearner(surrogates, objective, progress)
+    tolerance = None if run.tolerance is None else span_tolerance(game, run.tolerance)
+    local: Learner[Tensor, TabularMemory] = TabularLocalLearner(surrogates, objective, progress, tolerance)
     if learning.chain is not None:
         local = ChainLocalLearner(surrogates, objective, learning.chain, progress, run.curve, run.work)
     elif callable(learning.l_learner):
@@ -329,9 +336,11 @@ def tabular_players(run: AlternationRun) -> Players[Tensor, TabularMemory]:
     else:
         _announce(game, plan)
     coordinator: Learner[Tensor, TabularMemory] = TabularGlobalLearner(
-        surrogates, learning.m, progress, run.reward_draws
+        surrogates, learning.m, progress, run.reward_draws, tolerance
     )
     if learning.g_learner is not None:
         coordinator = GivenGlobalLearner(surrogates, learning.g_learner)
     players = coordinator, local
-    return Players(players, TabularEvaluator(surrogates, progress), run.first_pair, TabularMemory(for_g, for_l))
+    return Players(
+        players, TabularEvaluator(surrogates, progress, tolerance), run.first_pair, TabularMemory(for_g, for_l)
+    )

@@ -47,7 +47,7 @@ from altmarl_torch.learners.tabular.single import gaining
 from altmarl_torch.learners.turns import all_lose_clearly, single_changes, turns
 from altmarl_torch.operators.bellman import next_sg_law
 from altmarl_torch.operators.fixed_point import LARGE_TABLE, Progress
-from altmarl_torch.operators.joint_value import JointValue, joint_value, value_tolerance
+from altmarl_torch.operators.joint_value import JointValue, joint_value, span_tolerance, value_tolerance
 from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate, SurrogateCache
 from altmarl_torch.operators.words import Objective
@@ -69,8 +69,9 @@ OCCUPANCY_ERROR = 1e-2
 EVERY_CHANGE = 1_000
 """Of chains of at most so many states every single change is judged."""
 
-COARSE_FROM = 2_000
-"""Above so many counts, the search is first carried out with fewer agents."""
+COARSE_FROM, COARSE_TOLERANCE = 2_000, 1e-5
+"""Above so many counts, the search is first carried out with fewer agents; and the error of its values, relative to
+their span."""
 
 
 @dataclass(frozen=True)
@@ -274,5 +275,15 @@ def _coarse_response(search: _Search, best: Candidate) -> LocalResponse:
     cache = SurrogateCache(surrogates.game, plan, surrogates.prior, known)
     shown = scale_up(plan.simplex, surrogate.simplex)
     pi_g, values = search.pi_g[:, shown], best.value.values[:, shown]
-    value = joint_value(cache(best.pi_l), pi_g, start=values)
-    return l_learn(surrogates.game, pi_g, best.pi_l, plan, value=value, surrogates=cache, prior=surrogates.prior)
+    tolerance = span_tolerance(surrogates.game, COARSE_TOLERANCE)
+    value = joint_value(cache(best.pi_l), pi_g, start=values, tolerance=tolerance)
+    return l_learn(
+        surrogates.game,
+        pi_g,
+        best.pi_l,
+        plan,
+        tolerance=tolerance,
+        value=value,
+        surrogates=cache,
+        prior=surrogates.prior,
+    )

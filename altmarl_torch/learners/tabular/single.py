@@ -30,6 +30,7 @@ from einops import einsum, rearrange
 from torch import Tensor
 
 from altmarl_torch.counts.changed_rows import ChangedRows, prefers_levels
+from altmarl_torch.counts.kernels import CountKernel
 from altmarl_torch.counts.resampling import PosteriorKernel
 from altmarl_torch.operators.bellman import next_sg_law, transition_matrix
 from altmarl_torch.operators.joint_value import ROUNDING
@@ -110,10 +111,12 @@ def _apart(before: Surrogate, states: Tensor, apart: Tensor) -> Tensor:
 
 def _by_levels(before: Surrogate, sg: int, states: Tensor, rows: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     """(E' - E) from the kernels of fewer agents, which all changes share."""
-    changed, kernel = ChangedRows(before.P_l_pi[:, sg], before.plan, states, rows), before.kernels[sg]
+    kernel, moves = before.kernels[sg], before.moves[sg]
+    assert isinstance(moves, CountKernel)
+    changed = ChangedRows(moves, before.P_l_pi[:, sg], states, rows)
     if isinstance(kernel, PosteriorKernel):
-        moves, resample = kernel.moves.expect, kernel.resampling.expect
-        return lambda values, expected: resample(changed.apart(values, moves(values)))
+        resample = kernel.resampling.expect
+        return lambda values, expected: resample(changed.apart(values, moves.expect(values)))
     return changed.apart
 
 
