@@ -23,7 +23,7 @@ PACKAGE = ROOT / "altmarl_torch"
 ORDER = [
     "errors", "support", "simulators", "games", "counts", "operators", "policies", "evaluation", "theory",
     "learners", "learners.tabular", "learners.chains", "learners.neural", "learners.lifted", "learners.simulated",
-    "envs", "alternation", "alternation.simulated", "asking", "offline", "integrations",
+    "learners.beliefs", "envs", "alternation", "alternation.simulated", "asking", "offline", "integrations",
     "heuristics", "rewards", "tabular", "neural", "",  # public doors, and the package's own behind them
     "runs", "runs.simulated", "runs.sweeps", "sweeps", "runs.cli", "cli",
     "federated", "__main__",

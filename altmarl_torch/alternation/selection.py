@@ -7,6 +7,7 @@ say which model to trust. n agents can. `select="rollout"` plays every candidate
     the corrected pair, by its own search over priors               "posterior" and "filter" (`prior_search`)
     the same for fewer agents, of those that are seen               `fewer`
     the dispatcher with a memory                                    observation="filter"
+    the same, acting to learn (`learners.beliefs`)                  observation="filter", where values are fitted soon
     hold + walk, which looks at nothing, and the best rule          `policies.yardsticks`
 
 and takes the highest mean return: so no observation model is worse than not looking, nor than asking fewer, up to the
@@ -28,6 +29,7 @@ leaves the observation model as it is asked for.
 """
 
 import dataclasses
+import time
 from collections.abc import Iterator
 
 from einops import rearrange
@@ -42,6 +44,7 @@ from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex, lift
 from altmarl_torch.evaluation.paired import paired_difference
 from altmarl_torch.evaluation.rollouts import rollout
+from altmarl_torch.learners.beliefs.fitting import fit_belief_values, work_of
 from altmarl_torch.operators.joint_value import joint_value
 from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.policies.rules import NEVER_LOOK, HeuristicPair, table
@@ -51,6 +54,9 @@ __all__ = ["fewer", "forget", "select_by_rollout", "select_by_value"]
 
 EVERY_SIZE = 8
 """Up to so many agents the next smaller sample is tried; beyond, where that costs as much again, half of them."""
+
+LARGEST_FIT = 500_000_000
+"""Numbers that a fit of values of beliefs keeps at most: about a minute, and 2 GB."""
 
 
 def select_by_value(run: AlternationRun) -> Solution:
@@ -96,7 +102,10 @@ class _Candidates:
         yield from self._smaller()
         if observation == "filter":
             many = self._learned(memory_size(run.game, run.options.learning.solver))[0].solution
-            yield "filter", remember(many, run.game, run.k)
+            memory = remember(many, run.game, run.k)
+            yield "filter", memory
+            if work_of(run.game, run.k) <= LARGEST_FIT:
+                yield "values of beliefs", self._acting_to_learn(memory)
         if CountSimplex(run.k, run.game.num_sl).size * run.game.num_sg * run.game.num_ag <= LARGEST_TABLE:
             yield from _rules(run)
 
@@ -120,6 +129,13 @@ class _Candidates:
         corrected = learn_posterior(run, followed)
         self.seconds.append(corrected.phase_seconds)
         return corrected
+
+    def _acting_to_learn(self, memory: Solution) -> Solution:
+        """The same memory, whose dispatcher knows how much it knows."""
+        begun, run = time.perf_counter(), self._run
+        values = fit_belief_values(run.game, run.k, pi_l=memory.pi_l, seed=run.options.learning.seed)
+        self.seconds.append({"g_learn": time.perf_counter() - begun})
+        return dataclasses.replace(memory, values=values)
 
     def _learned(self, k: int) -> list[Started]:
         """What the paper's alternation finds for k agents, from every start."""

@@ -34,6 +34,8 @@ from altmarl_torch.alternation.solution_files import (
 from altmarl_torch.alternation.words import Observation, Select, Sizes
 from altmarl_torch.counts.simplex import CountSimplex, round_to_counts
 from altmarl_torch.errors import ArgumentError, FileFormatError
+from altmarl_torch.learners.beliefs.dispatcher import AskingDispatcher
+from altmarl_torch.learners.beliefs.values import BeliefValues
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy
 from altmarl_torch.learners.neural.storage import read_sizes
 from altmarl_torch.policies.answers import RuleDispatcher
@@ -60,7 +62,7 @@ LARGEST_PLAYED = 10**6  # entries of pi_g up to which a network's policy is play
 LARGEST_FILE = 120_000_000
 """Entries of pi_g up to which a file carries the table, as 0 and 1 in bytes (five zones: up to k = 101)."""
 
-OPTIONAL = ("counts", "pi_g", "policy/", "network/", "alpha", "belief/")
+OPTIONAL = ("counts", "pi_g", "policy/", "network/", "alpha", "belief/", "values/")
 RECORD = ("value", "eta", "eta_paper", "converged", "solver", "seed", "game_name", "interrupted", "observation")
 
 
@@ -126,6 +128,7 @@ class Solution:
         belief: how the dispatcher's memory begins and moves ("filter"); None where it has none.
         reads: with a memory, the size of the sample for which pi_g was learned: pi_g is a table over its counts, and is
             read at the belief.
+        values: of beliefs, by which a dispatcher with a memory acts to learn; None: as pi_g does at the belief's mean.
         selection: what the pair was chosen from, of several starts or by `select="rollout"`; not kept in files.
         sizes: where one network was learned for several k, all of them, of which k is the largest and `value` the mean;
             its dispatcher takes samples of any size up to k, each row its own. None for one k.
@@ -151,6 +154,7 @@ class Solution:
     reads: int | None = None
     selection: Selection | None = None
     sizes: Sizes | None = None
+    values: BeliefValues | None = None
 
     def __repr__(self) -> str:
         end = "converged" if self.converged else "interrupted" if self.interrupted else "not converged"
@@ -186,6 +190,8 @@ class Solution:
             [1, 1]
         """
         sight = Sight(self.k, self.pi_l.shape[1], len(self.pi_l), self.pi_l.device)
+        if self.values is not None:
+            return AskingDispatcher(self.values, sight, seed)
         if self.belief is not None:
             if self.policy is not None:
                 play = at_distribution(player(self.policy), self.sample_size, rounded=False)
@@ -276,15 +282,14 @@ class Solution:
         history = [
             dataclasses.asdict(update) | {"decision": update.decision.value, "seconds": 0.0} for update in self.history
         ]
-        sizes = {"k": self.k} | ({} if self.reads is None else {"reads": self.reads})
-        listed = {} if self.sizes is None else {"sizes": self.sizes}
+        sizes = {"k": self.k, "reads": self.reads, "sizes": self.sizes}
         entries: dict[str, Any] = {
             "pi_l": self.pi_l.cpu().numpy(),
-            "record": json.dumps(record | {"history": history} | sizes | listed),
+            "record": json.dumps(record | {"history": history} | {k: v for k, v in sizes.items() if v is not None}),
             **self._table_entries(),
             **({} if self.policy is None else pack_policy(self.policy)),
             **({} if self.alpha is None else {"alpha": self.alpha.cpu().numpy()}),
-            **({} if self.belief is None else self.belief.pack()),
+            **{name: entry for part in (self.belief, self.values) if part for name, entry in part.pack().items()},
         }
         write_npz(path, FILE_FORMAT, FILE_VERSION, entries)
 

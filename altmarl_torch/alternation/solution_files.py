@@ -18,6 +18,7 @@ from altmarl_torch.alternation.loop import Decision, Update
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.simplex import MAX_LISTED_ENTRIES, CountSimplex
 from altmarl_torch.errors import ArgumentError, FileFormatError
+from altmarl_torch.learners.beliefs.values import BeliefValues
 from altmarl_torch.learners.lifted.policies import LiftedPolicy
 from altmarl_torch.learners.lifted.storage import FAMILY, pack_lifted, unpack_lifted
 from altmarl_torch.learners.neural import storage
@@ -95,7 +96,8 @@ def read_observation(
     belief = Belief.unpack(arrays)
     if belief.moves.shape != (*sizes, sizes[1]) or belief.mean.shape != sizes[1:]:
         raise FileFormatError(f"the belief is of {list(belief.moves.shape)} [sg, sl, sl'], pi_l of {list(sizes)}")
-    return {"belief": belief, "reads": as_integer("reads", reads, 1, math.inf, FileFormatError)}
+    found = {"belief": belief, "reads": as_integer("reads", reads, 1, math.inf, FileFormatError)}
+    return found | ({"values": BeliefValues.unpack(arrays, belief)} if BeliefValues.is_in(arrays) else {})
 
 
 def _read_alpha(arrays: dict[str, np.ndarray[Any, Any]], sizes: tuple[int, int]) -> Tensor:

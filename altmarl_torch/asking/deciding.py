@@ -6,22 +6,23 @@ sample it draws as many and forgets the rest, so that `rollout` plays it as well
 number. `ask_and_pay` plays it and counts the questions.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from altmarl_torch.asking.values import BeliefValues, fit_belief_values
-from altmarl_torch.errors import ArgumentError
+from altmarl_torch.alternation.solving import solve
 from altmarl_torch.evaluation.rollouts import rollout
-from altmarl_torch.games.game import Game
+from altmarl_torch.games.game import Game, check_game
+from altmarl_torch.learners.beliefs.dispatcher import AskingDispatcher
+from altmarl_torch.learners.beliefs.fitting import fit_belief_values, numbers_to_ask
+from altmarl_torch.learners.beliefs.values import BeliefValues
 from altmarl_torch.policies.base import Sight
-from altmarl_torch.support.sampling import count_labels, distinct_labels
-from altmarl_torch.support.tables import as_integer, as_seed
+from altmarl_torch.policies.tabular import check_pi_l
+from altmarl_torch.support.tables import as_seed
 
-__all__ = ["AskingDispatcher", "BeliefPair", "Paid", "ask_and_pay", "decide_by_belief"]
+__all__ = ["BeliefPair", "Paid", "ask_and_pay", "decide_by_belief"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,65 +44,16 @@ class BeliefPair:
 
     def dispatcher(self, seed: int = 0) -> "AskingDispatcher":
         """A new dispatcher, whose draws come from its own generator."""
-        return AskingDispatcher(self, seed)
-
-
-class AskingDispatcher:
-    """`reset(batch)`, then at each step `ask(s_g)` and `act(s_g, counts)`; whoever does not ask is asked for.
-
-    Attributes:
-        asked: `[batch]`, how many it wanted to hear in the last step.
-    """
-
-    def __init__(self, pair: BeliefPair, seed: int = 0) -> None:
-        num_sl, num_sg, _ = pair.pi_l.shape
-        self._values, self._sight = pair.values, Sight(pair.k, num_sg, num_sl, pair.pi_l.device)
-        self._generator = torch.Generator(device=pair.pi_l.device).manual_seed(as_seed(seed))
-        self.reset(0)
-
-    def reset(self, batch: int) -> None:
-        """Forget all samples: `batch` new episodes."""
-        self._mean, self._strength = self._values.belief.begin(as_integer("batch", batch, 0, math.inf, ArgumentError))
-        self.asked: Tensor | None = None
-        self._is_asking = False
-
-    def ask(self, s_g: object) -> Tensor:
-        """How many to ask at this step: `[batch]` int64, for s_g `[batch]`."""
-        nobody = torch.zeros(len(self._mean), self._sight.num_sl, dtype=torch.int64)
-        states, _ = self._sight.read(s_g, nobody)
-        self.asked = self._values.ask(states, self._mean, self._strength, self._generator)
-        self._is_asking = True
-        return self.asked
-
-    def act(self, s_g: object, counts: object) -> Tensor:
-        """Look at no more than was asked for, act, predict: actions `[batch]` int64."""
-        states, h = self._sight.read(s_g, counts)
-        if len(states) != len(self._mean):
-            raise ArgumentError(f"the belief is of {len(self._mean)} systems, s_g of {len(states)}: call reset first")
-        asked = self.asked if self._is_asking and self.asked is not None else self.ask(states)
-        self._is_asking = False
-        belief = self._values.belief
-        looked = belief.look(self._mean, self._strength, self._heard(h, asked))
-        chosen = self._values.act(states, *looked)
-        self._mean, self._strength = belief.predict(*looked, states)
-        return chosen
-
-    def _heard(self, counts: Tensor, asked: Tensor) -> Tensor:
-        """As many of each row of counts as were asked, drawn uniformly."""
-        total, heard = counts.sum(-1), counts.clone()
-        for size, q in {(int(n), int(q)) for n, q in zip(total, asked, strict=True) if n > q}:
-            here = (total == size) & (asked == q)
-            labels = distinct_labels(int(here.sum()), min(q, size - q), size, self._generator)
-            heard[here] = count_labels(labels, counts[here].double(), q)
-        return heard
+        num_sl, num_sg, _ = self.pi_l.shape
+        return AskingDispatcher(self.values, Sight(self.k, num_sg, num_sl, self.pi_l.device), seed)
 
 
 def decide_by_belief(
     game: Game, asks: int | Sequence[int], *, price: float = 0.0, pi_l: Tensor | None = None, seed: int = 0
 ) -> BeliefPair:
-    """Learn when to act, and how many to ask, from what is believed (`asking.values`).
+    """Learn when to act, and how many to ask, from what is believed (`learners.beliefs.fitting`).
 
-    Arguments and errors as in `fit_belief_values`.
+    Arguments and errors as in `fit_belief_values`; where pi_l is None it is learned as `observation="filter"` does.
 
     Examples:
         >>> import altmarl_torch as am
@@ -111,8 +63,11 @@ def decide_by_belief(
         >>> int(player.ask([0])) <= 2
         True
     """
-    values = fit_belief_values(game, asks, price=price, pi_l=pi_l, seed=seed)
-    return BeliefPair(values, values.pi_l)
+    check_game(game, "decide_by_belief")
+    if pi_l is None:
+        most = max(numbers_to_ask(game, asks))
+        pi_l = solve(game, most, observation="filter", solver="auto", seed=as_seed(seed)).pi_l
+    return BeliefPair(fit_belief_values(game, asks, price=price, pi_l=pi_l, seed=seed), check_pi_l(game, pi_l))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,13 +1,14 @@
 """Values of beliefs: against optimal stopping on a lattice, the filter, and closed forms."""
 
+import numpy as np
 import pytest
 import torch
 
 import altmarl_torch as am
-from altmarl_torch.asking.beliefs import BeliefFeatures, answers, beliefs_met
 from altmarl_torch.asking.deciding import ask_and_pay
-from altmarl_torch.asking.values import fit_belief_values
 from altmarl_torch.games import steer, warehouse
+from altmarl_torch.learners.beliefs.fitting import fit_belief_values
+from altmarl_torch.learners.beliefs.points import BeliefFeatures, answers, beliefs_met, combined
 from altmarl_torch.policies.belief import Belief
 from altmarl_torch.policies.tabular import uniform_local
 from altmarl_torch.support.intervals import Difference
@@ -192,3 +193,66 @@ def test_a_dispatcher_says_what_is_wrong():
     player.reset(1)
     with pytest.raises(am.ArgumentError, match="at most k = 2 sampled agents answer"):
         player.act([0], [[2, 1]])
+
+
+@pytest.fixture(scope="module")
+def selected():
+    return am.solve(hidden_crowd(4.0), 1, observation="filter", select="rollout")
+
+
+def test_acting_to_learn_is_selected_where_it_pays(selected):
+    tried = {choice.name: choice.return_mean for choice in selected.selection.choices}
+    assert selected.selection.choices[0].name == "values of beliefs"
+    assert selected.values is not None
+    assert tried["values of beliefs"] > 1.3 * tried["filter"]
+    assert selected.selection.margin.low > 0
+
+
+def test_a_pair_that_acts_to_learn_is_kept_in_a_file(selected, tmp_path):
+    selected.save(tmp_path / "policy.npz")
+    read = am.Solution.load(tmp_path / "policy.npz")
+    assert read.values.asks == (1,)
+    played = {"episodes": 50, "horizon": 30}
+    ours, again = (am.rollout(hidden_crowd(4.0), pair, **played).returns for pair in (selected, read))
+    assert torch.equal(ours, again)
+    player = read.dispatcher()
+    player.reset(1)
+    assert player.act(0, [1, 0]).shape == ()
+    assert am.rollout(hidden_crowd(4.0), read.seeing(3), **played).mean > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "message"),
+    [
+        ("r_l", None, "its values of beliefs lack r_l"),
+        ("coefficients", np.zeros((4, 3)), r"coefficients of the values has shape \[4, 3\]; \[27, 3\] is needed"),
+        ("gamma", 1.5, r"gamma must be a number in \[0, 1\), not 1.5"),
+        ("degree", 10**9, "degree must be an integer in 0..8, not 1000000000"),
+        ("asks", [-1], r"asks\[q=0\] is -1"),
+        ("asks", [2000], "asks must be an integer in 0..1000, not 2000"),
+        ("r_g", np.full((3, 3), np.nan), "r_g"),
+    ],
+)
+def test_damaged_values_are_refused(selected, tmp_path, name, entry, message):
+    path = tmp_path / "policy.npz"
+    selected.save(path)
+    entries = {key: value for key, value in np.load(path).items() if key != f"values/{name}"}
+    np.savez(path, **entries | ({} if entry is None else {f"values/{name}": entry}))
+    with pytest.raises(am.FileFormatError, match=message) as raised:
+        am.Solution.load(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_features_are_never_formed_for_nothing():
+    features = BeliefFeatures.of(warehouse(num_zones=3, n=40))
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.rand(5, 3, generator=generator, dtype=torch.float64)
+    mean, strength = mean / mean.sum(-1, keepdim=True), 10 * torch.rand(5, 1, generator=generator, dtype=torch.float64)
+    coefficients = torch.rand(features(mean, strength).shape[-1], 4, generator=generator, dtype=torch.float64)
+    direct = features(mean, strength) @ coefficients
+    assert torch.allclose(combined(*features.parts(mean, strength), coefficients), direct)
+
+
+def test_where_nothing_is_paid_everybody_who_may_be_is_asked():
+    pair = am.decide_by_belief(steer(), [0, 1, 3], pi_l=uniform_local(steer()))
+    assert ask_and_pay(steer(), pair, episodes=20, horizon=10).mean_asked == 3

@@ -11,9 +11,11 @@ with (m', c') = predict(m, c, s_g), q among the numbers that may be asked and p 
 to choose from it is the problem of a dispatcher that is shown so many, and *acts to learn*; with several it also *asks
 when it pays*. Both are beyond the paper, and beyond certainty equivalence. pi_l is given.
 
-**Fitted value iteration.** U is linear in the functions of `asking.beliefs`, fitted by least squares at beliefs that
-random play meets. Sweeps stop when the span of the change says that the actions do: a common offset of all values
-changes none of them.
+**Fitted value iteration.** U is linear in the functions of `learners.beliefs.points`, fitted by least squares at
+beliefs that random play meets. A sweep over all answers finds what is best after each of them; then what is best stays
+as it is for a few evaluations, which need no more than its expected features (modified policy iteration: Puterman and
+Shin, 1978). Sweeps stop when the span of the change says that the actions do: a common offset of all values changes
+none of them.
 """
 
 import math
@@ -23,70 +25,33 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from altmarl_torch.alternation.solving import solve
-from altmarl_torch.asking.beliefs import BeliefFeatures, answers, beliefs_met
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game, check_game
+from altmarl_torch.learners.beliefs.points import (
+    EPISODES,
+    SPREAD,
+    STEPS,
+    BeliefFeatures,
+    answers,
+    beliefs_met,
+    combined,
+    number_of_answers,
+)
+from altmarl_torch.learners.beliefs.values import BeliefValues
 from altmarl_torch.policies.belief import Belief
-from altmarl_torch.policies.tabular import check_pi_l, greedy_actions
+from altmarl_torch.policies.tabular import check_pi_l
 from altmarl_torch.support.tables import as_integer, as_number, as_seed
 
-__all__ = ["BeliefValues", "fit_belief_values"]
+__all__ = ["fit_belief_values", "numbers_to_ask", "work_of"]
 
-SWEEPS, TOLERANCE = 2_000, 1e-4
+SWEEPS, TOLERANCE = 200, 1e-4
 """Sweeps at most, and the span of their change, relative to that of the values, at which they stop."""
+
+EVALUATIONS = 30
+"""Of what a sweep finds best."""
 
 RIDGE = 1e-7
 """Of the least squares, relative to the features' squares."""
-
-
-@dataclass(frozen=True, eq=False)
-class BeliefValues:
-    """Values of beliefs, and what is best by them.
-
-    Attributes:
-        game: whose agents are believed in.
-        pi_l: `[sl, sg, al]`, what the local agents play.
-        belief: how a belief begins and moves, under pi_l.
-        r_l: `[sg, sl]`, the local reward under pi_l.
-        asks: how many may be asked.
-        price: of a question.
-        features: functions of beliefs.
-        coefficients: `[features, sg]`, of U.
-    """
-
-    game: Game
-    pi_l: Tensor
-    belief: Belief
-    r_l: Tensor
-    asks: tuple[int, ...]
-    price: float
-    features: BeliefFeatures
-    coefficients: Tensor
-
-    def act(self, s_g: Tensor, mean: Tensor, strength: Tensor) -> Tensor:
-        """The best action after looking, for s_g `[b]`, means `[b, sl]` and strengths `[b, 1]`: `[b]`."""
-        return greedy_actions(self._action_values(s_g, mean, strength))
-
-    def ask(self, s_g: Tensor, mean: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """How many to ask, before looking: `[b]` int64, among `asks`."""
-        if len(self.asks) == 1:
-            return torch.full_like(s_g, self.asks[0])
-        worth = []
-        for q in self.asks:
-            counts, weights = answers(q, mean, strength, generator)
-            after, stronger = self.belief.look(mean.unsqueeze(1), strength.unsqueeze(1), counts)
-            each = s_g.repeat_interleave(counts.shape[1])
-            best = self._action_values(each, after.flatten(0, 1), stronger.flatten(0, 1)).amax(-1)
-            worth.append((weights * best.view_as(weights)).sum(-1) - self.price * q)
-        return torch.tensor(self.asks, device=s_g.device)[torch.stack(worth, -1).argmax(-1)]
-
-    def _action_values(self, s_g: Tensor, mean: Tensor, strength: Tensor) -> Tensor:
-        """What each action is worth after looking: `[b, ag]`."""
-        later = self.features(*self.belief.predict(mean, strength, s_g)) @ self.coefficients
-        expected = torch.bmm(self.game.P_g.index_select(0, s_g), later.unsqueeze(-1)).squeeze(-1)
-        local = (mean * self.r_l.index_select(0, s_g)).sum(-1, keepdim=True)
-        return self.game.r_g.index_select(0, s_g) + local + self.game.gamma * expected
 
 
 def fit_belief_values(
@@ -94,7 +59,7 @@ def fit_belief_values(
     asks: int | Sequence[int],
     *,
     price: float = 0.0,
-    pi_l: Tensor | None = None,
+    pi_l: Tensor,
     seed: int = 0,
     told: Callable[[int, float], None] | None = None,
 ) -> BeliefValues:
@@ -105,7 +70,7 @@ def fit_belief_values(
         asks: the number of agents that is asked, or the numbers to choose from at each step, 0 included if nobody need
             be asked.
         price: of each question, at least 0.
-        pi_l: `[sl, sg, al]`, what the local agents play; None learns it as `observation="filter"` does.
+        pi_l: `[sl, sg, al]`, what the local agents play.
         seed: of the beliefs that are met, and of draws.
         told: called with (sweeps, span of the change).
 
@@ -115,19 +80,24 @@ def fit_belief_values(
         PolicyError: pi_l is no local policy of this game.
     """
     check_game(game, "decide_by_belief")
-    numbers = _numbers(game, asks)
+    numbers = numbers_to_ask(game, asks)
     price = as_number("price", price, "[0, inf)", lambda x: 0 <= x < math.inf, ArgumentError)
-    if pi_l is None:
-        pi_l = solve(game, max(numbers), observation="filter", solver="auto", seed=as_seed(seed)).pi_l
     pi_l, generator = check_pi_l(game, pi_l), torch.Generator(game.device).manual_seed(as_seed(seed))
     belief, r_l, features = Belief.of(game, pi_l), game.induced(pi_l).r_l_pi.T.contiguous(), BeliefFeatures.of(game)
     mean, strength = beliefs_met(game, belief, numbers, generator)
     ahead = [_Ahead.of(game, belief, r_l, features, q, price, mean, strength, generator) for q in numbers]
     coefficients = _iterate(game, _fitter(features(mean, strength)), ahead, told)
-    return BeliefValues(game, pi_l, belief, r_l, numbers, price, features, coefficients)
+    return BeliefValues(game.P_g, game.r_g, game.gamma, r_l, belief, numbers, price, features, coefficients)
 
 
-def _numbers(game: Game, asks: object) -> tuple[int, ...]:
+def work_of(game: Game, q: int) -> int:
+    """How many numbers a fit for q questions a step keeps."""
+    points = 2 * EPISODES * STEPS + SPREAD
+    return points * number_of_answers(q, game.num_sl) * BeliefFeatures.of(game).basis.size * game.num_sg
+
+
+def numbers_to_ask(game: Game, asks: object) -> tuple[int, ...]:
+    """The numbers to choose from, the fewest first; an ArgumentError where one is none, or nobody ever is asked."""
     listed = list(asks) if isinstance(asks, Sequence | range) and not isinstance(asks, str) else [asks]
     numbers = tuple(sorted({as_integer("asks", q, 0, game.n, ArgumentError) for q in listed}))
     if not numbers or numbers == (0,):
@@ -150,7 +120,7 @@ class _Ahead:
     paid: float
     weights: Tensor  # [p, d], of the answers
     local: Tensor  # [p, d, sg], the local reward after looking, less what was paid
-    features: list[Tensor]  # for each s_g [p d, features], of the belief that moved under it; float32
+    parts: list[tuple[Tensor, Tensor]]  # for each s_g, of the belief that moved under it: [p d, f], [p d, 3]; float32
 
     @classmethod
     def of(
@@ -168,17 +138,29 @@ class _Ahead:
         counts, weights = answers(q, mean, strength, generator)
         after, stronger = (part.flatten(0, 1) for part in belief.look(mean.unsqueeze(1), strength.unsqueeze(1), counts))
         states = (torch.full((len(after),), s, device=game.device) for s in range(game.num_sg))
-        moved = [features(*belief.predict(after, stronger, s_g)).float() for s_g in states]
+        moved = (features.parts(*belief.predict(after, stronger, s_g)) for s_g in states)
         local = (after @ r_l.T - price * q).view(*weights.shape, game.num_sg)
-        return cls(price * q, weights, local, moved)
+        return cls(price * q, weights, local, [(of_mean.float(), powers.float()) for of_mean, powers in moved])
 
-    def values(self, game: Game, coefficients: Tensor) -> Tensor:
-        """What q questions are worth: `[p, sg]`."""
-        best = []
-        for s, features in enumerate(self.features):
-            later = (features @ coefficients.float()).double() @ game.P_g[s].T
-            best.append((game.r_g[s] + game.gamma * later).amax(-1).view_as(self.weights))
-        return (self.weights.unsqueeze(-1) * (torch.stack(best, -1) + self.local)).sum(1)
+    def best(self, game: Game, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        """What q questions are worth `[p, sg]`, and the best action after each answer `[p, d, sg]`."""
+        values, actions = [], []
+        for s, parts in enumerate(self.parts):
+            later = combined(*parts, (coefficients @ game.P_g[s].T).float()).double()
+            best = (game.r_g[s] + game.gamma * later).max(-1)
+            values.append(best.values.view_as(self.weights))
+            actions.append(best.indices.view_as(self.weights))
+        worth = (self.weights.unsqueeze(-1) * (torch.stack(values, -1) + self.local)).sum(1)
+        return worth, torch.stack(actions, -1)
+
+    def expected(self, game: Game, s: int, rows: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Reward `[r]` and features `[r, features, sg']` to come, at some rows, of actions `[r, d]` in s."""
+        weights = self.weights[rows]
+        reward = (weights * (self.local[rows, :, s] + game.r_g[s][actions])).sum(-1)
+        of_mean, powers = (part.view(*self.weights.shape, -1)[rows] for part in self.parts[s])
+        laws = (weights.unsqueeze(-1) * game.P_g[s][actions]).float()  # [r, d, sg']
+        apart = [of_mean.transpose(1, 2) @ (laws * power.unsqueeze(-1)) for power in powers.unbind(-1)]
+        return reward, torch.cat(apart, 1)
 
 
 def _iterate(game: Game, fitter: Tensor, ahead: Sequence[_Ahead], told: Callable[[int, float], None] | None) -> Tensor:
@@ -187,12 +169,34 @@ def _iterate(game: Game, fitter: Tensor, ahead: Sequence[_Ahead], told: Callable
     values = torch.zeros(fitter.shape[1], game.num_sg, dtype=fitter.dtype, device=fitter.device)
     most = game.v_max + max(one.paid for one in ahead) / (1 - game.gamma)  # no value is larger; a fit could be
     for sweep in range(SWEEPS):
-        following = torch.stack([one.values(game, coefficients) for one in ahead]).amax(0).clamp(-most, most)
-        change = following - values
-        span, values = float(change.max() - change.min()), following
-        coefficients = fitter @ values
+        worth, actions = zip(*(one.best(game, coefficients) for one in ahead), strict=True)
+        following, asked = torch.stack(worth).max(0)
+        change = following.clamp(-most, most) - values
+        span, values = float(change.max() - change.min()), following.clamp(-most, most)
         if told:
             told(sweep + 1, span)
         if span <= TOLERANCE * float(values.max() - values.min()):
             break
-    return coefficients
+        reward, features = _chosen(game, ahead, asked, actions)
+        for _ in range(EVALUATIONS):
+            coefficients = fitter @ values
+            later = (features @ coefficients.T.float().flatten()).T.double()
+            values = (reward + game.gamma * later).clamp(-most, most)
+        coefficients = fitter @ values
+    return fitter @ values
+
+
+def _chosen(game: Game, ahead: Sequence[_Ahead], asked: Tensor, actions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Reward `[p, sg]` and features `[sg, p, sg' features]` to come of what is best: `asked [p, sg]`, an index."""
+    reward = torch.empty_like(asked, dtype=torch.float64)
+    features = []
+    for s in range(game.num_sg):
+        here = None
+        for index, one in enumerate(ahead):
+            rows = (asked[:, s] == index).nonzero().squeeze(-1)
+            reward[rows, s], found = one.expected(game, s, rows, actions[index][rows, :, s])
+            here = found.new_empty(len(asked), *found.shape[1:]) if here is None else here
+            here[rows] = found
+        assert here is not None
+        features.append(here.transpose(1, 2).flatten(1))
+    return reward, torch.stack(features)

@@ -25,12 +25,12 @@ from altmarl_torch.policies.base import cumulative, draw
 from altmarl_torch.policies.belief import Belief
 from altmarl_torch.support.sampling import dirichlet
 
-__all__ = ["BeliefFeatures", "answers", "beliefs_met"]
+__all__ = ["BeliefFeatures", "answers", "beliefs_met", "combined", "number_of_answers"]
 
 MOST_FEATURES, MOST_DEGREE = 400, 8
 """Of a value function: in number, and degree in the mean."""
 
-MOST_LISTED, DRAWS = 100, 32
+MOST_LISTED, DRAWS = 40, 32
 """Answers that are listed, and how many are drawn where there are more."""
 
 EPISODES, STEPS, SPREAD, ANEW = 40, 40, 500, 0.1
@@ -57,8 +57,20 @@ class BeliefFeatures:
 
     def __call__(self, mean: Tensor, strength: Tensor) -> Tensor:
         """Means `[b, sl]` and strengths `[b, 1]` to `[b, features]`."""
-        of_mean, s = self.basis.features(mean, math.inf), (strength + 1).rsqrt()
-        return torch.cat([of_mean, s * of_mean, s.square() * of_mean], -1)
+        of_mean, powers = self.parts(mean, strength)
+        return (powers.unsqueeze(-1) * of_mean.unsqueeze(1)).flatten(1)
+
+    def parts(self, mean: Tensor, strength: Tensor) -> tuple[Tensor, Tensor]:
+        """The functions of the mean `[b, f]` and of the strength `[b, 3]`, whose products the features are."""
+        s = (strength + 1).rsqrt()
+        return self.basis.features(mean, math.inf), torch.cat([torch.ones_like(s), s, s.square()], -1)
+
+
+def combined(of_mean: Tensor, powers: Tensor, coefficients: Tensor) -> Tensor:
+    """Values `[b, v]` of coefficients `[features, v]` at the `parts` of b beliefs, without forming their features."""
+    apart = coefficients.view(powers.shape[-1], of_mean.shape[-1], -1).transpose(0, 1).flatten(1)  # [f, 3 v]
+    values: Tensor = torch.bmm(powers.unsqueeze(1), (of_mean @ apart).view(*powers.shape, -1)).squeeze(1)
+    return values
 
 
 def answers(q: int, mean: Tensor, strength: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -66,12 +78,18 @@ def answers(q: int, mean: Tensor, strength: Tensor, generator: torch.Generator) 
     if q == 0:
         return torch.zeros_like(mean).unsqueeze(1), torch.ones_like(mean[:, :1])
     alpha, simplex = (strength * mean).clamp_min(1e-9).unsqueeze(1), CountSimplex(q, mean.shape[-1], mean.device)
-    if simplex.size <= MOST_LISTED:
+    if number_of_answers(q, simplex.num_sl) == simplex.size:
         counts = simplex.counts.to(mean.dtype)
         logs = torch.lgamma(alpha + counts) - torch.lgamma(alpha) - torch.lgamma(counts + 1)
         return counts.expand(len(mean), -1, -1), torch.softmax(logs.sum(-1), -1)
     drawn = _asked(q, alpha.expand(-1, DRAWS, -1).flatten(0, 1), generator).view(len(mean), DRAWS, -1)
     return drawn, torch.full_like(drawn[..., 0], 1 / DRAWS)
+
+
+def number_of_answers(q: int, num_sl: int) -> int:
+    """How many `answers` gives for each belief."""
+    listed = CountSimplex(q, num_sl).size
+    return listed if listed <= MOST_LISTED else DRAWS
 
 
 def beliefs_met(game: Game, belief: Belief, asks: tuple[int, ...], generator: torch.Generator) -> tuple[Tensor, Tensor]:
