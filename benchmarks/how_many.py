@@ -7,7 +7,8 @@ episodes, and prints mean returns with their largest standard error; `turnover` 
 pairs that do not know of it and once with pairs that were learned for P_l <- (1-p) P_l + p nu. `every` learns one
 network for every k up to 50, and one for each k that is named: process seconds of both, paired differences of the
 returns, the seconds of return against all 50, and the returns at answer rates. `advise` confirms the advice at four
-prices by a sweep on fresh episodes: with memory every k up to 50, without one those of `FORGETFUL`. A game may be a file of one's own.
+prices by a sweep on fresh episodes: with memory every k up to 50, without one those of `FORGETFUL`. A game
+may be a file of one's own.
 """
 
 import argparse
