@@ -85,7 +85,8 @@ def fit_belief_values(
     pi_l, generator = check_pi_l(game, pi_l), torch.Generator(game.device).manual_seed(as_seed(seed))
     belief, r_l, features = Belief.of(game, pi_l), game.induced(pi_l).r_l_pi.T.contiguous(), BeliefFeatures.of(game)
     mean, strength = beliefs_met(game, belief, numbers, generator)
-    ahead = [_Ahead.of(game, belief, r_l, features, q, price, mean, strength, generator) for q in numbers]
+    tried = numbers if price > 0 else numbers[-1:]  # what costs nothing is asked
+    ahead = [_Ahead.of(game, belief, r_l, features, q, price, mean, strength, generator) for q in tried]
     coefficients = _iterate(game, _fitter(features(mean, strength)), ahead, told)
     return BeliefValues(game.P_g, game.r_g, game.gamma, r_l, belief, numbers, price, features, coefficients)
 

@@ -95,11 +95,10 @@ class BeliefValues:
     def ask(self, s_g: Tensor, mean: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """How many to ask, before looking: `[b]` int64, among `asks`.
 
-        More answers are worth no less, whatever a few draws say of them; where they are worth the same and cost
-        nothing all are asked.
+        More answers are worth no less, whatever a few draws say of them: where they cost nothing, all are asked.
         """
-        if len(self.asks) == 1:
-            return torch.full_like(s_g, self.asks[0])
+        if len(self.asks) == 1 or self.price == 0:
+            return torch.full_like(s_g, self.asks[-1])
         worth = []
         for q in self.asks:
             counts, weights = answers(q, mean, strength, generator)
@@ -108,8 +107,7 @@ class BeliefValues:
             best = self._action_values(each, after.flatten(0, 1), stronger.flatten(0, 1)).amax(-1)
             worth.append((weights * best.view_as(weights)).sum(-1))
         numbers = torch.tensor(self.asks, device=s_g.device)
-        net = torch.stack(worth, -1).cummax(-1).values - self.price * numbers
-        return numbers.flip(0)[net.flip(-1).argmax(-1)]
+        return numbers[(torch.stack(worth, -1).cummax(-1).values - self.price * numbers).argmax(-1)]
 
     def _action_values(self, s_g: Tensor, mean: Tensor, strength: Tensor) -> Tensor:
         """What each action is worth after looking: `[b, ag]`."""
