@@ -292,7 +292,7 @@ def check_rows(counts: Tensor, k: int, slack: float = 0.0) -> None:
         rule = f"the counts of k agents are at least 0 and sum to k = {k}"
         refuse_first("counts", least, "row", negative, rule, ArgumentError, verb="holds")
         refuse_first("counts", total, "row", short, rule, ArgumentError, verb="sums to")
-    if counts.is_floating_point() and not slack:
+    if counts.is_floating_point() and not slack and bool((rows != rows.floor()).any()):
         as_whole("counts", rows, "row sl", ArgumentError)
 
 

@@ -100,13 +100,16 @@ def local_gains(
     worth_of_turn = _turn_tables(surrogate, pi_l)
     total = torch.zeros(3, game.num_sl * game.num_sg, game.num_al, dtype=torch.float64, device=game.device)
     s_g, counts = _visits(surrogate, policy, generator)
-    part = max(1, CHUNK // game.num_sl)
+    places = _places(game.P_l)
+    part = max(1, CHUNK // places.shape[-1])
     for states, h in zip(torch.split(s_g, part), torch.split(counts, part), strict=True):
         moving = surrogate.movers(states, h, generator)
         z = torch.multinomial(moving, 1, generator=generator).squeeze(-1)
         others = companions(states, moving - _unit(z, game.num_sl), generator)
-        landing = _landing_values(surrogate, policy, values, states, h, others)
-        reward, moves = (table[z, states] for table in worth_of_turn)
+        reached = places[z]
+        landing = _landing_values(surrogate, policy, values, states, h, others, reached)
+        reward, moves = worth_of_turn[0][z, states], worth_of_turn[1][z, states]
+        moves = moves.gather(-1, reached[:, None].expand(-1, game.num_al, -1))
         gain = reward + game.gamma * surrogate.samples.of_rows(h) * einsum(moves, landing.double(), "b a L, b L -> b a")
         total.index_add_(1, z * game.num_sg + states, torch.stack([torch.ones_like(gain), gain, gain.square()]))
     return _gains(total, game.num_sg)
@@ -119,15 +122,33 @@ def _turn_tables(surrogate: BatchSurrogate, pi_l: Tensor) -> tuple[Tensor, Tenso
     return reward, game.P_l - rearrange(surrogate.P_l_pi, "l g L -> l g 1 L")
 
 
+def _places(P_l: Tensor) -> Tensor:
+    """Where an agent can land from each state, whatever it does: `[sl, y]`.
+
+    Rows with fewer places than others are filled up with states that it cannot reach. Where half of all can be reached
+    from somewhere, all are listed.
+    """
+    reachable = (P_l > 0).flatten(1, 2).any(1)
+    num_sl = len(reachable)
+    most = int(reachable.sum(-1).max())
+    if 2 * most > num_sl:
+        return torch.arange(num_sl, device=P_l.device).expand(num_sl, -1)
+    return (~reachable).to(torch.uint8).argsort(stable=True)[:, :most]
+
+
 def _landing_values(
-    surrogate: BatchSurrogate, policy: BatchPolicy, values: Values, s_g: Tensor, counts: Tensor, others: Tensor
+    surrogate: BatchSurrogate,
+    policy: BatchPolicy,
+    values: Values,
+    s_g: Tensor,
+    counts: Tensor,
+    others: Tensor,
+    reached: Tensor,
 ) -> Tensor:
-    """E V(s_g', others + e_y) over s_g' for every landing place y, less its mean over y: `[b, y]`."""
+    """E V(s_g', others + e_y) over s_g' for the landing places y that are `reached [b, y]`, less its mean: `[b, y]`."""
     num_sl = counts.shape[-1]
-    landed = rearrange(
-        others.unsqueeze(1) + torch.eye(num_sl, dtype=counts.dtype, device=counts.device), "b y l -> (b y) l"
-    )
-    worth = rearrange(values(landed), "(b y) G -> b y G", y=num_sl)
+    landed = rearrange(others.unsqueeze(1) + _unit(reached, num_sl).to(counts.dtype), "b y l -> (b y) l")
+    worth = rearrange(values(landed), "(b y) G -> b y G", y=reached.shape[-1])
     to_sg = einsum(policy(s_g, counts).float(), surrogate.P_g[s_g], "b a, b a G -> b G")
     expected = einsum(worth, to_sg, "b y G, b G -> b y")
     return expected - expected.mean(-1, keepdim=True)

@@ -78,7 +78,7 @@ class SampleSizes:
             refuse_first("counts", least, "row", ~(least >= -slack), rule, ArgumentError, verb="holds")
             beyond = ~((total >= 1 - slack) & (total <= self.largest * (1 + slack)))
             refuse_first("counts", total, "row", beyond, rule, ArgumentError, verb="sums to")
-            if counts.is_floating_point() and not slack:
+            if counts.is_floating_point() and not slack and bool((counts != counts.floor()).any()):
                 as_whole("counts", counts, "row sl", ArgumentError)
 
     def of_rows(self, counts: Tensor) -> Tensor | int:

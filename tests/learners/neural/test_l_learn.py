@@ -8,6 +8,7 @@ from oracles.neural import TablePolicy, exact, random_global, random_law, random
 from torch import Tensor
 
 from altmarl_torch.games import hash_game, random_game, steer
+from altmarl_torch.games.types import with_types
 from altmarl_torch.learners.neural import l_learn
 from altmarl_torch.learners.neural.l_learn import (
     Gains,
@@ -29,7 +30,10 @@ from altmarl_torch.tabular import agent_values
 
 RUNS = 40
 GAMES = [steer(), hash_game(), random_game(num_sg=3, num_sl=3, num_ag=2, num_al=3, gamma=0.9, seed=3)]
-INSTANCES = [(game, k) for game in GAMES for k in (1, 2, 5)]
+TYPED = with_types([random_game(num_sg=2, num_sl=2, num_ag=2, num_al=2, gamma=0.8, seed=7)] * 4, [0.4, 0.3, 0.2, 0.1])
+"""Whose agents reach two of eight states: only there do they land."""
+
+INSTANCES = [*((game, k) for game in GAMES for k in (1, 2, 5)), (TYPED, 2)]
 
 
 class Derivative:
