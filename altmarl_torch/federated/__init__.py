@@ -4,6 +4,7 @@
     observing     what the server and a client see, decide and earn: states, actions, rewards
     episodes      the one loop that runs a federation under a controller
     building      explore, log, count: the game of `games.named.federated`, and where it comes from
+    client        one client by itself, for federations of separate processes
     comparing     a learned pair back in the real federation, against fixed schedules
 
 `python -m altmarl_torch.federated` rebuilds the game and makes the comparison. The digits come with scikit-learn:
@@ -11,14 +12,17 @@
 """
 
 from altmarl_torch.federated.building import Explorer, LogPlan, build, count, log, read_setup, thresholds, write
+from altmarl_torch.federated.client import Client
 from altmarl_torch.federated.comparing import Comparison, PairController, Schedule, compare, figure, schedules
 from altmarl_torch.federated.episodes import Controller, Episode, play
 from altmarl_torch.federated.simulation import Digits, Federation, Setting, dirichlet_split, load_digits
-from altmarl_torch.federated.situations import MODES, STEPS, Observer
+from altmarl_torch.federated.situations import MODES, START, STEPS, Observer
 
 __all__ = [
     "MODES",
+    "START",
     "STEPS",
+    "Client",
     "Comparison",
     "Controller",
     "Digits",

@@ -13,6 +13,7 @@ from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.federated import building, simulation
 from altmarl_torch.federated.__main__ import main
 from altmarl_torch.federated.building import COLUMNS, Explorer, LogPlan, build, read_setup, sha256, write
+from altmarl_torch.federated.client import Client
 from altmarl_torch.federated.comparing import CONSTANT, LEARNED, MEASURES, PairController, compare, figure, schedules
 from altmarl_torch.federated.episodes import play
 from altmarl_torch.federated.simulation import Digits, Federation, Setting, average, dirichlet_split, losses, sgd_steps
@@ -176,6 +177,21 @@ def test_a_small_alpha_makes_clients_unlike() -> None:
     assert share[100.0] < 0.3
 
 
+def test_a_client_by_itself_sees_and_learns_as_in_the_federation() -> None:
+    federation = Federation(MINIATURE, 3, some_digits())
+    federation.train(torch.arange(6))
+    everybody = OBSERVER.look(federation)
+    for index in range(6):
+        client = Client(federation, index, OBSERVER)
+        assert client.situation(federation.models[index], federation.server) == everybody[index]
+        assert torch.equal(client.data.x, federation.data.x[index])
+    first, again, other = (client.train(federation.server, 2, seed) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert losses(first, client.data) < losses(federation.server, client.data)
+    assert torch.equal(client.train(federation.server, 0, 1), federation.server)
+
+
 # ------------------------------------------------------------------------------------------------- the game
 
 
@@ -295,6 +311,7 @@ def test_the_discounted_return_by_hand() -> None:
         (lambda: Observer(1.0, (1.0, 1.0)), "ascend"),
         (lambda: dirichlet_split(torch.tensor([0, 1]), 3, 1.0, 0), "2 items cannot be dealt to 3 clients"),
         (lambda: Federation(Setting(num_clients=500), 0, some_digits()), "cannot be dealt"),
+        (lambda: Client(Federation(MINIATURE, 0, some_digits()), 6, OBSERVER), "index"),
         (lambda: PairController(am.solve(games.warehouse(), k=1, solver="tabular"), OBSERVER), "federated game has"),
     ],
 )
