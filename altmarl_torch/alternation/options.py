@@ -29,8 +29,9 @@ from altmarl_torch.alternation.words import (
     check_learners,
     is_infinite,
 )
+from altmarl_torch.counts.degrees import MOST_DEGREE
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.learners.settings import MOST_DEGREE, MOST_XI, ChainSettings, Settings
+from altmarl_torch.learners.settings import MOST_XI, ChainSettings, Settings
 from altmarl_torch.operators.words import Acceptance, Objective
 from altmarl_torch.support.scalars import as_integer, as_number, as_seed, check_callable
 

@@ -6,10 +6,7 @@ from typing import Literal, get_args
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.support.scalars import as_integer, as_share
 
-__all__ = ["MOST_DEGREE", "MOST_EPISODES", "MOST_XI", "ChainSettings", "Form", "Settings"]
-
-MOST_DEGREE = 64
-"""Of lifted functions: J! is then below 10^90, far from the largest double."""
+__all__ = ["MOST_EPISODES", "MOST_XI", "ChainSettings", "Form", "Settings"]
 
 MOST_EPISODES = 10**13
 """Of UCFH: visits stay exact in float64, with hundreds of rounds in each episode."""

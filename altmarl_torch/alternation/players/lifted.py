@@ -33,7 +33,7 @@ from altmarl_torch.learners.turns import single_changes, turns
 from altmarl_torch.operators.joint_value import DIRECT, JointValue, gain_error
 from altmarl_torch.policies.base import Pair
 
-__all__ = ["LiftedEvaluator", "LiftedGlobalLearner", "LiftedLocalLearner", "lifted_players"]
+__all__ = ["LiftedEvaluator", "LiftedGlobalLearner", "LiftedLocalLearner", "lifted_players", "lifted_workspace"]
 
 SMALL_GAIN, STILL = 2 * AUTO_ETA, 3e-4
 """Gains, relative to V_max: below the first UPDATE finds nothing to gain, below the second a higher degree is none."""
@@ -267,14 +267,18 @@ def lifted_players(run: AlternationRun) -> Players[Rule, LiftedMemories]:
 
     Under the own objective the local learner has a memory of its own: its values are of other rewards.
     """
+    local = team = lifted_workspace(run)
+    if run.options.problem.objective == "own":
+        local = replace(team, game=run.game.replace(r_g=torch.zeros_like(run.game.r_g)))
+    learners = LiftedGlobalLearner(team), LiftedLocalLearner(local, team)
+    return Players(learners, LiftedEvaluator(team), run.first_pair, LiftedMemories())
+
+
+def lifted_workspace(run: AlternationRun) -> LiftedWorkspace:
+    """Where a run's learners work on the joint values."""
     options, game = run.options, run.game
     k = math.inf if run.sees_all else float(run.k)
     degree = options.learning.degree
     degrees = ladder(game.num_sl, k) if degree is None else [degree]
     by_state, seed = options.stopping.accept == "all-states", options.learning.seed
-    team = LiftedWorkspace(game, k, degrees, seed, by_state, run.prior, options.keeping.progress)
-    local = team
-    if options.problem.objective == "own":
-        local = replace(team, game=game.replace(r_g=torch.zeros_like(game.r_g)))
-    learners = LiftedGlobalLearner(team), LiftedLocalLearner(local, team)
-    return Players(learners, LiftedEvaluator(team), run.first_pair, LiftedMemories())
+    return LiftedWorkspace(game, k, degrees, seed, by_state, run.prior, options.keeping.progress)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.alternation.loop import PhaseProgress
+from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.games.game import Game
-from altmarl_torch.learners.lifted.basis import Basis
 from altmarl_torch.learners.lifted.episodes import Contender, Rule, visit
 from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_value
 from altmarl_torch.learners.lifted.judging import Judged, judge, laws_at

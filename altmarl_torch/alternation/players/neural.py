@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from altmarl_torch.alternation.loop import Curve, Evaluator, PhaseProgress, Player, Players, Proposal
+from altmarl_torch.alternation.players.lifted_start import Interrupted, LiftedStart, lifted_start
 from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.games.game import Game
@@ -24,6 +25,7 @@ from altmarl_torch.learners.neural.exact_evaluator import ExactEvaluator
 from altmarl_torch.learners.neural.fitting import Fit, Monitor, fit
 from altmarl_torch.learners.neural.grid import few_counts
 from altmarl_torch.learners.neural.l_learn import Gains, NetworkTurns, local_gains, network_values, table_turns
+from altmarl_torch.learners.neural.lifted_start import StartedNetwork
 from altmarl_torch.learners.neural.networks import CountNetwork, LocalNetwork, check_network
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy
 from altmarl_torch.learners.neural.rollout_evaluator import RolloutEvaluator
@@ -71,12 +73,14 @@ class NeuralMemory:
 
     Attributes:
         team: the joint values.
+        last: those before the newest fit of the global agent, for where its proposal is not taken.
         own: those of the local agents' own reward, where that is their objective.
         for_g, for_l: generators of either player's draws.
         turns: the local network, where pi_l is one.
     """
 
     team: FittedValues
+    last: FittedValues
     own: FittedValues
     for_g: torch.Generator
     for_l: torch.Generator
@@ -137,7 +141,7 @@ class Trainer:
             generator,
             baseline=values.baseline,
             phase=phase,
-            gentle=values.steps > 0,
+            gentle=values.baseline is not None,
             monitor=self._monitor(phase, values.steps),
             work=self.work,
         )
@@ -146,7 +150,7 @@ class Trainer:
         def monitor(steps: int, residual: float, numbers: Mapping[str, float]) -> None:
             if self.progress:
                 self.progress(phase, steps, residual)
-            if self.curve:
+            if self.curve and (steps or not before):  # a later start that is left as it is would tell a step again
                 self.curve(before + steps, {f"{phase}/{name}": number for name, number in numbers.items()})
 
         return monitor
@@ -183,7 +187,7 @@ class NeuralGlobalLearner:
             "g_learn/noise": found.noise,
             "g_learn/greedy_changes": found.greedy_changes,
         }
-        left = replace(memory, team=_fitted(memory.team, found, proposed), for_g=generator)
+        left = replace(memory, last=memory.team, team=_fitted(memory.team, found, proposed), for_g=generator)
         return Proposal(proposed, None, None, found.steps, details), left
 
 
@@ -250,6 +254,8 @@ class NeuralLocalLearner:
     def _gains(self, pair: Pair[BatchPolicy], memory: NeuralMemory) -> tuple[NeuralMemory, Gains]:
         """The derivative at the pair, its values fitted first where they are not at hand."""
         values, surrogate = self._values(memory), self.trainer.surrogate(pair.pi_l)
+        if self.is_team and memory.last.fitted_to == digest(pair):
+            values = memory.last
         if values.fitted_to != digest(pair):
             found = self.trainer.fit(values, surrogate, pair.pi_g, memory.for_l, self.phase)
             values = _fitted(values, found, pair)
@@ -265,30 +271,52 @@ def neural_players(run: AlternationRun) -> Players[BatchPolicy, NeuralMemory]:
     Raises:
         ArgumentError: the network could not be stored, or does not fit the game.
     """
-    game, k, options, keeping = run.game, run.samples, run.options, run.options.keeping
-    sizes = game.num_sl, game.num_sg, game.num_ag
+    game, options = run.game, run.options
     *seeds, episodes = np.random.SeedSequence(options.learning.seed).generate_state(5).tolist()
     weights, local_weights, for_g, for_l = (torch.Generator(game.device).manual_seed(number) for number in seeds)
-    extra = int(k.several)
-    network = (
-        CountNetwork(*sizes, extra=extra, generator=weights) if run.network is None else copy.deepcopy(run.network)
-    )
-    check_network(network, *sizes, game.device, extra)
-    pack_network(network)  # what cannot be stored is refused before it is trained
-    turns = None
+    network, turns = _network(run, weights), None
     if options.learning.l_learner == "neural":
         turns = NetworkTurns.of(LocalNetwork(game.num_sl, game.num_sg, game.num_al, generator=local_weights))
-    memory = NeuralMemory(FittedValues(network.eval()), FittedValues(copy.deepcopy(network)), for_g, for_l, turns)
-    trainer = Trainer(
-        game, k, run.training, run.prior, run.curve, progress=keeping.progress, work=run.work, xi=run.reward_draws
-    )
+    progress = options.keeping.progress
+    trainer = Trainer(game, run.samples, run.training, run.prior, run.curve, progress, run.work, run.reward_draws)
     evaluator = _evaluator(run, game, options.stopping.accept, episodes)
     locally = trainer, evaluator
     if options.problem.objective == "own":
         own = game.replace(r_g=torch.zeros_like(game.r_g))
         locally = replace(trainer, game=own), _evaluator(run, own, "mean", episodes)
     learners = NeuralGlobalLearner(trainer), NeuralLocalLearner(*locally, options.problem.objective == "team")
-    return Players(learners, evaluator, run.first_pair, memory)
+    values, pair, start = FittedValues(network), run.first_pair, lifted_start(run)
+    if start is not None:
+        values, pair = _begun(trainer, network, start)
+    last = replace(values, network=copy.deepcopy(values.network))  # a checkpoint fills each network by itself
+    memory = NeuralMemory(values, last, FittedValues(copy.deepcopy(network)), for_g, for_l, turns)
+    if start is not None and start.interrupted:
+        return Players((Interrupted(),), evaluator, pair, memory)
+    return Players(learners, evaluator, pair, memory)
+
+
+def _network(run: AlternationRun, generator: torch.Generator) -> nn.Module:
+    """The network that is trained, in eval mode: a new one, or a copy of the one that is given."""
+    game, extra = run.game, int(run.samples.several)
+    sizes = game.num_sl, game.num_sg, game.num_ag
+    if run.network is None:
+        network: nn.Module = CountNetwork(*sizes, extra=extra, generator=generator)
+    else:
+        network = copy.deepcopy(run.network)
+    check_network(network, *sizes, game.device, extra)
+    pack_network(network)  # what cannot be stored is refused before it is trained
+    return network.eval()
+
+
+def _begun(trainer: Trainer, network: nn.Module, start: LiftedStart) -> tuple[FittedValues, Pair[BatchPolicy]]:
+    """Values that begin from lifted ones, and the pair whose they are."""
+    assert isinstance(network, CountNetwork)  # a network of one's own has no such start
+    surrogate = trainer.surrogate(start.pi_l)
+    continuation = start.continuation / surrogate.reward_scale
+    started = StartedNetwork(copy.deepcopy(network), continuation, start.degree, trainer.k.largest).eval()
+    pi_g = NetworkPolicy(started, surrogate.r_g, trainer.game.gamma, surrogate.reward_scale, trainer.k.plain)
+    pair: Pair[BatchPolicy] = Pair(pi_g, start.pi_l)
+    return FittedValues(started, torch.zeros_like(surrogate.r_g), digest(pair)), pair
 
 
 def _evaluator(run: AlternationRun, game: Game, accept: Acceptance, seed: int) -> Evaluator[BatchPolicy]:

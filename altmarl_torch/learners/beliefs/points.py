@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.games.game import Game
-from altmarl_torch.learners.lifted.basis import Basis
 from altmarl_torch.policies.base import cumulative, draw
 from altmarl_torch.policies.belief import Belief
 from altmarl_torch.support.sampling import dirichlet

@@ -2,9 +2,9 @@
 
 import math
 
+from altmarl_torch.counts.lifted import Basis, largest_degree
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.learners.lifted.basis import Basis, largest_degree
 from altmarl_torch.support.tables import as_integer
 
 __all__ = ["check_degree", "ladder"]

@@ -28,7 +28,7 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor
 
-from altmarl_torch.learners.lifted.basis import Basis
+from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.learners.lifted.moves import Moves
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
 

@@ -13,8 +13,8 @@ from einops import rearrange
 from torch import Tensor
 
 from altmarl_torch.counts.kernels import dense_kernel
+from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.counts.tuples import counts_to_tuples, rank_tuples
-from altmarl_torch.learners.lifted.basis import Basis
 
 __all__ = ["Moves"]
 

@@ -14,8 +14,8 @@ import math
 import torch
 from torch import Tensor
 
+from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.counts.simplex import CountSimplex, round_to_counts
-from altmarl_torch.learners.lifted.basis import Basis
 from altmarl_torch.support.sampling import broad_laws
 
 __all__ = ["Points", "broad_points"]

@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from altmarl_torch.learners.lifted.basis import Basis
+from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.policies.tabular import greedy_actions, one_hot
 
 __all__ = ["LiftedPolicy"]

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.errors import AltMarlError, FileFormatError
-from altmarl_torch.learners.lifted.basis import Basis
 from altmarl_torch.learners.lifted.policies import LiftedPolicy
 from altmarl_torch.support.tables import as_finite, as_integer, as_table
 

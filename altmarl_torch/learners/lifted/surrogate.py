@@ -23,10 +23,10 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor
 
+from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.resampling import ResamplingKernel
 from altmarl_torch.games.game import Game
-from altmarl_torch.learners.lifted.basis import Basis
 from altmarl_torch.learners.lifted.moves import Moves
 
 __all__ = ["LiftedSurrogate"]
@@ -78,9 +78,13 @@ class LiftedSurrogate:
 
     def action_coefficients(self, coefficients: Tensor) -> Tensor:
         """A: the coefficients of Q, `[sg, ag, N_J]`, from those of V, `[sg, N_J]`."""
-        columns, game = coefficients.T.contiguous(), self.game
-        onward = torch.stack([self.onward(sg, columns) for sg in range(game.num_sg)])
-        return self.reward + game.gamma * einsum(game.P_g, onward, "g a G, g j G -> g a j")
+        return self.reward + self.game.gamma * self.continuation(coefficients)
+
+    def continuation(self, coefficients: Tensor) -> Tensor:
+        """P_g E_J c: the coefficients of what follows (s_g, h, a), `[sg, ag, N_J]`, from those of V, `[sg, N_J]`."""
+        columns = coefficients.T.contiguous()
+        onward = torch.stack([self.onward(sg, columns) for sg in range(self.game.num_sg)])
+        return einsum(self.game.P_g, onward, "g a G, g j G -> g a j")
 
     def features(self, counts: Tensor) -> Tensor:
         """`[b, N_J]` at counts `[b, sl]` of k agents (or, at k = inf, of any number)."""

@@ -22,7 +22,7 @@ network.
 of the draws: their product has the mean e^2, without the variance of the draws. The step size stays until e^2 is within
 two standard errors of zero `CHECKS_IN_A_ROW`, or has not fallen over the last third of all checks; then it is annealed
 to zero along a cosine, for half as many steps again, which averages the noise away. A warning says so where `max_steps`
-ends a fit that still gains.
+ends a fit that still gains. A start at which the residual cannot be told from zero is left as it is.
 
 **Where.** The pairs are those that the current policy meets in the k-agent game, some actions taken at random, mixed
 with counts from all over the simplex under every global state (`_draw_pairs`); they are drawn anew from time to time.
@@ -74,7 +74,8 @@ def fit(
         generator: of all draws.
         baseline: `[sg, ag]`, added to the answers of `network`; zero by default.
         phase: what is learned, for messages.
-        gentle: half the step size: the network starts from the solution of a similar problem.
+        gentle: half the step size: the network starts from the solution of a similar problem, or of this very one,
+            and then no step is taken.
         monitor: told every check.
         work: where the training is kept every few minutes, to be taken up after the process was killed.
 
@@ -86,6 +87,12 @@ def fit(
         if work and (kept := work.resume()):
             with reading():
                 set_attributes(training, KEPT, kept, surrogate.game.device)
+        elif gentle:
+            training.check_start()
+        if gentle and not training.steps and training.idle:
+            logger.info("%s: the residual of the start cannot be told from zero; no gradient step is taken", phase)
+            training.before = training.greedy()
+            return training.finish()
         rate, limit = settings.learning_rate / (2 if gentle else 1), 2 * settings.max_steps // 3
         while training.before is None and not training.settled:
             if work:

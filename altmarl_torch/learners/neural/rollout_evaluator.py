@@ -11,20 +11,22 @@ were estimated by the quarter before. The local agents' reward is its expectatio
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from altmarl_torch.counts.prior import Prior
+from altmarl_torch.counts.simplex import CountSimplex, rank_known
 from altmarl_torch.games.game import Game
-from altmarl_torch.learners.neural.policies import BatchPolicy
+from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy, tabulate
 from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, centred
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.operators.words import Acceptance
-from altmarl_torch.policies.base import Pair, cumulative, draw
+from altmarl_torch.policies.base import Pair, Rule, cumulative, draw
+from altmarl_torch.support.digests import digest
 from altmarl_torch.support.threads import one_thread, run
 
 __all__ = ["RolloutEvaluator"]
@@ -38,6 +40,9 @@ EPISODES, STEPS, FEWEST = 4096, 1_000_000, 128
 
 BLOCKS = 4
 """The episodes are played in so many blocks, each with its own random numbers, by as many workers as there are."""
+
+FEWER = 8
+"""How many times as many steps are played as there are counts where a policy is listed before."""
 
 REPEATS = 32
 """Episodes from each start where UPDATE compares state by state."""
@@ -62,6 +67,7 @@ class RolloutEvaluator:
     accept: Acceptance
     seed: int
     prior: Prior | None = None
+    _last: tuple[str, JointValue] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         gamma = self.game.gamma
@@ -73,21 +79,34 @@ class RolloutEvaluator:
         self.starts = episodes // (self.repeats * BLOCKS)
 
     def evaluate(self, pair: Pair[BatchPolicy], start: Tensor | None) -> JointValue:
-        """The joint value of the pair; `start` is of no use here."""
-        surrogate = BatchSurrogate.build(self.game, pair.pi_l, self.k, self.prior)
+        """The joint value of the pair; `start` is of no use here. The last one is remembered."""
+        known_as = digest(pair)
+        if self._last is None or self._last[0] != known_as:
+            self._last = known_as, self._evaluate(pair)
+        return self._last[1]
+
+    def _evaluate(self, pair: Pair[BatchPolicy]) -> JointValue:
+        surrogate, pi_g = BatchSurrogate.build(self.game, pair.pi_l, self.k, self.prior), self._listed(pair.pi_g)
         seeds = np.random.SeedSequence(self.seed).spawn(BLOCKS)
         with one_thread():
-            blocks, drifts = zip(*run(lambda seed: self._play(surrogate, pair.pi_g, seed), seeds), strict=True)
+            blocks, drifts = zip(*run(lambda seed: self._play(surrogate, pi_g, seed), seeds), strict=True)
         returns = torch.cat(blocks).reshape(-1, self.repeats) + self._offset
         values = returns.mean(-1)
         standard_error = float(values.std()) / len(values) ** 0.5
         error = float(torch.stack(drifts).mean().abs())
         return JointValue(values, float(values.mean()), error, 0, standard_error, returns)
 
+    def _listed(self, pi_g: BatchPolicy) -> Rule:
+        """What a network chooses, looked up where the counts are far fewer than the steps that are played."""
+        samples, steps = SampleSizes.of(self.k), self.starts * self.repeats * BLOCKS * self.horizon
+        simplex = CountSimplex(samples.largest, self.game.num_sl, self.game.device)
+        if samples.several or not isinstance(pi_g, NetworkPolicy) or simplex.log10_size > math.log10(steps / FEWER):
+            return pi_g
+        table = tabulate(pi_g, simplex)
+        return lambda s_g, counts: table[s_g, rank_known(simplex, counts.long())].double()
+
     @torch.no_grad()
-    def _play(
-        self, surrogate: BatchSurrogate, pi_g: BatchPolicy, block: np.random.SeedSequence
-    ) -> tuple[Tensor, Tensor]:
+    def _play(self, surrogate: BatchSurrogate, pi_g: Rule, block: np.random.SeedSequence) -> tuple[Tensor, Tensor]:
         """Discounted returns of one block of episodes, `[starts * repeats]`, and how far their tail drifts, `[]`."""
         device = self.game.device
         streams = (torch.Generator(device).manual_seed(seed) for seed in block.generate_state(4).tolist())

@@ -2,9 +2,10 @@
 
 **A stored network** is plain arrays and one text: `network/<parameter>` for every entry of its `state_dict`, and
 `network/spec`, a JSON object: `family`, the name of the class, and for a `CountNetwork` its sizes (`extra` where it is
-not 0). Reading runs nothing from the file. Only a `CountNetwork` is built from its spec, once the arrays that are there
-have confirmed every size in it, so that a spec cannot ask for more memory than its file takes; the network of any other
-class is the caller's to build, and is filled, wholly or not at all.
+not 0), for a `StartedNetwork` its degree and k as well. Reading runs nothing from the file. Only these two are built
+from their spec, once the arrays that are there have confirmed every size in it, so that a spec cannot ask for more
+memory than its file takes; the network of any other class is the caller's to build, and is filled, wholly or not at
+all.
 
 **A stored policy** is its network, `policy/r_g [sg, ag]`, and one text `policy/spec`: the family ("greedy" or
 "uniform"), and for a greedy one gamma and the network's unit of value (`learners.neural.policies`); where it was
@@ -13,13 +14,18 @@ learned for samples of several sizes also these, `sizes`, and `policy/nobody [sl
 
 import json
 from collections.abc import Mapping
+from typing import TypeGuard
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from altmarl_torch.counts.degrees import MOST_DEGREE
+from altmarl_torch.counts.lifted import Basis, fits
+from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError, FileFormatError
+from altmarl_torch.learners.neural.lifted_start import StartedNetwork
 from altmarl_torch.learners.neural.networks import CountNetwork, check_network
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy, UniformPolicy
 from altmarl_torch.learners.neural.samples import SampleSizes
@@ -33,6 +39,11 @@ SPEC = PREFIX + "spec"
 SIZES = ("num_sl", "num_sg", "num_ag", "width", "depth")
 EXTRA = "extra"
 """Columns behind the frequencies, where there are any."""
+
+START = ("degree", "k")
+"""What a `StartedNetwork` is described by beside the sizes of its network."""
+
+LARGEST_K = 2**24
 
 POLICY, POLICY_R_G, POLICY_NOBODY = "policy/spec", "policy/r_g", "policy/nobody"
 
@@ -120,8 +131,9 @@ def pack_network(network: nn.Module) -> dict[str, NDArray[np.generic] | str]:
     layout, spec = _layout_of(network), _spec_of(network)
     if "spec" in layout:
         raise ArgumentError(f"the entry 'spec' of {type(network).__name__} cannot be stored: {SPEC} is its description")
-    if type(network) is CountNetwork and layout != _layout_from(network.spec):
-        raise ArgumentError("a CountNetwork is stored as it is built, in float32: its entries or their types differ")
+    if _is_built(network) and layout != _layout_from(network.spec):
+        kind = type(network).__name__
+        raise ArgumentError(f"a {kind} is stored as it is built, in float32: its entries or their types differ")
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     _check_finite(state, _weights(network), ArgumentError)
     entries: dict[str, NDArray[np.generic] | str] = {SPEC: json.dumps(spec)}
@@ -132,8 +144,8 @@ def pack_network(network: nn.Module) -> dict[str, NDArray[np.generic] | str]:
 def unpack_network(arrays: Arrays, network: nn.Module | None = None) -> nn.Module:
     """The network that `pack_network` made into `arrays`; entries outside `network/` are passed over.
 
-    Without `network`, a new `CountNetwork` on the CPU. Otherwise `network` itself, which must have the
-    stored architecture: it is filled in place, where it lies, or left as it was if anything is wrong.
+    Without `network`, a new `CountNetwork` or `StartedNetwork` on the CPU. Otherwise `network` itself, which must have
+    the stored architecture: it is filled in place, where it lies, or left as it was if anything is wrong.
 
     Raises:
         FileFormatError: the spec is malformed or not of this network, a parameter is missing, superfluous, of another
@@ -158,19 +170,29 @@ def unpack_network(arrays: Arrays, network: nn.Module | None = None) -> nn.Modul
 
 def _spec_of(network: nn.Module) -> dict[str, object]:
     """The description under `network/spec`; a subclass of CountNetwork is a family of its own."""
-    sizes = network.spec if type(network) is CountNetwork else {}
+    sizes = network.spec if _is_built(network) else {}
     return {"family": type(network).__name__, **sizes}
 
 
-def _network_of(sizes: Mapping[str, int]) -> CountNetwork:
-    """A new CountNetwork of these sizes."""
+def _is_built(network: nn.Module) -> TypeGuard[CountNetwork | StartedNetwork]:
+    """Whether it is of a class that is built from its spec."""
+    return type(network) in (CountNetwork, StartedNetwork)
+
+
+def _network_of(sizes: Mapping[str, int]) -> CountNetwork | StartedNetwork:
+    """A new network of these sizes."""
     num_sl, num_sg, num_ag, width, depth = (sizes[name] for name in SIZES)
-    return CountNetwork(num_sl, num_sg, num_ag, width=width, depth=depth, extra=sizes.get(EXTRA, 0))
+    network = CountNetwork(num_sl, num_sg, num_ag, width=width, depth=depth, extra=sizes.get(EXTRA, 0))
+    if "degree" not in sizes:
+        return network
+    start = torch.zeros(num_sg, num_ag, Basis(sizes["degree"], num_sl).size)
+    return StartedNetwork(network, start, sizes["degree"], sizes["k"])
 
 
 def _weights(network: nn.Module) -> set[str]:
     """The names that must be finite: parameters, and not buffers, which may hold a mask of infinities."""
-    return {name for name, _ in network.named_parameters(remove_duplicate=False)}
+    start = {"start"} if isinstance(network, StartedNetwork) else set[str]()
+    return start | {name for name, _ in network.named_parameters(remove_duplicate=False)}
 
 
 def _layout_of(network: nn.Module) -> Layout:
@@ -184,7 +206,7 @@ def _layout_of(network: nn.Module) -> Layout:
 
 
 def _layout_from(sizes: Mapping[str, int]) -> Layout:
-    """What a CountNetwork of these sizes stores; nothing of the kind is allocated."""
+    """What a network of these sizes stores; nothing of the kind is allocated."""
     num_sl, num_sg, num_ag, width, depth = (sizes[name] for name in SIZES)
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in range(depth):
@@ -192,6 +214,9 @@ def _layout_from(sizes: Mapping[str, int]) -> Layout:
         shapes[f"hidden.{layer}.bias"] = (width,)
     heads = num_sg * num_ag
     shapes |= {"head.weight": (heads, width), "head.bias": (heads,), "skip.weight": (heads, num_sl)}
+    if "degree" in sizes:
+        shapes = {f"added.{name}": shape for name, shape in shapes.items()}
+        shapes["start"] = num_sg, num_ag, CountSimplex(sizes["degree"], num_sl).size
     return {name: (shape, torch.float32) for name, shape in shapes.items()}
 
 
@@ -218,21 +243,33 @@ def _read_spec(arrays: Arrays, name: str) -> dict[str, object]:
 
 
 def _read_sizes(spec: dict[str, object], found: Mapping[str, NDArray[np.generic]]) -> dict[str, int]:
-    """The sizes in a CountNetwork's spec, none beyond the largest array, and no more layers than arrays."""
+    """The sizes in a spec, none beyond the largest array, and no more layers than arrays; a degree at most k."""
     family = spec["family"]
-    if family != "CountNetwork":
+    if family not in (CountNetwork.__name__, StartedNetwork.__name__):
         raise FileFormatError(
             f"{SPEC} is of the family {family!r}: hand in a network of that architecture to be filled"
         )
-    if set(spec) - {EXTRA} != {"family", *SIZES}:
-        raise FileFormatError(f"{SPEC} of a CountNetwork has family, {', '.join(SIZES)}; not {list(spec)}")
+    started = family == StartedNetwork.__name__
+    wanted = (*SIZES, *START) if started else SIZES
+    if set(spec) - {EXTRA} != {"family", *wanted}:
+        raise FileFormatError(f"{SPEC} of a {family} has family, {', '.join(wanted)}; not {list(spec)}")
     largest = max((array.size for array in found.values()), default=0)
     highest = {name: len(found) if name == "depth" else largest for name in (*SIZES, EXTRA)}
-    return {
+    sizes = {
         name: as_integer(f"{SPEC}: {name}", spec[name], 1, highest[name], FileFormatError)
         for name in (*SIZES, EXTRA)
         if name in spec
     }
+    return sizes | _read_start(spec, sizes["num_sl"]) if started else sizes
+
+
+def _read_start(spec: Mapping[str, object], num_sl: int) -> dict[str, int]:
+    """The degree of a `StartedNetwork`, and its k."""
+    k = as_integer(f"{SPEC}: k", spec["k"], 1, LARGEST_K, FileFormatError)
+    degree = as_integer(f"{SPEC}: degree", spec["degree"], 1, min(k, MOST_DEGREE), FileFormatError)
+    if not fits(degree, num_sl):
+        raise FileFormatError(f"{SPEC}: degree = {degree} over {num_sl} states has too many coefficients")
+    return {"degree": degree, "k": k}
 
 
 def _check_spec(spec: dict[str, object], network: nn.Module) -> None:

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from einops import einsum, rearrange
@@ -80,7 +81,6 @@ class Training:
         if settings.compile:
             self.online.compile()
             self.average.compile()
-        self.optimizer = torch.optim.Adam(self.online.parameters(), lr=settings.learning_rate)
         self.steps, self.offset, self.residual, self.noise = 0, 0.0, math.inf, 0.0
         self.idle = 0  # checks in a row in which the residual could not be told from zero
         self.lows: list[float] = []  # the lowest residual so far, check by check
@@ -106,6 +106,23 @@ class Training:
         """Whether the residual vanishes, or its lowest value has not fallen over the last third of the checks."""
         lows, window = self.lows, max(CHECKS_IN_A_ROW, len(self.lows) // 3)
         return self.idle >= CHECKS_IN_A_ROW or (len(lows) > window and lows[-1] >= self.improvement * lows[-1 - window])
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Adam; made when it is needed, since torch imports a second's worth of compiler with the first one."""
+        return torch.optim.Adam(self.online.parameters(), lr=self.settings.learning_rate)
+
+    def check_start(self) -> None:
+        """Check the network that is begun with, until a check finds something to learn; `idle` tells how many did not.
+
+        A start that solves the problem as far as this can be measured is left as it is.
+        """
+        for _ in range(CHECKS_IN_A_ROW):
+            self._check()
+            if not self.idle:
+                return
+        if self.monitor:
+            self.monitor(0, self.residual, {"residual": self.residual, "noise": self.noise})
 
     def advance(self, end: int, rate: Callable[[int], float]) -> bool:
         """Take up to `CHECK_EVERY` gradient steps, then check; False where `end` of them have been taken already."""

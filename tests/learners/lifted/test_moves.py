@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from altmarl_torch.counts.kernels import CountKernel
+from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.counts.simplex import CountSimplex
-from altmarl_torch.learners.lifted.basis import Basis
 from altmarl_torch.learners.lifted.moves import Moves
 
 CYCLE = torch.eye(4, dtype=torch.float64).roll(1, 1)

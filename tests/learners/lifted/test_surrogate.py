@@ -6,13 +6,13 @@ import pytest
 import torch
 from oracles.neural import random_global, random_local
 
+from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.resampling import ResamplingKernel
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.games import random_game, warehouse
 from altmarl_torch.learners.lifted import episodes
-from altmarl_torch.learners.lifted.basis import Basis
 from altmarl_torch.learners.lifted.episodes import Contender, play, visit
 from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_best_response, fit_value, proven_error
 from altmarl_torch.learners.lifted.judging import judge, laws_at

@@ -413,7 +413,7 @@ class TestNeural:
         assert run.config.solver == "neural"
         assert summary["updates"] == len(read_metrics(folder)) == 2
         for line in read_metrics(folder):
-            assert line["standard_error"] > 0
+            assert line["standard_error"] == 0  # pairs (s_g, h) are few: values are exact
             assert line["details"][f"{line['player'][0]}_learn/steps"] > 0
 
     def test_learning_curves_are_in_tensorboard(self, folder):

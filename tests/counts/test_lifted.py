@@ -6,9 +6,9 @@ import math
 import pytest
 import torch
 
+from altmarl_torch.counts.lifted import Basis, largest_degree
 from altmarl_torch.counts.simplex import CountSimplex, lift
 from altmarl_torch.errors import ArgumentError, SizeError
-from altmarl_torch.learners.lifted.basis import Basis, largest_degree
 from altmarl_torch.learners.lifted.degrees import ladder
 
 

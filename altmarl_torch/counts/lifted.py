@@ -10,12 +10,12 @@ a polynomial of degree J in the frequencies h / k. As k grows it tends to the Be
 
     (lift c)(mu) = sum_g c(g) J! prod_z mu_z^{g_z} / g_z!,        J draws with replacement from mu.
 
-Three facts are all that the learners rest on (proofs in `docs/lifted.md`):
+Three facts are all that learners rest on (proofs in `docs/lifted.md`):
 
 * The weights of c are a law: a constant is lifted to itself, an inequality stays one.
 * Degrees are nested: whoever draws J of the k agents may draw J + 1 first (`counts.simplex.lift`).
 * **E_k lift(c) = lift(E_J c)** for every k, infinity included: J of k agents that move independently are J agents that
-  move (`moves`). At J = k a lifted function is any function of the counts.
+  move (`learners.lifted.moves`). At J = k a lifted function is any function of the counts.
 
 **Numbers.** The weight of g is J! / prod_{i<J} (1 - i/k) times prod_z prod_{i<g_z} (h_z - i)/(k (i + 1)). Every
 factor is at most one in size and correct to rounding, whether k is 3 or 10^9, and no large binomials meet; k = inf is
@@ -31,13 +31,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from altmarl_torch.counts.degrees import MOST_DEGREE
 from altmarl_torch.counts.simplex import CountSimplex, lift
 from altmarl_torch.counts.tuples import counts_to_tuples
 from altmarl_torch.errors import ArgumentError, SizeError
-from altmarl_torch.learners.settings import MOST_DEGREE
 from altmarl_torch.support.tables import as_integer
 
-__all__ = ["MOST_COEFFICIENTS", "Basis", "as_frequencies"]
+__all__ = ["MOST_COEFFICIENTS", "Basis", "as_frequencies", "fits", "largest_degree"]
 
 MOST_COEFFICIENTS = 3_000
 """The most coefficients of one lifted function: each square matrix of their least squares takes 72 MB."""
@@ -96,10 +96,10 @@ class Basis:
         ways = math.lgamma(self.degree + 1) - torch.lgamma(counts.double() + 1).sum(-1)
         return agents.T * self.degree + earlier, torch.exp(ways).round().unsqueeze(-1)
 
-    def features(self, counts: Tensor, k: float) -> Tensor:
-        """The weights of the coefficients at `counts [b, sl]` of k agents: `[b, N_J]`, float64, rows that sum to one.
+    def features(self, counts: Tensor, k: float, dtype: torch.dtype = torch.float64) -> Tensor:
+        """The weights of the coefficients at `counts [b, sl]` of k agents: `[b, N_J]`, rows that sum to one.
 
-        At k = inf counts are of any sum, and only their proportions are read.
+        At k = inf counts are of any sum, and only their proportions are read. (In float32, for degrees up to 20.)
 
         Raises:
             ArgumentError: the degree is above k.
@@ -107,10 +107,10 @@ class Basis:
         if self.degree > k:
             raise ArgumentError(f"degree = {self.degree} is above k = {k}: J of the k agents are drawn")
         if self.degree == 0:
-            return torch.ones(len(counts), 1, dtype=torch.float64, device=counts.device)
-        states = counts.to(torch.float64).T.contiguous()
+            return torch.ones(len(counts), 1, dtype=dtype, device=counts.device)
+        states = counts.to(dtype).T.contiguous()
         unit, step = (states.sum(0), 0.0) if math.isinf(k) else (k, 1.0)
-        before = torch.arange(self.degree, dtype=torch.float64, device=counts.device).unsqueeze(-1)
+        before = torch.arange(self.degree, dtype=dtype, device=counts.device).unsqueeze(-1)
         single = (states.unsqueeze(1) - before * step) / unit  # [sl, J, b]
         drawn = 1.0 if math.isinf(k) else math.prod(1 - i / k for i in range(self.degree))
         return (self._over_agents(single, drawn) if self._plan is None else self._over_states(single, drawn)).T
@@ -118,7 +118,7 @@ class Basis:
     def _over_states(self, single: Tensor, drawn: float) -> Tensor:
         """The weights `[N_J, b]` as products over the states, each factor with its 1/g_z!."""
         assert self._plan is not None
-        single = single / torch.arange(1, self.degree + 1, dtype=torch.float64, device=single.device).unsqueeze(-1)
+        single = single / torch.arange(1, self.degree + 1, dtype=single.dtype, device=single.device).unsqueeze(-1)
         table = torch.cat([torch.ones_like(single[:, :1]), single.cumprod(1)], 1)  # [sl, 0..J, b]
         table[0] *= math.factorial(self.degree) / drawn
         return self._plan.product(table)
@@ -126,7 +126,7 @@ class Basis:
     def _over_agents(self, single: Tensor, drawn: float) -> Tensor:
         """The weights `[N_J, b]` as products over the agents."""
         (factors, ways), table = self._agents, single.flatten(0, 1)
-        product = table.index_select(0, factors[0]).mul_(ways / drawn)
+        product = table.index_select(0, factors[0]).mul_((ways / drawn).to(single.dtype))
         for row in factors[1:]:
             product.mul_(table.index_select(0, row))
         return product
