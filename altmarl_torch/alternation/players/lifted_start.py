@@ -3,7 +3,8 @@
 Its pi_l, and the continuation values of its last fit, are what the networks' own loop goes on from: the same loop at
 the same k, in which every proposal is judged by UPDATE as ever. `nested="off"` and `eta="paper"` begin as printed, from
 uniform policies and networks that answer zero; so do a network of one's own, one for several sizes, a start that is
-given, and games of few pairs (s_g, h), where a training takes a moment (`learners.neural.grid`).
+given, games of few pairs (s_g, h), where a training takes a moment (`learners.neural.grid`), and games of so many
+states that lifted functions would cost every gradient step more than the network does.
 """
 
 import dataclasses
@@ -16,8 +17,11 @@ from torch import Tensor
 
 from altmarl_torch.alternation.loop import Alternation, Player, Proposal, alternate
 from altmarl_torch.alternation.players.lifted import lifted_players, lifted_workspace
+from altmarl_torch.alternation.players.lifted_memory import LiftedWorkspace
 from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.counts.lifted import fits
+from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.learners.lifted.degrees import ladder
 from altmarl_torch.learners.neural.grid import few_counts
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.policies.base import Pair
@@ -25,6 +29,9 @@ from altmarl_torch.policies.base import Pair
 __all__ = ["Interrupted", "LiftedStart", "lifted_start"]
 
 logger = logging.getLogger(__name__)
+
+MOST_NUMBERS = 2**17
+"""Coefficients of all (s_g, a_g) together: so many cost a gradient step about what the network does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +68,7 @@ def lifted_start(run: AlternationRun) -> LiftedStart | None:
     learning, stopping = run.options.learning, run.options.stopping
     printed = learning.nested == "off" or stopping.eta == "paper" or run.network is not None or run.samples.several
     given = run.start is not None and not run.only_global
-    if printed or given or few_counts(run.game, run.samples) or not fits(2, run.game.num_sl):
+    if printed or given or few_counts(run.game, run.samples) or not _is_cheap(run):
         return None
     begun = time.perf_counter()
     lifted = dataclasses.replace(learning, solver="lifted", l_learner="auto", m=None, xi=None)
@@ -71,7 +78,7 @@ def lifted_start(run: AlternationRun) -> LiftedStart | None:
     if run.only_global:
         players = dataclasses.replace(players, learners=players.learners[:1])
     result = alternate(players, run.rules, steps=run.steps)
-    degree, continuation = _continuation(quiet, result)
+    degree, continuation = _continuation(lifted_workspace(quiet), result)
     seconds = time.perf_counter() - begun
     logger.info(
         "networks begin from lifted functions of degree %d, worth %.6g, after %.1f s",
@@ -82,9 +89,18 @@ def lifted_start(run: AlternationRun) -> LiftedStart | None:
     return LiftedStart(result.pair.pi_l, continuation, degree, result.interrupted)
 
 
-def _continuation(run: AlternationRun, result: Alternation[Any, Any]) -> tuple[int, Tensor]:
+def _is_cheap(run: AlternationRun) -> bool:
+    """Whether the highest degree that would be tried has coefficients, and few enough of all (s_g, a_g)."""
+    game = run.game
+    if not fits(2, game.num_sl):
+        return False
+    last = CountSimplex(ladder(game.num_sl, float(run.k))[-1], game.num_sl)
+    return last.size * game.num_sg * game.num_ag <= MOST_NUMBERS
+
+
+def _continuation(work: LiftedWorkspace, result: Alternation[Any, Any]) -> tuple[int, Tensor]:
     """The degree of the last fit, and the coefficients of C = P_g E_J c under the pi_l that was found."""
-    work, memory = lifted_workspace(run), result.memory.team
+    memory = result.memory.team
     work.take_up(memory)
     surrogate = work.surrogate(result.pair.pi_l)
     C = surrogate.continuation(memory.coefficients)

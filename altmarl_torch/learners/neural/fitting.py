@@ -22,7 +22,8 @@ network.
 of the draws: their product has the mean e^2, without the variance of the draws. The step size stays until e^2 is within
 two standard errors of zero `CHECKS_IN_A_ROW`, or has not fallen over the last third of all checks; then it is annealed
 to zero along a cosine, for half as many steps again, which averages the noise away. A warning says so where `max_steps`
-ends a fit that still gains. A start at which the residual cannot be told from zero is left as it is.
+ends a fit that still gains. A start at which the residual cannot be told from zero, or is below 2e-3 of the span of
+the rewards, is left as it is.
 
 **Where.** The pairs are those that the current policy meets in the k-agent game, some actions taken at random, mixed
 with counts from all over the simplex under every global state (`_draw_pairs`); they are drawn anew from time to time.
@@ -90,7 +91,7 @@ def fit(
         elif gentle:
             training.check_start()
         if gentle and not training.steps and training.idle:
-            logger.info("%s: the residual of the start cannot be told from zero; no gradient step is taken", phase)
+            logger.info("%s: nothing is left to learn, as far as can be measured; no gradient step is taken", phase)
             training.before = training.greedy()
             return training.finish()
         rate, limit = settings.learning_rate / (2 if gentle else 1), 2 * settings.max_steps // 3

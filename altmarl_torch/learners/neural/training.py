@@ -36,6 +36,11 @@ KEPT = (
 )
 """The attributes of a training that the next gradient step follows from."""
 
+NEARLY = 2e-3
+"""A residual that is nothing to learn for a start, relative to the span of the rewards: it moves values by this much of
+their span, which is what UPDATE takes for no gain.
+"""
+
 REFRESH_EVERY = 200
 """Gradient steps between new sets of pairs."""
 
@@ -113,14 +118,18 @@ class Training:
         return torch.optim.Adam(self.online.parameters(), lr=self.settings.learning_rate)
 
     def check_start(self) -> None:
-        """Check the network that is begun with, until a check finds something to learn; `idle` tells how many did not.
+        """Check the network that is begun with a few times; `idle` then says whether nothing is left to learn.
 
-        A start that solves the problem as far as this can be measured is left as it is.
+        So it is where every check says so, or their mean square residual is as good as nothing.
         """
+        squares = []
         for _ in range(CHECKS_IN_A_ROW):
             self._check()
-            if not self.idle:
-                return
+            squares.append(self.residual**2)
+        solved = self.idle >= CHECKS_IN_A_ROW or sum(squares) <= len(squares) * (NEARLY * self.scale) ** 2
+        self.idle = CHECKS_IN_A_ROW if solved else 0
+        if not solved:
+            return
         if self.monitor:
             self.monitor(0, self.residual, {"residual": self.residual, "noise": self.noise})
 
