@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import FileFormatError
 from altmarl_torch.learners.beliefs.points import MOST_DEGREE, BeliefFeatures, answers, combined
-from altmarl_torch.learners.lifted.basis import Basis
 from altmarl_torch.policies.belief import Belief
 from altmarl_torch.policies.tabular import greedy_actions
 from altmarl_torch.support.npz import as_scalar
