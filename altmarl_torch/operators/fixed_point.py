@@ -22,8 +22,8 @@ limit, and beyond it sweeps are plain. A plain sweep multiplies the span by at m
 rounding is what is left, and the iteration ends.
 
 Where a coarser problem is at hand (`operators.two_grid`), U is corrected before it is mixed by what that problem says
-of the residual. The bounds are of V and U alone, so nothing coarse enters them; an iteration that stands still goes on
-without.
+of the residual. The bounds are of V and U alone, so nothing coarse enters them; an iteration that is not much faster
+for it, or stands still, goes on without.
 
 Large tables are first iterated in float32, centred so that no digits are lost to the mean, and finished in float64:
 twice as fast, and the bounds are still those of float64.
@@ -68,6 +68,9 @@ PATIENCE, PROGRESS = 20, 0.9
 
 LARGE_TABLE = 200_000
 """Tables with at least so many entries start in float32."""
+
+WORTH, WORTH_SWEEPS = 1 / 8, 3
+"""Corrections must make the error this part of what it was, in so many sweeps; sweeps alone take less than others."""
 
 FLOAT32_RELATIVE = 1e-4
 """Where float32 stops paying: span of the residual relative to the span of the values."""
@@ -126,6 +129,7 @@ def _iterate(
 ) -> FixedPoint:
     """Sweep until the error is at most `tolerance`, or `relative` times the span of the values, or does not fall."""
     scale, best = gamma / (1 - gamma), float("inf")
+    errors = list[float]()
     history, stall = History(min(LONGEST_MEMORY, LARGEST_HISTORY // values.numel())), Stall(gamma)
     for _ in range(max_sweeps):
         updated = step(values)
@@ -145,6 +149,9 @@ def _iterate(
         if error > RESTART * best:
             history.clear()
             correct = None  # which leads astray, or values would grow until their rounding shows in the bounds
+        errors = [*errors[-WORTH_SWEEPS:], error]
+        if error > WORTH * errors[0] and len(errors) > WORTH_SWEEPS:
+            correct = None
         best = min(best, error)
         values = history.next(values, updated if correct is None else correct(updated, change))
     return FixedPoint(updated + scale * (high + low) / 2, error, sweeps, error <= tolerance)

@@ -6,7 +6,7 @@ import torch
 import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.games import random_game, warehouse
-from altmarl_torch.operators import two_grid
+from altmarl_torch.operators import fixed_point, two_grid
 from altmarl_torch.operators.bellman import next_sg_law, policy_backup, pull_values, push_law
 from altmarl_torch.operators.fixed_point import solve_fixed_point
 from altmarl_torch.operators.joint_value import joint_value, value_after_update
@@ -36,8 +36,9 @@ def test_values_are_pulled_by_the_transpose_of_what_pushes_laws():
 @pytest.mark.parametrize(
     ("game", "k", "fewer"), [(warehouse(), 9, 1), (random_game(3, 3, seed=4), 30, 5), (random_game(2, 2), 101, 1)]
 )
-def test_corrected_updates_end_in_the_same_place(game, k, fewer):
-    """After fewer of them."""
+def test_corrected_updates_end_in_the_same_place(monkeypatch, game, k, fewer):
+    """After fewer of them, where corrections go on to the end."""
+    monkeypatch.setattr(fixed_point, "WORTH", float("inf"))
     surrogate = surrogate_of(game, k)
     pi_g = uniform_global(game, surrogate.simplex)
     step, tolerance = (lambda V: policy_backup(surrogate, pi_g, V)), 1e-7
@@ -63,6 +64,17 @@ def test_a_correction_that_leads_astray_costs_updates_and_no_truth():
     assert found.converged
     assert found.sweeps > plain.sweeps
     assert float((found.values - plain.values).abs().max()) <= found.error + plain.error
+
+
+def test_corrections_that_are_not_worth_their_time_are_given_up():
+    """One that changes nothing is asked for the first few updates; the rest is as without it."""
+    surrogate, asked = surrogate_of(random_game(3, 3, seed=1, laziness=0.97), 6), []
+    pi_g = random_laws(*surrogate.local_reward.shape, surrogate.game.num_ag) ** 4
+    step = lambda V: policy_backup(surrogate, pi_g / pi_g.sum(-1, keepdim=True), V)  # noqa: E731
+    plain = solve_fixed_point(step, surrogate.start, 0.9, 1e-9)
+    found = solve_fixed_point(step, surrogate.start, 0.9, 1e-9, correct=lambda U, change: asked.append(1) or U)
+    assert len(asked) == fixed_point.WORTH_SWEEPS < plain.sweeps / 4
+    assert torch.equal(found.values, plain.values)
 
 
 def test_nothing_is_corrected_where_nothing_is_left():
