@@ -1,6 +1,7 @@
 """What fewer answers cost: python benchmarks/how_many.py answers --game warehouse --k 1,5,20
                           python benchmarks/how_many.py every --k 5,10,20,35,50 --seed 0
                           python benchmarks/how_many.py advise --game smart_grid
+                          python benchmarks/how_many.py asking --episodes 1000
 
 `answers` plays the paper's tables, the posterior correction and the memory at answer rates from 1 to 0 on common
 episodes, and prints mean returns with their largest standard error; `turnover` does so at rates of turnover, once with
@@ -8,7 +9,8 @@ pairs that do not know of it and once with pairs that were learned for P_l <- (1
 network for every k up to 50, and one for each k that is named: process seconds of both, paired differences of the
 returns, the seconds of return against all 50, and the returns at answer rates. `advise` confirms the advice at four
 prices by a sweep on fresh episodes: with memory every k up to 50, without one those of `FORGETFUL`. A game
-may be a file of one's own.
+may be a file of one's own. `asking` compares asking when it pays (`ASKS` at a step, at no price 50) with the best fixed
+k that has a memory.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import altmarl_torch as am
 from altmarl_torch.games.from_file import call_function, is_function
 
 MODELS = ("surrogate", "posterior", "filter")
+ASKS = (0, 1, 2, 3, 6)
 FORGETFUL = (*range(1, 13), 16, 20, 30, 40, 50)
 PRICES = (0.0, 0.02, 0.1, 0.5)
 ANSWERS, TURNOVER = (1.0, 0.9, 0.7, 0.5, 0.2, 0.0), (0.0, 0.02, 0.1, 0.3)
@@ -26,7 +29,7 @@ ANSWERS, TURNOVER = (1.0, 0.9, 0.7, 0.5, 0.2, 0.0), (0.0, 0.02, 0.1, 0.3)
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("answers", "turnover", "every", "advise"))
+    parser.add_argument("what", choices=("answers", "turnover", "every", "advise", "asking"))
     parser.add_argument("--game", default="warehouse", help="a named game, or my_game.py:build")
     parser.add_argument("--k", type=lambda text: [int(k) for k in text.split(",")], default=[20])
     parser.add_argument("--episodes", type=int, default=2000)
@@ -38,6 +41,8 @@ def main():
         return every(game, arguments.k, arguments.seed, played)
     if arguments.what == "advise":
         return advise(game, played)
+    if arguments.what == "asking":
+        return asking(game, played)
     for k in arguments.k:
         for model in MODELS:
             row = {"answers": answers, "turnover": turnover}[arguments.what]
@@ -96,6 +101,23 @@ def advise(game, played):
         line = f"price {choice.price:g}: {said(named)} nets {nets[named].mean():.2f} +- {sem:.2f}; best of the sweep"
         paired, share = float(less.std()) / len(less) ** 0.5, float(less.mean()) / sem
         print(f"{line} {said(best)} {nets[best].mean():.2f}: {less.mean():+.3f} +- {paired:.3f}, {share:+.2f} s.e.")
+
+
+def asking(game, played):
+    """Net returns of asking when it pays, and of every fixed k in reach, on the same episodes."""
+    memory = am.solve(game, 1, observation="filter", solver="auto")
+    fixed = {0: am.rollout(game, memory, answer_rate=0.0, **played).returns}
+    fixed |= {k: am.rollout(game, memory.seeing(k), **played).returns for k in sorted({*range(1, 7), 12, 25, 50})}
+    questions = (1 - game.gamma**100) / (1 - game.gamma)
+    for price in PRICES:
+        nets = {k: returns - price * k * questions for k, returns in fixed.items()}
+        best, begun = max(nets, key=lambda k: nets[k].mean()), time.process_time()
+        pair = am.decide_by_belief(game, ASKS if price > 0 else 50, price=price, pi_l=memory.pi_l)
+        seconds, paid = time.process_time() - begun, am.ask_and_pay(game, pair, **played)
+        more = paid.net - nets[best]
+        sem = float(more.std()) / len(more) ** 0.5
+        row = f"| {price:g} | {best} | {nets[best].mean():.2f} | {paid.net.mean():.2f} | {paid.mean_asked:.2f}"
+        print(f"{row} | {more.mean():+.2f} +- {sem:.2f} | {seconds:.0f} s |", flush=True)
 
 
 def said(way):
