@@ -1,20 +1,28 @@
 """Other people's learners and solvers on the same games and episodes: `python benchmarks/peers.py PART`.
 
     python benchmarks/peers.py dispatcher [--steps 60000] [--seeds 0 1 2]   PPO as the coordinator, against tables
-    python benchmarks/peers.py locals [--steps 2097152] [--seeds 0 1 2]      PPO as L-LEARN in the alternation
-    python benchmarks/peers.py explicit [--k 5]                             QuantEcon and Storm on the k-agent MDP
+    python benchmarks/peers.py locals [--steps 2097152] [--seeds 0 1 2]     PPO as L-LEARN in the alternation
+    python benchmarks/peers.py shared [--steps 1000000] [--seeds 0 1 2]     PPO with one network for everybody
+    python benchmarks/peers.py mfq [--k 3]                                  SUBSAMPLE-MFQ, which sees more
+    python benchmarks/peers.py explicit [--k 5]                             QuantEcon, MDPSolver and Storm, listed P
 
-`dispatcher` and `locals` play the warehouse (k = 20, n = 1,000; 750 episodes of 100 steps, the same for everybody);
-seconds are those of learning, in one run. `explicit` solves the coordinator's problem for the local policy that
-the tables found; each row says how far its values are from ours at the worst state. Partners: the extra `partners`.
+All but `explicit` play the warehouse (n = 1,000; episodes of 100 steps, the same for everybody); seconds are those of
+learning, in one run. `explicit` solves the coordinator's problem for the local policy that the tables found, each
+solver in a process of its own; rows say how far values are from ours at the worst state.
+
+`--into FOLDER` makes an environment of its own there for each peer of `explicit`, with the versions of `PINS`, and
+`learners` for the others, which are to be run by its Python; without it peers are looked for here (extra `partners`).
 `docs/peers.md` holds what was printed.
 """
 
 import argparse
+import json
+import subprocess
+import sys
 import tempfile
 import time
+import venv
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +32,18 @@ import torch
 import altmarl_torch as am
 
 K, EPISODES, SEED = 20, 750, 1
+HERE = Path(__file__).resolve().parent
+LARGEST_FILE = 2**24  # entries of P from which Storm's text would be gigabytes
+
+PINS = {
+    "quantecon": ["quantecon==0.11.4", "numpy==2.4.6"],
+    "mdpsolver": ["mdpsolver==0.10.2", "numpy==2.4.6"],
+    "storm": ["stormpy==2.0.0", "numpy==2.4.6"],
+    "learners": [
+        *("stable-baselines3==2.9.2", "sb3-contrib==2.9.2", "gymnasium==1.4.0", "pettingzoo==1.27.0"),
+        *("supersuit==3.11.0", "-c", str(HERE.parent / "constraints.txt"), "-e", str(HERE.parent)),
+    ],
+}
 
 
 def timed(work):
@@ -98,64 +118,112 @@ def local_agents(steps, seeds):
         row(f"PPO, {turns} turns of {steps:,} steps, seed {seed}", seconds, found, game)
 
 
-def explicit(k):
-    """The coordinator's problem as an MDP, by three solvers; the first, small game is solved twice, to warm up."""
-    for game in (am.games.steer(), am.games.steer(), am.games.warehouse()):
-        pi_l = am.solve(game, k).pi_l
-        mdp = am.surrogate_mdp(game, pi_l, k)
-        print(f"\n{game.name}, k = {k}: {len(mdp.r):,} states\n")
-        print("| solver | seconds | of the processor | worst distance from ours |\n|---|---|---|---|")
-        ours, seconds = timed(lambda game=game, pi_l=pi_l: best(game, pi_l, k))
-        print(f"| G-LEARN (never lists P) | {seconds} | error {ours[1]:.1g} |")
-        for who, solver in (("QuantEcon", quantecon_values), ("Storm", storm_values)):
-            values, seconds = timed(lambda solver=solver, mdp=mdp: solver(mdp))
-            print(f"| {who} | {seconds} | {np.abs(values - ours[0]).max():.2g} |")
+def shared(steps, seeds, copies=16):
+    """PPO with one network for the coordinator and all local agents, on copies of the system of K agents."""
+    game = am.games.warehouse()
+    print("| who learns | seconds | of the processor | return |\n|---|---|---|---|")
+    for seed in seeds:
+        pair, seconds = timed(lambda seed=seed: one_network(game, steps, seed, copies))
+        row(f"PPO, one network for everybody, {steps:,} steps of an agent, seed {seed}", seconds, pair, game)
 
 
-def best(game, pi_l, k):
-    """V of the best response and a bound on its error."""
-    from altmarl_torch.counts.pair_moves import PairPlan
-    from altmarl_torch.operators.surrogate import Surrogate
-    from altmarl_torch.tabular import g_learn
+def one_network(game, steps, seed, copies):
+    """SB3's PPO on the PettingZoo environment, through SuperSuit; greedy in play."""
+    import stable_baselines3
+    import supersuit
 
-    found = g_learn(Surrogate.build(game, pi_l, PairPlan(am.CountSimplex(k, game.num_sl))))
-    return found.values.flatten().numpy(), found.error
+    from altmarl_torch.envs import parallel_env
+
+    one = supersuit.pettingzoo_env_to_vec_env_v1(parallel_env(game, K, K, padded=True))
+    venv_ = supersuit.concat_vec_envs_v1(one, copies, num_cpus=0, base_class="stable_baselines3")
+    scaled = stable_baselines3.common.vec_env.VecNormalize(venv_, norm_obs=False, gamma=game.gamma)
+    asked = {"n_steps": 64, "batch_size": 4096, "n_epochs": 4, "learning_rate": 1e-3}
+    model = stable_baselines3.PPO("MlpPolicy", scaled, gamma=game.gamma, seed=seed, device="cpu", **asked).learn(steps)
+    s_l, s_g = np.indices((game.num_sl, game.num_sg)).reshape(2, -1)
+    seen = np.concatenate([np.zeros((len(s_l), 1)), np.eye(game.num_sg)[s_g], np.eye(game.num_sl)[s_l]], 1)
+    actions = model.predict(seen.astype(np.float32), deterministic=True)[0].clip(max=game.num_al - 1)
+    pi_l = am.policies.one_hot(torch.as_tensor(actions).reshape(game.num_sl, game.num_sg), game.num_al)
+
+    def coordinator(parts):
+        lead = np.ones((len(parts["s_g"]), 1))
+        return np.concatenate([lead, np.eye(game.num_sg)[parts["s_g"]], parts["counts"] / K], 1).astype(np.float32)
+
+    return Played(model, coordinator, pi_l)
 
 
-def quantecon_values(mdp):
-    """Policy iteration of QuantEcon's."""
-    from quantecon.markov import DiscreteDP
+def mfq(k, episodes=100):
+    """SUBSAMPLE-MFQ, next to tables that see as many."""
+    from subsample_mfq import joint_optimum, play
 
-    return DiscreteDP(mdp.r, mdp.P, mdp.gamma).solve(method="policy_iteration").v
+    game = am.games.warehouse()
+    print("| who learns | seconds | of the processor | return |\n|---|---|---|---|")
+    tables, seconds = timed(lambda: am.solve(game, k))
+    row(f"tables, k = {k}", seconds, tables, game)
+    policy, seconds = timed(lambda: joint_optimum(game, k))
+    found = play(game, k, *policy, episodes)
+    print(f"| SUBSAMPLE-MFQ, k = {k} | {seconds} | {found.mean():.2f} +- {found.std() / episodes**0.5:.2f} |")
 
 
-def storm_values(mdp):
-    """Value iteration of Storm's, through a file."""
-    import stormpy
+def explicit(k, into):
+    """The coordinator's problem of the warehouse as an MDP, by each solver in a process of its own."""
+    game = am.games.warehouse()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        np.save(folder / "pi_l.npy", am.solve(game, k).pi_l.numpy())
+        small = (game.num_sg * am.CountSimplex(k, game.num_sl).size) ** 2 * game.num_ag <= LARGEST_FILE
+        told = {"game": game.name, "k": k, "gamma": game.gamma, "error": 0.0, "drn": small}
+        print("| solver | seconds | of the processor | peak, MB | worst distance from ours | what it proves |")
+        print("|---|---|---|---|---|---|")
+        for solver in ("ours", "build", "quantecon", "mdpsolver", *(["storm"] if small else [])):
+            (folder / "told.json").write_text(json.dumps(told), encoding="utf-8")
+            done = solved(solver, folder, into)
+            told["error"] = done.get("error", told["error"])
+            print(f"| {solver} {done['version']} | {done['seconds']:.2f} | {done['processor']:.2f} |", end="")
+            print(f" {done['memory']:.0f} | {done['distance']:.1g} | {done['proven']} |", flush=True)
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "game.drn")
-        mdp.to_drn(path)
-        model = stormpy.build_model_from_drn(path)
-    rule = stormpy.parse_properties(f'R{{"r"}}max=? [ Cdiscount={mdp.gamma!r} ]')[0]
-    return np.array(stormpy.model_checking(model, rule, only_initial_states=False).get_value_vector())
+
+def solved(solver, folder, into):
+    """What `peer_solvers.py` prints, and the worst distance of its values from ours."""
+    python = python_of(solver, into) if solver in PINS else sys.executable
+    asked = [str(python), str(HERE / "peer_solvers.py"), solver, str(folder)]
+    told = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
+    ours = np.load(folder / "ours.npy")
+    distance = np.abs(np.load(folder / f"{solver}.npy") - ours).max() if solver != "build" else 0.0
+    return json.loads(told.splitlines()[-1]) | {"distance": distance}
+
+
+def python_of(peer, into):
+    """The Python of the peer's own environment in the folder `into`, made where there is none; None is this one."""
+    if into is None:
+        return sys.executable
+    folder = Path(into).resolve() / peer
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PINS[peer]], check=True)
+    return python
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["dispatcher", "locals", "explicit"])
+    parser.add_argument("part", choices=["dispatcher", "locals", "shared", "mfq", "explicit", "learners"])
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--k", type=int, default=5)
+    parser.add_argument("--k", type=int)
+    parser.add_argument("--into")
     asked = parser.parse_args()
-    names = ("stable-baselines3", "quantecon", "stormpy", "gymnasium", "torch")
-    print(", ".join(f"{name} {version(name)}" for name in names))
     if asked.part == "dispatcher":
         dispatcher(asked.steps or 60_000, asked.seeds)
     elif asked.part == "locals":
         local_agents(asked.steps or 2**21, asked.seeds)
+    elif asked.part == "shared":
+        shared(asked.steps or 10**6, asked.seeds)
+    elif asked.part == "mfq":
+        mfq(asked.k or 3)
+    elif asked.part == "explicit":
+        explicit(asked.k or 5, asked.into)
     else:
-        explicit(asked.k)
+        print(python_of("learners", asked.into))
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ MOST_TOGETHER = 4096
 ALGORITHMS: dict[str, Any] = {"PPO": sb3.PPO, "A2C": sb3.A2C, "DQN": sb3.DQN, "TRPO": sb3_contrib.TRPO}
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "PPO": {"n_steps": 32, "batch_size": 8192, "n_epochs": 4, "learning_rate": 1e-3},
+    "PPO": {"n_steps": 32, "batch_size": 8192, "n_epochs": 2, "learning_rate": 3e-3},
     "A2C": {"learning_rate": 1e-3},
     "DQN": {"batch_size": 1024, "train_freq": 1, "gradient_steps": 2},
     "TRPO": {"n_steps": 32, "batch_size": 8192},
