@@ -69,10 +69,10 @@ def quantecon(folder, told):
 
 
 def mdpsolver(folder, told):
-    """Modified policy iteration of MDPSolver's, on one core."""
+    """Modified policy iteration of MDPSolver's, on one core; it takes lists, which are made before."""
     import mdpsolver as peer
 
-    P, r = np.load(folder / "P.npy"), np.load(folder / "r.npy")
+    P, r = np.load(folder / "P.npy").tolist(), np.load(folder / "r.npy").tolist()
 
     def work():
         model = peer.model()

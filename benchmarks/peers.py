@@ -33,7 +33,7 @@ import altmarl_torch as am
 
 K, EPISODES, SEED = 20, 750, 1
 HERE = Path(__file__).resolve().parent
-LARGEST_FILE = 2**24  # entries of P from which Storm's text would be gigabytes
+LARGEST_LISTED = 2**24  # entries of P above which lists, for MDPSolver, and text, for Storm, would be gigabytes
 
 PINS = {
     "quantecon": ["quantecon==0.11.4", "numpy==2.4.6"],
@@ -118,27 +118,30 @@ def local_agents(steps, seeds):
         row(f"PPO, {turns} turns of {steps:,} steps, seed {seed}", seconds, found, game)
 
 
-def shared(steps, seeds, copies=16):
-    """PPO with one network for the coordinator and all local agents, on copies of the system of K agents."""
+def shared(steps, seeds):
+    """PPO with one network for the coordinator and all local agents, on the system of K agents."""
     game = am.games.warehouse()
     print("| who learns | seconds | of the processor | return |\n|---|---|---|---|")
     for seed in seeds:
-        pair, seconds = timed(lambda seed=seed: one_network(game, steps, seed, copies))
+        pair, seconds = timed(lambda seed=seed: one_network(game, steps, seed))
         row(f"PPO, one network for everybody, {steps:,} steps of an agent, seed {seed}", seconds, pair, game)
 
 
-def one_network(game, steps, seed, copies):
-    """SB3's PPO on the PettingZoo environment, through SuperSuit; greedy in play."""
+def one_network(game, steps, seed):
+    """SB3's PPO on the PettingZoo environment, through SuperSuit, whose copies would share their chance; greedy."""
     import stable_baselines3
     import supersuit
 
     from altmarl_torch.envs import parallel_env
 
-    one = supersuit.pettingzoo_env_to_vec_env_v1(parallel_env(game, K, K, padded=True))
-    venv_ = supersuit.concat_vec_envs_v1(one, copies, num_cpus=0, base_class="stable_baselines3")
-    scaled = stable_baselines3.common.vec_env.VecNormalize(venv_, norm_obs=False, gamma=game.gamma)
-    asked = {"n_steps": 64, "batch_size": 4096, "n_epochs": 4, "learning_rate": 1e-3}
-    model = stable_baselines3.PPO("MlpPolicy", scaled, gamma=game.gamma, seed=seed, device="cpu", **asked).learn(steps)
+    env = parallel_env(game, K, K, padded=True)
+    env.reset(seed=seed)
+    one = supersuit.pettingzoo_env_to_vec_env_v1(env)
+    systems = supersuit.concat_vec_envs_v1(one, 1, num_cpus=0, base_class="stable_baselines3")
+    scaled = stable_baselines3.common.vec_env.VecNormalize(systems, norm_obs=False, gamma=game.gamma)
+    stable_baselines3.common.utils.set_random_seed(seed)  # SuperSuit's systems take no seed
+    asked = {"n_steps": 512, "batch_size": 2048, "n_epochs": 4, "learning_rate": 1e-3, "gamma": game.gamma}
+    model = stable_baselines3.PPO("MlpPolicy", scaled, device="cpu", **asked).learn(steps)
     s_l, s_g = np.indices((game.num_sl, game.num_sg)).reshape(2, -1)
     seen = np.concatenate([np.zeros((len(s_l), 1)), np.eye(game.num_sg)[s_g], np.eye(game.num_sl)[s_l]], 1)
     actions = model.predict(seen.astype(np.float32), deterministic=True)[0].clip(max=game.num_al - 1)
@@ -170,11 +173,11 @@ def explicit(k, into):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.save(folder / "pi_l.npy", am.solve(game, k).pi_l.numpy())
-        small = (game.num_sg * am.CountSimplex(k, game.num_sl).size) ** 2 * game.num_ag <= LARGEST_FILE
+        small = (game.num_sg * am.CountSimplex(k, game.num_sl).size) ** 2 * game.num_ag <= LARGEST_LISTED
         told = {"game": game.name, "k": k, "gamma": game.gamma, "error": 0.0, "drn": small}
         print("| solver | seconds | of the processor | peak, MB | worst distance from ours | what it proves |")
         print("|---|---|---|---|---|---|")
-        for solver in ("ours", "build", "quantecon", "mdpsolver", *(["storm"] if small else [])):
+        for solver in ("ours", "build", "quantecon", *(["mdpsolver", "storm"] if small else [])):
             (folder / "told.json").write_text(json.dumps(told), encoding="utf-8")
             done = solved(solver, folder, into)
             told["error"] = done.get("error", told["error"])
