@@ -38,6 +38,10 @@ __all__ = ["Gains", "NetworkTurns", "local_gains", "network_values", "sure_turns
 VISITS, EPISODES, CHUNK = 2**13, 1024, 2**13
 """Pairs (s_g, h) drawn from the occupancy; episodes that they come from; landings that are worked on at once."""
 
+VISITS_PER_CELL = 32
+"""Pairs per (z, s_g) where there are many of these, as long as no more landings are worked on than `VISITS` pairs have
+that land anywhere: what is met twice or three times is never sure, and L-LEARN would turn a few cells a round."""
+
 SURE = 2.0
 """Standard errors by which a gain must be positive."""
 
@@ -99,8 +103,9 @@ def local_gains(
     )
     worth_of_turn = _turn_tables(surrogate, pi_l)
     total = torch.zeros(3, game.num_sl * game.num_sg, game.num_al, dtype=torch.float64, device=game.device)
-    s_g, counts = _visits(surrogate, policy, generator)
     places = _places(game.P_l)
+    wanted = min(VISITS_PER_CELL * game.num_sl * game.num_sg, VISITS * game.num_sl // places.shape[-1])
+    s_g, counts = _visits(surrogate, policy, max(VISITS, wanted), generator)
     part = max(1, CHUNK // places.shape[-1])
     for states, h in zip(torch.split(s_g, part), torch.split(counts, part), strict=True):
         moving = surrogate.movers(states, h, generator)
@@ -154,8 +159,10 @@ def _landing_values(
     return expected - expected.mean(-1, keepdim=True)
 
 
-def _visits(surrogate: BatchSurrogate, policy: BatchPolicy, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Pairs (s_g, h) from the discounted occupancy: `[VISITS]` and `[VISITS, sl]`.
+def _visits(
+    surrogate: BatchSurrogate, policy: BatchPolicy, number: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Pairs (s_g, h) from the discounted occupancy: `[number]` and `[number, sl]`.
 
     The age of a pair is geometric; it is cut at the age that all but e^-3 of the occupancy is younger than, and at
     1,000 steps, so that one set of short episodes serves all draws.
@@ -169,8 +176,8 @@ def _visits(surrogate: BatchSurrogate, policy: BatchPolicy, generator: torch.Gen
         a_g = draw(cumulative(policy(s_g, counts)), generator)
         _, s_g, counts = surrogate.step(s_g, counts, a_g, generator, generator)
     weights = gamma ** torch.arange(longest, device=device, dtype=torch.float64)
-    age = torch.multinomial(weights, VISITS, replacement=True, generator=generator)
-    episode = torch.randint(EPISODES, (VISITS,), generator=generator, device=device)
+    age = torch.multinomial(weights, number, replacement=True, generator=generator)
+    episode = torch.randint(EPISODES, (number,), generator=generator, device=device)
     all_sg, all_counts = (torch.stack(parts) for parts in zip(*met, strict=True))
     return all_sg[age, episode], all_counts[age, episode]
 
