@@ -33,7 +33,7 @@ CASES = {
     "tabular, own": TABULAR | {"objective": "own"},
     "ucfh": TABULAR | {"l_learner": "ucfh", "k": 2},
     "neural": NEURAL,
-    "neural, drawn": NEURAL | {"drawn": True},
+    "neural, drawn": NEURAL | {"drawn": True, "nested": "off"},
     "neural, every k": NEURAL | {"k": range(1, 4)},
     "neural, own, local network": NEURAL | {"l_learner": "neural", "objective": "own"},
     "starts": TABULAR | {"starts": 4},

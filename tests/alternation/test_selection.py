@@ -98,7 +98,10 @@ def test_the_observation_that_is_asked_for_is_the_largest_class_that_is_tried(fi
     found = {name: {choice.name for choice in solution.selection.choices} for name, solution in solutions.items()}
     rules = {"hold + walk"} | best_rule(small(), 2, seed=5)
     assert found["surrogate"] == {"surrogate, from uniform", "surrogate of 1"} | rules
-    assert found["filter"] == {"surrogate, from uniform", "posterior", "posterior of 1", "filter"} | rules
+    assert (
+        found["filter"]
+        == {"surrogate, from uniform", "posterior", "posterior of 1", "filter", "values of beliefs"} | rules
+    )
 
 
 @pytest.mark.parametrize("observation", ["surrogate", "posterior"])

@@ -49,6 +49,7 @@ OF_K = {
     "BatchSurrogate.movers": lambda counts: BATCH.movers(ZERO, counts, generator()),
     "BatchSurrogate.next_counts": lambda counts: BATCH.next_counts(ZERO, counts, generator()),
     "BatchSurrogate.targets": lambda counts: BATCH.targets(lambda h: h, ZERO, counts, 2, generator()),
+    "BatchSurrogate.reward_noise": lambda counts: BATCH.reward_noise(ZERO, counts, 2, generator()),
     "BatchSurrogate.draw_values": lambda counts: BATCH.draw_values(lambda h: h, ZERO, counts, 2, generator()),
     "BatchSurrogate.step": lambda counts: BATCH.step(ZERO, counts, ZERO, generator(), generator()),
 }

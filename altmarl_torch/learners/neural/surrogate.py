@@ -143,6 +143,7 @@ class BatchSurrogate:
 
     def reward_noise(self, s_g: Tensor, counts: Tensor, draws: int, generator: torch.Generator) -> Tensor:
         """What the average of `draws` times xi draws of the rewards adds to a target of C: `[b, ag]`."""
+        self.samples.check(counts)
         if self.rewards is None or self.game.gamma == 0:  # where nothing follows, C is of no account
             return self.r_g.new_zeros(len(s_g), self.r_g.shape[1])
         return self.rewards.noise(s_g, counts, draws * self.xi, generator).float() / self.game.gamma
