@@ -73,10 +73,8 @@ def learn_nested(run: AlternationRun) -> Solution:
 def _coarse_solution(run: AlternationRun) -> tuple[str, Solution]:
     """The start whose pair is best for few agents, and that pair; after an interrupt, of the starts that were tried."""
     few = CountSimplex(run.k, run.game.num_sl).coarser(FEW_COUNTS)
-    coarse, found = (
-        dataclasses.replace(run.at(few.k).quiet(), folder=None, tolerance=COARSE_TOLERANCE),
-        list[tuple[str, Solution]](),
-    )
+    coarse = dataclasses.replace(run.at(few.k).quiet(), folder=None, tolerance=COARSE_TOLERANCE)
+    found = list[tuple[str, Solution]]()
     for name, pi_l in start_policies(run.game, COARSE_STARTS, run.options.learning.seed):
         solution = learn_unless(coarse.starting_at(pi_l), [other.pi_l for _, other in found])
         if solution is not None:

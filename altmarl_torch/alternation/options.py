@@ -33,7 +33,7 @@ from altmarl_torch.counts.degrees import MOST_DEGREE
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.settings import MOST_XI, ChainSettings, Settings
 from altmarl_torch.operators.words import Acceptance, Objective
-from altmarl_torch.support.scalars import as_integer, as_number, as_seed, check_callable
+from altmarl_torch.support.scalars import as_integer, as_number, as_seed, check_callable, check_word
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -284,9 +284,7 @@ def _as_xi(xi: object) -> int | Literal["lemma"] | None:
 def _check_words(record: object, **words: Any) -> None:
     """Raise an ArgumentError unless each named field holds one of its words."""
     for name, word in words.items():
-        value, choices = getattr(record, name), get_args(word)
-        if value not in choices:
-            raise ArgumentError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+        check_word(name, getattr(record, name), get_args(word))
 
 
 def _set(record: object, **values: object) -> None:

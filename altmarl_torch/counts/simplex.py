@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, SizeError
-from altmarl_torch.support.tables import as_device, as_integer, as_whole, refuse_first
+from altmarl_torch.support.tables import as_device, as_integer, check_whole, refuse_first
 
 __all__ = ["CountSimplex", "check_rows", "lift", "rank_known", "round_to_counts", "scale_up"]
 
@@ -292,8 +292,8 @@ def check_rows(counts: Tensor, k: int, slack: float = 0.0) -> None:
         rule = f"the counts of k agents are at least 0 and sum to k = {k}"
         refuse_first("counts", least, "row", negative, rule, ArgumentError, verb="holds")
         refuse_first("counts", total, "row", short, rule, ArgumentError, verb="sums to")
-    if counts.is_floating_point() and not slack and bool((rows != rows.floor()).any()):
-        as_whole("counts", rows, "row sl", ArgumentError)
+    if counts.is_floating_point() and not slack:
+        check_whole("counts", rows, "row sl", ArgumentError)
 
 
 def lift(values: Tensor, smaller: CountSimplex, larger: CountSimplex) -> Tensor:

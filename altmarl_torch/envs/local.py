@@ -25,6 +25,7 @@ from altmarl_torch.operators.words import Objective
 from altmarl_torch.policies.base import Dispatcher
 from altmarl_torch.policies.tabular import check_pi_g, check_pi_l
 from altmarl_torch.support.extras import require
+from altmarl_torch.support.scalars import check_word
 
 spaces = require("gymnasium.spaces", "envs")
 
@@ -89,8 +90,7 @@ def _tagging(
     game: Game, pi_g: Tensor | Dispatcher, pi_l: Tensor, k: int, objective: Objective, difference: bool
 ) -> tuple[Make, Any, int]:
     """How a process is made, what is seen of it, and the number of actions."""
-    if objective not in get_args(Objective):
-        raise ArgumentError(f"objective must be 'team' or 'own', not {objective!r}")
+    check_word("objective", objective, get_args(Objective))
     game = with_agents(game, k).to("cpu")
     pi_l = check_pi_l(game, pi_l)
     if not hasattr(pi_g, "act"):

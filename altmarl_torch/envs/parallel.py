@@ -26,6 +26,7 @@ from altmarl_torch.operators.words import Objective
 from altmarl_torch.policies.base import Dispatcher, cumulative, draw
 from altmarl_torch.support.binomials import Whole
 from altmarl_torch.support.extras import require
+from altmarl_torch.support.scalars import check_word
 
 pettingzoo, spaces = require("pettingzoo", "envs"), require("gymnasium.spaces", "envs")
 ParallelEnv: Any = pettingzoo.ParallelEnv
@@ -192,8 +193,7 @@ def parallel_env(
     Raises:
         ArgumentError: k, n, the objective, the horizon or the coordinator is out of range.
     """
-    if objective not in get_args(Objective):
-        raise ArgumentError(f"objective must be 'team' or 'own', not {objective!r}")
+    check_word("objective", objective, get_args(Objective))
     if coordinator is not None and not (hasattr(coordinator, "act") and hasattr(coordinator, "reset")):
         raise ArgumentError(f"coordinator must be a dispatcher, as pair.dispatcher() returns, not {coordinator!r}")
     game = with_agents(game, n)

@@ -90,8 +90,8 @@ class PairStrategy(FedAvg):
         seed: int = 0,
         **fedavg: Any,
     ) -> None:
-        super().__init__(**{"fraction_evaluate": 0.0, "min_available_nodes": pair.k} | fedavg)
         check_pair("pair", pair)
+        super().__init__(**{"fraction_evaluate": 0.0, "min_available_nodes": pair.k} | fedavg)
         num_sg = pair.pi_l.shape[1]
         if len(shares) != num_sg:
             raise ArgumentError(f"shares must name {num_sg}, one for each global state, not {len(shares)}")

@@ -27,7 +27,7 @@ from altmarl_torch.operators.words import Objective
 from altmarl_torch.policies.base import cumulative, draw
 from altmarl_torch.support.extras import require
 from altmarl_torch.support.sampling import distinct_labels
-from altmarl_torch.support.tables import as_integer
+from altmarl_torch.support.scalars import as_integer, check_word
 
 specs, tensordict = require("torchrl.data", "torchrl"), require("tensordict", "torchrl")
 EnvBase: Any = require("torchrl.envs", "torchrl").EnvBase
@@ -185,8 +185,7 @@ def group_env(
         >>> env.rollout(3)["next", "local", "reward"].shape
         torch.Size([4, 3, 50, 1])
     """
-    if objective not in get_args(Objective):
-        raise ArgumentError(f"objective must be 'team' or 'own', not {objective!r}")
+    check_word("objective", objective, get_args(Objective))
     game = with_agents(game, n)
     most = MOST_AGENTS // game.n
     if most == 0:

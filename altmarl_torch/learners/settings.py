@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.support.scalars import as_integer, as_share
+from altmarl_torch.support.scalars import as_integer, as_share, check_word
 
 __all__ = ["MOST_EPISODES", "MOST_XI", "ChainSettings", "Form", "Settings"]
 
@@ -46,8 +46,7 @@ class ChainSettings:
         as_integer("max_episodes", self.max_episodes, 1, MOST_EPISODES, ArgumentError)
         if not isinstance(self.ascent, bool):
             raise ArgumentError(f"ascent must be True or False, not {self.ascent!r}")
-        if self.form not in get_args(Form):
-            raise ArgumentError(f"form must be one of {get_args(Form)}, not {self.form!r}")
+        check_word("form", self.form, get_args(Form))
 
 
 @dataclass(frozen=True)

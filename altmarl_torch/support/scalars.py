@@ -6,7 +6,7 @@ arrays, offers these functions as well.
 
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from altmarl_torch.errors import AltMarlError, ArgumentError
 
@@ -21,6 +21,7 @@ __all__ = [
     "as_tolerance",
     "check_callable",
     "check_kind",
+    "check_word",
     "not_tiny",
 ]
 
@@ -82,6 +83,12 @@ def check_kind(name: str, value: object, kind: type, hint: str = "") -> None:
         more = f"; {hint}" if hint else ""
         article = "an" if kind.__name__[0] in "AEIO" else "a"
         raise ArgumentError(f"{name} must be {article} {kind.__name__}, not {type(value).__name__}{more}")
+
+
+def check_word(name: str, value: object, words: Sequence[str]) -> None:
+    """Raise an ArgumentError unless `value` is one of the words."""
+    if value not in words:
+        raise ArgumentError(f"{name} must be one of {', '.join(map(repr, words))}, not {value!r}")
 
 
 def check_callable(name: str, value: object) -> None:

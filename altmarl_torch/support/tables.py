@@ -60,6 +60,7 @@ __all__ = [
     "check_entries",
     "check_indices",
     "check_kind",
+    "check_whole",
     "place",
     "refuse_first",
     "refuse_masked",
@@ -149,9 +150,19 @@ def as_finite(name: str, table: Tensor, axes: str, error: ErrorType = GameError)
 
 def as_whole(name: str, table: Tensor, axes: str, error: ErrorType) -> Tensor:
     """Return `table` (float64) as int64; raise `error` naming its first entry that is no whole number from 0 on."""
+    check_whole(name, table, axes, error)
+    return table.to(torch.int64)
+
+
+def check_whole(name: str, table: Tensor, axes: str, error: ErrorType) -> None:
+    """Raise `error` naming the first entry of a float table that is no whole number from 0 on."""
+    if not table.numel():
+        return
+    least, most = table.aminmax()
+    if bool((least >= 0) & (most < math.inf)) and bool((table == table.floor()).all()):  # without a mask of each kind
+        return
     bad = (table != table.floor()) | (table < 0) | ~table.isfinite()
     refuse_first(name, table, axes, bad, WHOLE, error)
-    return table.to(torch.int64)
 
 
 def as_indices(name: str, values: object, axes: str, error: ErrorType) -> Tensor:

@@ -14,8 +14,8 @@ from altmarl_torch.alternation.players import lifted_start as module
 from altmarl_torch.alternation.players.lifted_start import lifted_start
 from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.games import random_game
-from altmarl_torch.learners.neural.lifted_start import StartedNetwork
 from altmarl_torch.learners.neural.networks import CountNetwork
+from altmarl_torch.learners.neural.started import StartedNetwork
 
 GAME = random_game(num_sg=2, num_sl=3, num_ag=3, num_al=2, gamma=0.9, laziness=0.7, seed=5)
 K = 32

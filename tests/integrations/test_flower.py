@@ -129,6 +129,11 @@ def test_what_makes_no_strategy_is_refused(change, said):
         PairStrategy(hand_written(), **{"shares": SHARES} | change)
 
 
+def test_what_is_no_pair_is_refused():
+    with pytest.raises(am.errors.PolicyError, match="pair must have k, pi_l"):
+        PairStrategy("hold", SHARES)
+
+
 @pytest.mark.parametrize("told", [3, -1])
 def test_a_state_that_the_game_has_not_is_named_with_its_client(told):
     grid = Clients([told] * 6)

@@ -25,11 +25,11 @@ from altmarl_torch.learners.neural.exact_evaluator import ExactEvaluator
 from altmarl_torch.learners.neural.fitting import Fit, Monitor, fit
 from altmarl_torch.learners.neural.grid import few_counts
 from altmarl_torch.learners.neural.l_learn import Gains, NetworkTurns, local_gains, network_values, table_turns
-from altmarl_torch.learners.neural.lifted_start import StartedNetwork
 from altmarl_torch.learners.neural.networks import CountNetwork, LocalNetwork, check_network
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy
 from altmarl_torch.learners.neural.rollout_evaluator import RolloutEvaluator
 from altmarl_torch.learners.neural.samples import SampleSizes
+from altmarl_torch.learners.neural.started import StartedNetwork
 from altmarl_torch.learners.neural.storage import pack_network
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, centred
 from altmarl_torch.learners.settings import Settings

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.counts.simplex import CountSimplex
-from altmarl_torch.errors import ArgumentError, SizeError
+from altmarl_torch.errors import SizeError
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.games.initial import InitialLaw
 from altmarl_torch.learners.chains.episodic import EpisodicMDP, check_horizon, distinct, powers, starts_of
@@ -40,7 +40,7 @@ from altmarl_torch.learners.chains.policies import pi_g_on_counts, pi_g_on_tuple
 from altmarl_torch.learners.settings import Form
 from altmarl_torch.operators.tuples import uses_tuples
 from altmarl_torch.operators.words import Objective
-from altmarl_torch.support.tables import check_kind
+from altmarl_torch.support.scalars import check_kind, check_word
 from altmarl_torch.theory import horizon_algorithm_2
 
 __all__ = [
@@ -134,8 +134,7 @@ def read_episode(
     """H and the law of the first macro state, for the arguments of `chained_mdp`, which are checked."""
     check_game(game, "the chained MDP")
     CountSimplex(game.check_k(k), game.num_sl).require_listed()
-    if objective not in get_args(Objective):
-        raise ArgumentError(f"objective must be one of {get_args(Objective)}, not {objective!r}")
+    check_word("objective", objective, get_args(Objective))
     rounds = check_horizon(horizon_algorithm_2(game, k) if horizon is None else horizon)
     if initial is not None:
         check_kind("initial", initial, InitialLaw)
@@ -148,8 +147,7 @@ def chain_form(game: Game, k: int, form: Form, *, literal: bool = False) -> type
     Raises:
         ArgumentError: there is no such form.
     """
-    if form not in get_args(Form):
-        raise ArgumentError(f"form must be one of {get_args(Form)}, not {form!r}")
+    check_word("form", form, get_args(Form))
     mean_field = LiteralForm if literal else MeanFieldForm
     if form == "auto":
         tuples = TupleForm.size(game, k)[0] <= mean_field.size(game, k)[0]

@@ -21,7 +21,7 @@ from altmarl_torch.learners.chains.units import units_of
 from altmarl_torch.learners.chains.visits import occupancy
 from altmarl_torch.learners.settings import MOST_EPISODES
 from altmarl_torch.support.scalars import as_share
-from altmarl_torch.support.tables import as_float64, as_integer, as_number, as_whole
+from altmarl_torch.support.tables import as_float64, as_integer, as_number, check_whole
 from altmarl_torch.theory import Algorithm5, algorithm_5
 
 __all__ = ["KEPT", "Bounds", "Sampler", "UCFHExplorer"]
@@ -171,7 +171,7 @@ class UCFHExplorer:
         if visits.shape != self.seen.shape:
             wanted, found = list(self.seen.shape), list(visits.shape)
             raise ArgumentError(f"sample must return visits [transitions] = {wanted}, not {found}")
-        as_whole("sample(policy, episodes)", visits, "transition", ArgumentError)
+        check_whole("sample(policy, episodes)", visits, "transition", ArgumentError)
         self.seen += visits.to(self.seen.device)
         self.episodes += episodes
 

@@ -37,7 +37,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from altmarl_torch.learners.neural.full_batch import begin_training
+from altmarl_torch.learners.neural.full_batch import kind_of_training
 from altmarl_torch.learners.neural.policies import BatchPolicy
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate
 from altmarl_torch.learners.neural.training import KEPT, Fit, Monitor
@@ -84,7 +84,8 @@ def fit(
         LearningError: the loss is no longer finite.
     """
     with torch.enable_grad(), _seeded(generator):
-        training = begin_training(surrogate, network, baseline, policy, settings, generator, phase, monitor)
+        kind = kind_of_training(surrogate, network)
+        training = kind(surrogate, network, baseline, policy, settings, generator, phase, monitor)
         if work and (kept := work.resume()):
             with reading():
                 set_attributes(training, KEPT, kept, surrogate.game.device)

@@ -13,12 +13,10 @@ from torch import Tensor, nn
 
 from altmarl_torch.learners.neural.grid import CountGrid
 from altmarl_torch.learners.neural.networks import CountNetwork
-from altmarl_torch.learners.neural.policies import BatchPolicy
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate
-from altmarl_torch.learners.neural.training import BROAD, EPISODE_STEPS, EXPLORATION, Monitor, Training
-from altmarl_torch.learners.settings import Settings
+from altmarl_torch.learners.neural.training import BROAD, EPISODE_STEPS, EXPLORATION, Training
 
-__all__ = ["FullBatch", "begin_training"]
+__all__ = ["FullBatch", "kind_of_training"]
 
 SMALL, IMPROVEMENT = 3e-4, 0.8
 """What ends the first phase: a residual this small, relative to the span of the rewards (UPDATE calls a gain of 1e-3 of
@@ -31,22 +29,12 @@ rewards, of which so many draws are taken in all.
 """
 
 
-def begin_training(
-    surrogate: BatchSurrogate,
-    network: nn.Module,
-    baseline: Tensor | None,
-    policy: BatchPolicy | None,
-    settings: Settings,
-    generator: torch.Generator,
-    phase: str,
-    monitor: Monitor | None,
-) -> Training:
-    """A training on all pairs where these are few and the network answers each row by itself, else on draws.
+def kind_of_training(surrogate: BatchSurrogate, network: nn.Module) -> type[Training]:
+    """On all pairs, where these are few and the network answers each row by itself; else on draws.
 
     A network of another kind may look at its batch as a whole, as batch normalisation does.
     """
-    kind = FullBatch if isinstance(network, CountNetwork) and surrogate.grid is not None else Training
-    return kind(surrogate, network, baseline, policy, settings, generator, phase, monitor)
+    return FullBatch if isinstance(network, CountNetwork) and surrogate.grid is not None else Training
 
 
 class FullBatch(Training):

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from altmarl_torch.counts.simplex import check_rows
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.support.tables import as_whole, refuse_first
+from altmarl_torch.support.tables import check_whole, refuse_first
 
 __all__ = ["SampleSizes"]
 
@@ -78,8 +78,8 @@ class SampleSizes:
             refuse_first("counts", least, "row", ~(least >= -slack), rule, ArgumentError, verb="holds")
             beyond = ~((total >= 1 - slack) & (total <= self.largest * (1 + slack)))
             refuse_first("counts", total, "row", beyond, rule, ArgumentError, verb="sums to")
-            if counts.is_floating_point() and not slack and bool((counts != counts.floor()).any()):
-                as_whole("counts", counts, "row sl", ArgumentError)
+            if counts.is_floating_point() and not slack:
+                check_whole("counts", counts, "row sl", ArgumentError)
 
     def of_rows(self, counts: Tensor) -> Tensor | int:
         """How many agents each row counts: `[b, 1]`, or the one number that all do."""

@@ -25,10 +25,11 @@ from altmarl_torch.counts.degrees import MOST_DEGREE
 from altmarl_torch.counts.lifted import Basis, fits
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError, FileFormatError
-from altmarl_torch.learners.neural.lifted_start import StartedNetwork
 from altmarl_torch.learners.neural.networks import CountNetwork, check_network
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy, UniformPolicy
 from altmarl_torch.learners.neural.samples import SampleSizes
+from altmarl_torch.learners.neural.started import StartedNetwork
+from altmarl_torch.learners.neural.surrogate import LARGEST_COUNTED
 from altmarl_torch.support.scalars import ErrorType
 from altmarl_torch.support.tables import as_finite, as_integer, as_law, as_number, as_table
 
@@ -42,8 +43,6 @@ EXTRA = "extra"
 
 START = ("degree", "k")
 """What a `StartedNetwork` is described by beside the sizes of its network."""
-
-LARGEST_K = 2**24
 
 POLICY, POLICY_R_G, POLICY_NOBODY = "policy/spec", "policy/r_g", "policy/nobody"
 
@@ -265,7 +264,7 @@ def _read_sizes(spec: dict[str, object], found: Mapping[str, NDArray[np.generic]
 
 def _read_start(spec: Mapping[str, object], num_sl: int) -> dict[str, int]:
     """The degree of a `StartedNetwork`, and its k."""
-    k = as_integer(f"{SPEC}: k", spec["k"], 1, LARGEST_K, FileFormatError)
+    k = as_integer(f"{SPEC}: k", spec["k"], 1, LARGEST_COUNTED, FileFormatError)
     degree = as_integer(f"{SPEC}: degree", spec["degree"], 1, min(k, MOST_DEGREE), FileFormatError)
     if not fits(degree, num_sl):
         raise FileFormatError(f"{SPEC}: degree = {degree} over {num_sl} states has too many coefficients")

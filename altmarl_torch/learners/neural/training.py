@@ -128,9 +128,7 @@ class Training:
             squares.append(self.residual**2)
         solved = self.idle >= CHECKS_IN_A_ROW or sum(squares) <= len(squares) * (NEARLY * self.scale) ** 2
         self.idle = CHECKS_IN_A_ROW if solved else 0
-        if not solved:
-            return
-        if self.monitor:
+        if solved and self.monitor:
             self.monitor(0, self.residual, {"residual": self.residual, "noise": self.noise})
 
     def advance(self, end: int, rate: Callable[[int], float]) -> bool:

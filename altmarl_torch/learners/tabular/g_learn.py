@@ -39,6 +39,7 @@ from altmarl_torch.operators.joint_value import JointValue, value_after_update, 
 from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.operators.tuples import uses_tuples
 from altmarl_torch.policies.tabular import greedy_actions, one_hot, read_policy
+from altmarl_torch.support.scalars import check_word
 from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_integer, as_tolerance, check_kind
 from altmarl_torch.support.threads import one_thread
@@ -125,8 +126,7 @@ def _number_of_sweeps(surrogate: Surrogate, sweeps: int | Literal["paper"] | Non
 
 def _over_tuples(surrogate: Surrogate, parameterization: Parameterization) -> bool:
     """Whether Q is a table over k-tuples. The posterior correction is one of counts."""
-    if parameterization not in get_args(Parameterization):
-        raise ArgumentError(f"parameterization must be one of {get_args(Parameterization)}, not {parameterization!r}")
+    check_word("parameterization", parameterization, get_args(Parameterization))
     by_rule = parameterization == "paper" and _prefers_tuples(surrogate.game.num_sl, surrogate.simplex.k)
     return surrogate.prior is None and (parameterization == "tuples" or by_rule)
 

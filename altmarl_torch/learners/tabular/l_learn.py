@@ -52,6 +52,7 @@ from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate, SurrogateCache
 from altmarl_torch.operators.words import Objective
 from altmarl_torch.policies.tabular import check_pi_g
+from altmarl_torch.support.scalars import check_word
 from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_tolerance, check_kind
 from altmarl_torch.support.threads import one_thread
@@ -184,8 +185,7 @@ def l_learn(
     check_game(game)
     check_kind("plan", plan, PairPlan)
     tolerance = tolerance if tolerance is None else as_tolerance(tolerance)
-    if objective not in get_args(Objective):
-        raise ArgumentError(f"objective must be one of {get_args(Objective)}, not {objective!r}")
+    check_word("objective", objective, get_args(Objective))
     judged = game if objective == "team" else without_global_rewards(game)
     search = _Search(surrogates or SurrogateCache(judged, plan, prior), pi_g, tolerance, start_law, progress)
     best = search.evaluate(pi_l, None) if value is None else Candidate(pi_l, search.surrogates(pi_l), value)

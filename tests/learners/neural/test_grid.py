@@ -12,7 +12,7 @@ from altmarl_torch.games import hash_game, random_game, steer
 from altmarl_torch.games.reward_laws import GaussianReward
 from altmarl_torch.learners.neural import grid
 from altmarl_torch.learners.neural.exact_evaluator import ExactEvaluator
-from altmarl_torch.learners.neural.full_batch import FullBatch, begin_training
+from altmarl_torch.learners.neural.full_batch import FullBatch, kind_of_training
 from altmarl_torch.learners.neural.networks import CountNetwork
 from altmarl_torch.learners.neural.rollout_evaluator import RolloutEvaluator
 from altmarl_torch.learners.neural.samples import SampleSizes
@@ -43,7 +43,8 @@ def network_of(game, extra=0):
 def training(surrogate, policy=None, settings=None, network=None):
     network = network or network_of(surrogate.game, int(surrogate.samples.several))
     baseline = torch.rand(3, 2, generator=seeded(4))
-    return begin_training(surrogate, network, baseline, policy, settings or Settings(), seeded(5), "g_learn", None)
+    kind = kind_of_training(surrogate, network)
+    return kind(surrogate, network, baseline, policy, settings or Settings(), seeded(5), "g_learn", None)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from oracles.neural import seeded
 import altmarl_torch as am
 from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.errors import ArgumentError, FileFormatError
-from altmarl_torch.learners.neural.lifted_start import StartedNetwork
 from altmarl_torch.learners.neural.networks import CountNetwork, check_network
+from altmarl_torch.learners.neural.started import StartedNetwork
 from altmarl_torch.learners.neural.storage import pack_network, unpack_network
 
 SL, SG, AG, K = 3, 2, 4, 30
