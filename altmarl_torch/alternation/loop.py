@@ -140,6 +140,7 @@ class Players(Generic[GlobalPolicy, Memory]):
     evaluator: Evaluator[GlobalPolicy]
     start: Pair[GlobalPolicy]
     memory: Memory  # before the first turn; a value that `support.snapshots.pack` can take apart
+    before: tuple["Update", ...] = ()  # the proposals that the start comes from, where it was found by cheaper means
 
 
 @dataclass(frozen=True)

@@ -43,13 +43,15 @@ def learn(run: AlternationRun) -> Solution:
     checkpoint = run.folder.next_run() if run.folder else None
     if checkpoint is None:
         players = _players(run)
-        return _solution(run, alternate(players, run.rules, steps=run.steps, callback=run.callback))
+        run.tell(players.before)
+        result = alternate(players, run.rules, steps=run.steps, callback=run.callback)
+        return _solution(run, result, players.before)
     over = checkpoint.read(copy.deepcopy(run.network), run.game.device)
     if over is not None:
         _tell_again(run, over[0].history, over[1])
         return over[0]
-    result = _go_on(run, checkpoint)
-    solution = _solution(run, result)
+    result, before = _go_on(run, checkpoint)
+    solution = _solution(run, result, before)
     if not result.interrupted:
         checkpoint.finish(solution)
     return solution
@@ -69,8 +71,8 @@ def learn_unless(run: AlternationRun, known: Sequence[Tensor]) -> Solution | Non
     return _solution(run, first)
 
 
-def _go_on(run: AlternationRun, checkpoint: RunCheckpoint) -> Alternation[Any, Any]:
-    """The alternation from the newest checkpoint that can be used, or from its start."""
+def _go_on(run: AlternationRun, checkpoint: RunCheckpoint) -> tuple[Alternation[Any, Any], tuple[Update, ...]]:
+    """The alternation from the newest checkpoint that can be used, or from its start; and what led to the start."""
     watched = dataclasses.replace(run, curve=checkpoint.watch(run.curve), work=checkpoint)
     players, reached = _players(watched), None
     for arrays in checkpoint.newest():
@@ -80,9 +82,10 @@ def _go_on(run: AlternationRun, checkpoint: RunCheckpoint) -> Alternation[Any, A
         except FileFormatError as cause:
             logger.warning("a checkpoint is passed over: %s", cause)
             players = _players(watched)
+    run.tell(players.before)
     if reached is not None:
         _tell_again(run, reached.history, checkpoint.points)
-    return alternate(
+    result = alternate(
         players,
         run.rules,
         steps=run.steps,
@@ -90,6 +93,7 @@ def _go_on(run: AlternationRun, checkpoint: RunCheckpoint) -> Alternation[Any, A
         reached=reached,
         save=lambda state: checkpoint.save(pack(state), len(state.history)),
     )
+    return result, players.before
 
 
 def _players(run: AlternationRun) -> Players[Any, Any]:
@@ -105,8 +109,8 @@ def _tell_again(run: AlternationRun, history: Sequence[Update], points: CurvePoi
     run.tell(history)
 
 
-def _solution(run: AlternationRun, result: Alternation[Any, Any]) -> Solution:
-    """What an alternation has found."""
+def _solution(run: AlternationRun, result: Alternation[Any, Any], before: Sequence[Update] = ()) -> Solution:
+    """What an alternation has found; `before` are the proposals that its start came from."""
     learning, pi_g, policy = run.options.learning, result.pair.pi_g, None
     if learning.solver != "tabular":
         policy, pi_g = pi_g, partial(table_of, pi_g, CountSimplex(run.k, run.game.num_sl, run.game.device))
@@ -117,7 +121,7 @@ def _solution(run: AlternationRun, result: Alternation[Any, Any]) -> Solution:
         value=result.value.mean,
         eta=result.history[-1].eta if result.history else run.rules.eta(result.value, result.value),
         eta_paper=run.rules.eta_paper,
-        history=tuple(result.history),
+        history=(*before, *result.history),
         converged=result.converged,
         solver=learning.solver,
         seed=learning.seed,

@@ -1,7 +1,8 @@
 """Networks begin where lifted functions end: their alternation is run first, and it takes a moment.
 
 Its pi_l, and the continuation values of its last fit, are what the networks' own loop goes on from: the same loop at
-the same k, in which every proposal is judged by UPDATE as ever. `nested="off"` and `eta="paper"` begin as printed, from
+the same k, in which every proposal is judged by UPDATE as ever; the history begins with the proposals that led there.
+`nested="off"` and `eta="paper"` begin as printed, from
 uniform policies and networks that answer zero; so do a network of one's own, one for several sizes, a start that is
 given, games of few pairs (s_g, h), where a training takes a moment (`learners.neural.grid`), and games of so many
 states that lifted functions would cost every gradient step more than the network does.
@@ -15,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-from altmarl_torch.alternation.loop import Alternation, Player, Proposal, alternate
+from altmarl_torch.alternation.loop import Alternation, Player, Proposal, Update, alternate
 from altmarl_torch.alternation.players.lifted import lifted_players, lifted_workspace
 from altmarl_torch.alternation.players.lifted_memory import LiftedWorkspace
 from altmarl_torch.alternation.run import AlternationRun
@@ -42,12 +43,14 @@ class LiftedStart:
         pi_l: `[sl, sg, al]`.
         continuation: `[sg, ag, N_J]`, coefficients of the continuation values, but for a constant.
         degree: J.
+        history: the proposals of lifted functions, with "nested/start" among their details.
         interrupted: whether the search was broken off.
     """
 
     pi_l: Tensor
     continuation: Tensor
     degree: int
+    history: tuple[Update, ...]
     interrupted: bool
 
 
@@ -86,7 +89,12 @@ def lifted_start(run: AlternationRun) -> LiftedStart | None:
         result.value.mean,
         seconds,
     )
-    return LiftedStart(result.pair.pi_l, continuation, degree, result.interrupted)
+    history = tuple(_marked(update) for update in result.history)
+    return LiftedStart(result.pair.pi_l, continuation, degree, history, result.interrupted)
+
+
+def _marked(update: Update) -> Update:
+    return dataclasses.replace(update, details={**update.details, "nested/start": "lifted"})
 
 
 def _is_cheap(run: AlternationRun) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from altmarl_torch.alternation.loop import Curve, Evaluator, PhaseProgress, Player, Players, Proposal
+from altmarl_torch.alternation.loop import Curve, Evaluator, PhaseProgress, Player, Players, Proposal, Update
 from altmarl_torch.alternation.players.lifted_start import Interrupted, LiftedStart, lifted_start
 from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.counts.prior import Prior
@@ -286,13 +286,14 @@ def neural_players(run: AlternationRun) -> Players[BatchPolicy, NeuralMemory]:
         locally = replace(trainer, game=own), _evaluator(run, own, "mean", episodes)
     learners = NeuralGlobalLearner(trainer), NeuralLocalLearner(*locally, options.problem.objective == "team")
     values, pair, start = FittedValues(network), run.first_pair, lifted_start(run)
+    before: tuple[Update, ...] = ()
     if start is not None:
-        values, pair = _begun(trainer, network, start)
+        (values, pair), before = _begun(trainer, network, start), start.history
     last = replace(values, network=copy.deepcopy(values.network))  # a checkpoint fills each network by itself
     memory = NeuralMemory(values, last, FittedValues(copy.deepcopy(network)), for_g, for_l, turns)
     if start is not None and start.interrupted:
-        return Players((Interrupted(),), evaluator, pair, memory)
-    return Players(learners, evaluator, pair, memory)
+        return Players((Interrupted(),), evaluator, pair, memory, before)
+    return Players(learners, evaluator, pair, memory, before)
 
 
 def _network(run: AlternationRun, generator: torch.Generator) -> nn.Module:
