@@ -187,8 +187,14 @@ def _as_generator(generator: torch.Generator | None) -> torch.Generator:
 
 
 def _empty_linear(inputs: int, outputs: int, device: torch.device, bias: bool) -> nn.Linear:
-    """A float32 layer with storage but no values: `nn.Linear` draws none on the device `meta`."""
-    return nn.Linear(inputs, outputs, bias=bias, device="meta", dtype=torch.float32).to_empty(device=device)
+    """A float32 layer with storage but no values: `nn.Linear` draws none on the device `meta`.
+
+    Each parameter is set by itself: `to_empty` leads torch to import SymPy, which takes longer than a small training.
+    """
+    layer = nn.Linear(inputs, outputs, bias=bias, device="meta", dtype=torch.float32)
+    for name, parameter in list(layer.named_parameters()):
+        setattr(layer, name, nn.Parameter(torch.empty(parameter.shape, dtype=torch.float32, device=device)))
+    return layer
 
 
 def _zero_linear(inputs: int, outputs: int, device: torch.device, bias: bool = True) -> nn.Linear:
