@@ -275,7 +275,7 @@ class _Judge:
 
         relaxed = self._solve(f"single, {payoff}", tagged.best_backup, stay.values)
         upper = max(0.0, float((tagged.law * relaxed.values).sum()) - present)
-        lower = max(0.0, *map(gain, self._candidates(tagged, stay.values)))
+        lower = max([0.0, *map(gain, self._candidates(tagged, stay.values))])
         return Gap(lower, max(lower, upper), "bound", relaxed.error + stay.error, time.perf_counter() - begun)
 
     def shared_deviation(self) -> Gap:
@@ -288,7 +288,7 @@ class _Judge:
         lower = 0.0
         try:
             candidates = self._candidates(tagged, self.value.values[:, tagged.joined])
-            lower = max(0.0, *map(self._shared_gain, candidates))
+            lower = max([0.0, *map(self._shared_gain, candidates)])
             if self.surrogate.game.num_al ** len(self.pi_l) > LARGEST_CHOICE:
                 return Gap(lower, math.inf, "lower end", 2 * self.value.error, time.perf_counter() - begun)
             told = self._watch("shared")
@@ -315,27 +315,29 @@ class _Judge:
     def _tagged_value(
         self, tagged: TaggedAgent, pi_l: Tensor, payoff: Payoff, start: Tensor | None = None
     ) -> FixedPoint:
-        """The value of a tagged agent that plays pi_l, on `[sg, M, sl]`."""
+        """The value of a tagged agent that plays pi_l, on `[sg, sl, M]`."""
         if start is None:
             start = self.value.values[:, tagged.joined] if payoff == "team" else torch.zeros_like(tagged.law)
-        return self._solve(f"single, {payoff}", lambda V: tagged.policy_backup(pi_l, V), start)
+        return self._solve(f"single, {payoff}", tagged.policy_backup(pi_l), start)
 
     def _candidates(self, tagged: TaggedAgent, values: Tensor) -> list[Tensor]:
         """Promising deviations inside the class: turn to the best actions, as weighed by how often a state is visited.
 
-        In every state; in the one that promises most; and in the two.
+        In every state; in the one that promises most; and in the two. Those that promise less than the numerical error
+        are left out: no value could tell them from what is played.
         """
-        present = self.surrogate.plan.companions.simplex.counts + 1
+        present = self.surrogate.plan.companions.simplex.counts.T + 1
         share = present.to(torch.float64) / self.surrogate.simplex.k
         law = occupancy(self.surrogate, self.pi_g)[:, tagged.joined] * share
-        worth = einsum(law, tagged.action_values(values), "g c l, g c l a -> l g a")
+        worth = einsum(law, tagged.action_values(values), "g l c, g l a c -> l g a")
         gain = rearrange(worth.amax(-1) - (self.pi_l * worth).sum(-1), "l g -> (l g)")
         turned, order = rearrange(greedy(worth), "l g a -> (l g) a"), gain.argsort(descending=True)
         deviations = []
         for states in (order, order[:1], order[:2]):
-            deviation = rearrange(self.pi_l, "l g a -> (l g) a").clone()
-            deviation[states] = turned[states]
-            deviations.append(deviation.reshape(self.pi_l.shape))
+            if gain[states].sum() > self.tolerance:
+                deviation = rearrange(self.pi_l, "l g a -> (l g) a").clone()
+                deviation[states] = turned[states]
+                deviations.append(deviation.reshape(self.pi_l.shape))
         return deviations
 
     def _watch(self, part: str) -> Callable[[int, float], None] | None:

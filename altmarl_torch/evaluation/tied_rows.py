@@ -49,20 +49,21 @@ def global_rows(surrogate: Surrogate) -> TiedProblem | None:
 
 
 def tagged_rows(surrogate: Surrogate, pi_g: Tensor, payoff: Payoff) -> TiedProblem | None:
-    """One agent's problem, on states (s_g, c, z); None where it is too large."""
+    """One agent's problem, on states (s_g, z, c); None where it is too large."""
     game, companions = surrogate.game, surrogate.plan.companions.simplex
     states = game.num_sg * companions.size * game.num_sl
     if not _fits(game, states, states * game.num_al, game.num_al):
         return None
     tagged, eye = TaggedAgent.build(surrogate, pi_g, payoff), torch.eye(companions.size, dtype=torch.float64)
     moves = torch.stack([kernel.expect(eye.to(game.device)) for kernel in tagged.kernels])
-    law = einsum(tagged.to_sg, moves, game.P_l, "g c z G, g c C, z g a y -> g c z a G C y")
-    pair = rearrange(torch.arange(game.num_sl * game.num_sg), "(z g) -> g 1 z 1", g=game.num_sg)
-    pair = pair.expand(tagged.reward.shape).flatten()
+    law = einsum(tagged.to_sg, moves, game.P_l, "g G z c, g c C, z g a y -> g z c a G y C")
+    reward = rearrange(tagged.reward, "g z a c -> g z c a")
+    pair = rearrange(torch.arange(game.num_sl * game.num_sg), "(z g) -> g z 1 1", g=game.num_sg)
+    pair = pair.expand(reward.shape).flatten()
     decisions = torch.full((len(pair), game.num_sl * game.num_sg), -1)
     decisions[torch.arange(len(pair)), pair] = torch.arange(len(pair)) % game.num_al
     return TiedProblem(
-        tagged.reward.flatten(),
+        reward.flatten(),
         law.reshape(len(pair), states),
         (torch.arange(len(pair)) // game.num_al).to(game.device),
         decisions.to(game.device),

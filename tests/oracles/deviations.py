@@ -36,13 +36,13 @@ def tagged_values(game, pair, payoff):
     """pi_l to the mean value of one agent that plays it among k - 1 that keep the pair's."""
     surrogate = exact_surrogate(game, pair.pi_l, PairPlan(CountSimplex(pair.k, game.num_sl)))
     tagged = TaggedAgent.build(surrogate, pair.pi_g, payoff)
-    size, P_l = len(tagged.joined), game.P_l.numpy()
+    size, P_l = tagged.joined.shape[-1], game.P_l.numpy()
     moves = np.stack([kernel.expect(torch.eye(size, dtype=torch.float64)).numpy() for kernel in tagged.kernels])
 
     def value(pi_l):
         P = np.einsum("zga,zgay->zgy", pi_l, P_l)
-        matrix = np.einsum("gczG,gcC,zgy->gczGCy", tagged.to_sg, moves, P, optimize=True)
-        reward = np.einsum("zga,gcza->gcz", pi_l, tagged.reward)
+        matrix = np.einsum("gGzc,gcC,zgy->gzcGyC", tagged.to_sg, moves, P, optimize=True)
+        reward = np.einsum("zga,gzac->gzc", pi_l, tagged.reward)
         return _mean(matrix.reshape(reward.size, reward.size), reward, tagged.law, game.gamma)
 
     return value
