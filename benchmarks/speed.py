@@ -29,6 +29,7 @@ CASES = {
     "eight-12": ("games.warehouse(num_zones=8)", 12),
     "ten-8": ("games.warehouse(num_zones=10)", 8),
     "two-speeds-6": ("games.two_speed_warehouse()", 6),
+    "two-speeds-30": ("games.two_speed_warehouse()", 30),
     "smart-grid-30": ("games.smart_grid()", 30),
     "random-30": ("games.random_game(num_sl=4, seed=1, laziness=0.0)", 30),
 }

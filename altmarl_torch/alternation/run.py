@@ -216,11 +216,12 @@ class AlternationRun:
         return {"episodes": max(2, min(episodes, room)), "horizon": max(2, min(HORIZON, steps))}
 
     def _uniform_pi_g(self) -> Any:
-        """Every action alike, as the solver has it."""
+        """Every action alike, as the solver has it; of a table one row is held, which all counts share."""
         game = self.game
         if self.options.learning.solver != "tabular":
             return UniformPolicy(game.num_sg, game.num_ag)
-        return uniform_global(game, CountSimplex(self.k, game.num_sl, game.device))
+        row = uniform_global(game, CountSimplex(0, game.num_sl, game.device))
+        return row.expand(-1, CountSimplex(self.k, game.num_sl, game.device).size, -1)
 
 
 def warn_if_vacuous(run: AlternationRun) -> None:

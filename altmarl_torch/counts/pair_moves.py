@@ -23,6 +23,7 @@ c = max(|a| + |1 - a|, |b| + |1 - b|). The product of these factors times machin
 import math
 from functools import cached_property
 from itertools import accumulate
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -60,6 +61,13 @@ def binomial_matrices(chances: Tensor, k: int) -> list[Tensor]:
     return laws
 
 
+class CountLaw(Protocol):
+    """A law of counts, as a game's initial one (`games.InitialLaw`)."""
+
+    def count_law(self, counts: Tensor) -> Tensor:
+        """P(h) for each row h of `counts [N, sl]`: `[N]`."""
+
+
 class PairPlan:
     """How to lay the values on a simplex out so that a pair move is k + 1 plain matrix products.
 
@@ -72,6 +80,13 @@ class PairPlan:
         self.fallback_announced = False  # whether the log says that a kernel on this simplex is sampled
         self._orders: dict[tuple[int, int], Tensor] = {}
         self._hops: dict[tuple[tuple[int, int], tuple[int, int]], Tensor] = {}
+        self._listed: tuple[CountLaw, Tensor] | None = None
+
+    def listed(self, law: CountLaw) -> Tensor:
+        """A law of the counts as a table `[N]`, made once: what starts there asks for the same one again and again."""
+        if self._listed is None or self._listed[0] is not law:
+            self._listed = law, law.count_law(self.simplex.counts)
+        return self._listed[1]
 
     @cached_property
     def companions(self) -> "PairPlan":

@@ -141,8 +141,9 @@ def value_after_update(surrogate: Surrogate, pi_g: Tensor, values: Tensor, updat
 
     `sweeps` are those that were spent on V and U.
     """
-    gamma, change = surrogate.game.gamma, updated - values
-    low, high, scale = float(change.min()), float(change.max()), gamma / (1 - gamma)
+    gamma = surrogate.game.gamma
+    low, high = (float(end) for end in torch.aminmax(updated - values))
+    scale = gamma / (1 - gamma)
     middle = updated + scale * (low + high) / 2
     mean = float((surrogate.initial_law * middle).sum())
     standard_error = _standard_error(surrogate, pi_g, middle)

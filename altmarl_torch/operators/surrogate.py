@@ -156,7 +156,7 @@ class Surrogate:
     def initial_law(self) -> Tensor:
         """The law rho of (s_g, h) at the start, `[sg, N]`: that of the game, with k agents."""
         law = self.game.initial
-        return einsum(law.sg, law.count_law(self.simplex.counts), "g, h -> g h")
+        return einsum(law.sg, self.plan.listed(law), "g, h -> g h")
 
 
 class SurrogateCache:

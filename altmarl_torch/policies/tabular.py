@@ -45,12 +45,14 @@ __all__ = [
 
 TIE_TOLERANCE = 1e-10  # relative to max Q - min Q: far above rounding, far below any gap that matters
 TIE_ROUNDING = 2.0**-46  # relative to max|Q|: what sums in another order may differ by
+ROWS_TOGETHER = 2**20  # compared at once: beside a table of gigabytes there is no second one
 
 
 def one_hot(actions: Tensor, size: int) -> Tensor:
     """The law [..., size] that plays `actions` [...] (int64, in 0..size-1, or an ArgumentError) for certain."""
     check_indices("actions", actions, size)
-    return torch.nn.functional.one_hot(actions, size).to(torch.float64)
+    law = torch.zeros(*actions.shape, size, dtype=torch.float64, device=actions.device)
+    return law.scatter_(-1, actions.unsqueeze(-1).to(torch.int64), 1.0)  # no table of integers beside it
 
 
 def greedy_actions(Q: Tensor) -> Tensor:
@@ -62,12 +64,17 @@ def greedy_actions(Q: Tensor) -> Tensor:
     Raises:
         ArgumentError: Q holds a value that is not finite.
     """
-    largest = Q.abs().max()
+    low, high = torch.aminmax(Q)
+    largest = torch.maximum(low.abs(), high.abs())
     if not torch.isfinite(largest):
         raise ArgumentError(f"greedy needs finite values; Q of shape {list(Q.shape)} has an infinite or undefined one")
-    shortfall = Q.amax(-1, keepdim=True) - Q
-    near_best = shortfall <= torch.maximum(TIE_TOLERANCE * (Q.max() - Q.min()), TIE_ROUNDING * largest)
-    return near_best.to(torch.uint8).argmax(-1)
+    slack = torch.maximum(TIE_TOLERANCE * (high - low), TIE_ROUNDING * largest)
+
+    def first_near_best(rows: Tensor) -> Tensor:
+        return (rows.amax(-1, keepdim=True) - rows <= slack).to(torch.uint8).argmax(-1)
+
+    blocks = Q.reshape(-1, Q.shape[-1]).split(ROWS_TOGETHER)
+    return torch.cat([first_near_best(rows) for rows in blocks]).reshape(Q.shape[:-1])
 
 
 def greedy(Q: Tensor) -> Tensor:
