@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from altmarl_torch.counts.kernels import CountKernel, SampledCountKernel
     from altmarl_torch.counts.simplex import CountSimplex
     from altmarl_torch.evaluation.any_game import rollout
-    from altmarl_torch.evaluation.certificate import Certificate, Gap, certify
+    from altmarl_torch.evaluation.certificate import Certificate, certify
     from altmarl_torch.evaluation.finite_population import population_value
+    from altmarl_torch.evaluation.judge import Gap
     from altmarl_torch.evaluation.paired import paired_difference
     from altmarl_torch.evaluation.records import Rollouts
     from altmarl_torch.evaluation.simulated_gaps import rollout_gaps
@@ -143,8 +144,9 @@ if not TYPE_CHECKING:
             "counts.kernels": ("CountKernel", "SampledCountKernel"),
             "counts.simplex": ("CountSimplex",),
             "evaluation.any_game": ("rollout",),
-            "evaluation.certificate": ("Certificate", "Gap", "certify"),
+            "evaluation.certificate": ("Certificate", "certify"),
             "evaluation.finite_population": ("population_value",),
+            "evaluation.judge": ("Gap",),
             "evaluation.paired": ("paired_difference",),
             "evaluation.records": ("Rollouts",),
             "evaluation.simulated_gaps": ("rollout_gaps",),

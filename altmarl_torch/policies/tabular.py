@@ -73,7 +73,7 @@ def greedy_actions(Q: Tensor) -> Tensor:
     def first_near_best(rows: Tensor) -> Tensor:
         return (rows.amax(-1, keepdim=True) - rows <= slack).to(torch.uint8).argmax(-1)
 
-    blocks = Q.reshape(-1, Q.shape[-1]).split(ROWS_TOGETHER)
+    blocks = torch.split(Q.reshape(-1, Q.shape[-1]), ROWS_TOGETHER)
     return torch.cat([first_near_best(rows) for rows in blocks]).reshape(Q.shape[:-1])
 
 

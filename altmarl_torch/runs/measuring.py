@@ -9,7 +9,8 @@ from typing import Any
 from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation.any_game import AnyRollouts, rollout
-from altmarl_torch.evaluation.certificate import LARGEST_CHOICE, PARTS, Part
+from altmarl_torch.evaluation.certificate import PARTS, Part
+from altmarl_torch.evaluation.judge import LARGEST_CHOICE
 from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.evaluation.rollouts import rollout as table_rollout
 from altmarl_torch.evaluation.tied import WORK, step_work

@@ -158,7 +158,7 @@ def test_the_learned_pair_on_the_warehouse():
 
 def test_without_an_upper_end_no_nash_gap_is_claimed(monkeypatch):
     monkeypatch.setattr(tied_rows, "MOST_STATES", 0)
-    monkeypatch.setattr(certificate, "LARGEST_CHOICE", 0)
+    monkeypatch.setattr(judge, "LARGEST_CHOICE", 0)
     found = am.certify(steer(), am.solve(steer(), 2))
     assert found.shared_deviation.kind == "lower end"
     assert math.isinf(found.shared_deviation.upper)
