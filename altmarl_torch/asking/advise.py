@@ -8,6 +8,8 @@ price. They are chosen where it matters:
        middles of the gaps beside it are played where a k in the gap could be better by half a standard error, taking
        for granted that more seen earns no less than fewer
     3  2 again until nothing new is asked for
+    4  at every price above 0, beside the best k: asking *when it pays*, 0 to 6 questions a step as a belief decides
+       (`asking.paying`)
 
 All ways play the same episodes, so that differences of net returns are known better than the returns themselves, and
 each is given with Student's interval. Where curves are flat the noise decides between neighbours; `Choice.alike` lists
@@ -15,8 +17,9 @@ them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from altmarl_torch.asking.paying import Deciding, when_it_pays
 from altmarl_torch.asking.played import Asking, Played, Plays
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game, check_game
@@ -43,6 +46,8 @@ class Choice:
         rival: the best of the other kind (without memory, where the choice has one); None where only one was tried.
         lead: net return of the choice over the rival's, on the same episodes; None without one.
         alike: every k of the choice's kind that was played and whose net return cannot be told from the choice's.
+        when_it_pays: asking a number that is decided at each step, and what it leaves over the choice; None without a
+            memory, where nothing is paid, where some do not answer, and where its values would take long to fit.
     """
 
     price: float
@@ -50,6 +55,7 @@ class Choice:
     rival: Asking | None
     lead: Difference | None
     alike: tuple[int, ...]
+    when_it_pays: Deciding | None = None
 
     @property
     def net(self) -> float:
@@ -67,7 +73,7 @@ class Choice:
             said += f"; the best {kind} is {self.rival.k or 'to ask nobody'} ({self.rival.method}), {less}"
         if len(self.alike) > 1:
             said += f"; k = {', '.join(map(str, self.alike))} cannot be told apart"
-        return said
+        return said if self.when_it_pays is None else f"{said}; {self.when_it_pays}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,27 +110,21 @@ class Advice:
 
     def table(self) -> str:
         """Every way that was played: k, method, return with its standard error; at each price what is paid and left."""
-        prices = [choice.price for choice in self.choices if choice.price > 0]
-        best = {(choice.price, id(choice.asking)) for choice in self.choices}
-        head = [
-            "k",
-            "memory",
-            "by",
-            "return",
-            "+-",
-            *(f"paid at {p:g}" for p in prices),
-            *(f"net at {p:g}" for p in prices),
-        ]
-        rows = [head]
-        for way in self.ways:
-            marks = ["*" if (price, id(way)) in best else " " for price in prices]
-            rows.append(
-                [str(way.k), "yes" if way.remembers else "no", way.method, f"{way.mean:.2f}", f"{way.sem:.2f}"]
-                + [f"{way.paid(price):.2f}" for price in prices]
-                + [f"{way.net(price):.2f}{mark}" for price, mark in zip(prices, marks, strict=True)]
-            )
+        paying = [choice for choice in self.choices if choice.price > 0]
+        prices = [choice.price for choice in paying]
+        head = ["k", "memory", "by", "return", "+-", *(f"{word} at {p:g}" for word in ("paid", "net") for p in prices)]
+        rows = [head, *(self._row(way, paying) for way in self.ways)]
+        decided = [(place, choice.when_it_pays) for place, choice in enumerate(paying)]
+        rows += [one.row(place, len(prices)) for place, one in decided if one]
         widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
         return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+    @staticmethod
+    def _row(way: Asking, choices: Sequence[Choice]) -> list[str]:
+        """A way, as a line of the table; a star marks the choice at a price."""
+        nets = [f"{way.net(one.price):.2f}{'*' if way is one.asking else ' '}" for one in choices]
+        name = [str(way.k), "yes" if way.remembers else "no", way.method, f"{way.mean:.2f}", f"{way.sem:.2f}"]
+        return [*name, *(f"{way.paid(one.price):.2f}" for one in choices), *nets]
 
 
 @one_thread()
@@ -184,6 +184,8 @@ def advise(
         return Advice(_ways(played, most), (), enough, everybody, share)
     _search(played, kinds, most, prices)
     choices = tuple(_choice(played, most, kinds, price) for price in prices)
+    if memory:
+        choices = tuple(replace(one, when_it_pays=when_it_pays(played, one.asking, one.price, most)) for one in choices)
     return Advice(_ways(played, most), choices, None, everybody, share)
 
 

@@ -16,6 +16,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -104,7 +105,6 @@ class Played:
     memory: bool
     told: Callable[[str], None] | None = None
     ways: dict[tuple[int, bool], Asking] = field(default_factory=dict, init=False)
-    _pair: Solution | None = field(default=None, init=False)
 
     def way(self, k: int, remembers: bool) -> Asking:
         """What asking k agents earns, played where it has not been."""
@@ -119,10 +119,13 @@ class Played:
         """What would be earned if everybody were seen."""
         return self.way(self.game.n, self.memory)
 
+    @cached_property
+    def remembering(self) -> Solution:
+        """The pair with a memory: one for any k."""
+        return solve(self.game, 1, observation="filter", solver="auto", seed=self.plays.seed)
+
     def _remembering(self, k: int) -> Asking:
-        if self._pair is None:
-            self._pair = solve(self.game, 1, observation="filter", solver="auto", seed=self.plays.seed)
-        return self._play(k, True, "filter", dataclasses.replace(self._pair, k=max(k, 1)))  # one pair, for any k
+        return self._play(k, True, "filter", dataclasses.replace(self.remembering, k=max(k, 1)))
 
     def _forgetting(self, k: int) -> Asking:
         """The best of a learned pair and the rules; of the rules alone where nobody is asked."""

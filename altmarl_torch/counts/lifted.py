@@ -37,7 +37,7 @@ from altmarl_torch.counts.tuples import counts_to_tuples
 from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.support.tables import as_integer
 
-__all__ = ["MOST_COEFFICIENTS", "Basis", "as_frequencies", "fits", "largest_degree"]
+__all__ = ["MOST_COEFFICIENTS", "Basis", "as_frequencies", "fits", "largest_degree", "of_groups"]
 
 MOST_COEFFICIENTS = 3_000
 """The most coefficients of one lifted function: each square matrix of their least squares takes 72 MB."""
@@ -96,26 +96,30 @@ class Basis:
         ways = math.lgamma(self.degree + 1) - torch.lgamma(counts.double() + 1).sum(-1)
         return agents.T * self.degree + earlier, torch.exp(ways).round().unsqueeze(-1)
 
-    def features(self, counts: Tensor, k: float, dtype: torch.dtype = torch.float64) -> Tensor:
+    def features(self, counts: Tensor, k: float | Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
         """The weights of the coefficients at `counts [b, sl]` of k agents: `[b, N_J]`, rows that sum to one.
 
-        At k = inf counts are of any sum, and only their proportions are read. (In float32, for degrees up to 20.)
+        k may be another number for each row, `[b]`. At k = inf counts are of any sum, and only their proportions are
+        read. (In float32, for degrees up to 20.)
 
         Raises:
             ArgumentError: the degree is above k.
         """
-        if self.degree > k:
+        if isinstance(k, Tensor):
+            k = k.to(dtype)
+        if bool(torch.as_tensor(self.degree > k).any()):
             raise ArgumentError(f"degree = {self.degree} is above k = {k}: J of the k agents are drawn")
         if self.degree == 0:
             return torch.ones(len(counts), 1, dtype=dtype, device=counts.device)
         states = counts.to(dtype).T.contiguous()
-        unit, step = (states.sum(0), 0.0) if math.isinf(k) else (k, 1.0)
+        everybody = not isinstance(k, Tensor) and math.isinf(k)
+        unit, step = (states.sum(0), 0.0) if everybody else (k, 1.0)
         before = torch.arange(self.degree, dtype=dtype, device=counts.device).unsqueeze(-1)
         single = (states.unsqueeze(1) - before * step) / unit  # [sl, J, b]
-        drawn = 1.0 if math.isinf(k) else math.prod(1 - i / k for i in range(self.degree))
+        drawn = 1.0 if everybody else math.prod(1 - i / k for i in range(self.degree))
         return (self._over_agents(single, drawn) if self._plan is None else self._over_states(single, drawn)).T
 
-    def _over_states(self, single: Tensor, drawn: float) -> Tensor:
+    def _over_states(self, single: Tensor, drawn: float | Tensor) -> Tensor:
         """The weights `[N_J, b]` as products over the states, each factor with its 1/g_z!."""
         assert self._plan is not None
         single = single / torch.arange(1, self.degree + 1, dtype=single.dtype, device=single.device).unsqueeze(-1)
@@ -123,7 +127,7 @@ class Basis:
         table[0] *= math.factorial(self.degree) / drawn
         return self._plan.product(table)
 
-    def _over_agents(self, single: Tensor, drawn: float) -> Tensor:
+    def _over_agents(self, single: Tensor, drawn: float | Tensor) -> Tensor:
         """The weights `[N_J, b]` as products over the agents."""
         (factors, ways), table = self._agents, single.flatten(0, 1)
         product = table.index_select(0, factors[0]).mul_((ways / drawn).to(single.dtype))
@@ -173,6 +177,19 @@ def _plan(counts: Tensor, most: int) -> _Plan:
         rows.append(simplex.rank(torch.cat([half, most - half.sum(-1, keepdim=True)], -1)))
         halves.append(_plan(simplex.counts[:, :-1], most))
     return _Plan(torch.stack(rows), tuple(halves))
+
+
+def of_groups(groups: Tensor, features: Tensor, coefficients: Tensor) -> Tensor:
+    """Functions of each row's own group: `[b, c]` from features `[b, N_J]` and coefficients `[groups, c, N_J]`.
+
+    Rows that come in the order of their `groups [b]` are not moved.
+    """
+    if bool((groups[1:] < groups[:-1]).any()):
+        order = groups.argsort(stable=True)
+        values = of_groups(groups[order], features[order], coefficients)
+        return torch.empty_like(values).index_copy_(0, order, values)
+    rows = torch.bincount(groups, minlength=len(coefficients)).tolist()
+    return torch.cat([part @ table.T for part, table in zip(torch.split(features, rows), coefficients, strict=True)])
 
 
 def as_frequencies(counts: Tensor, k: float) -> Tensor:

@@ -6,15 +6,16 @@ import logging
 import pytest
 import torch
 from oracles.killer import Killed, Killer
-from oracles.neural import cut_short, exact_mean, small_batches
+from oracles.neural import cut_short, exact, exact_mean, small_batches
 
 import altmarl_torch as am
 from altmarl_torch.alternation.options import Learning, Options, Problem, Stopping
 from altmarl_torch.alternation.players import lifted_start as module
-from altmarl_torch.alternation.players.lifted_start import lifted_start
+from altmarl_torch.alternation.players.lifted_start import anchors_of, lifted_start
 from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.games import random_game
 from altmarl_torch.learners.neural.networks import CountNetwork
+from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.learners.neural.started import StartedNetwork
 
 GAME = random_game(num_sg=2, num_sl=3, num_ag=3, num_al=2, gamma=0.9, laziness=0.7, seed=5)
@@ -28,6 +29,10 @@ def run_of(k=K, **options):
     return AlternationRun.of(GAME, Options(problem, Learning(solver="neural", **options), stopping))
 
 
+SIZES = (1, 2, 5, 12, 24, 28, K)
+"""Their middle has 91 count vectors: lifted functions of degree 12 say all there is to say of up to 12 agents."""
+
+
 def on_networks(solution):
     """The proposals of networks: those of lifted functions come before them."""
     return [update for update in solution.history if "nested/start" not in update.details]
@@ -37,6 +42,12 @@ def on_networks(solution):
 def solution():
     with small_batches():
         return am.solve(GAME, K, solver="neural")
+
+
+@pytest.fixture(scope="module")
+def every():
+    with small_batches():
+        return am.solve(GAME, SIZES, solver="neural")
 
 
 def test_the_pair_is_worth_what_the_tabular_one_is(solution):
@@ -73,7 +84,8 @@ def test_the_history_begins_with_what_led_to_the_start(solution):
         ("as printed", lambda: run_of(nested="off")),
         ("eta of the paper", lambda: run_of(eta="paper")),
         ("few pairs", lambda: run_of(4)),
-        ("several sizes", lambda: run_of(sizes=range(1, K + 1))),
+        ("several sizes, as printed", lambda: run_of(sizes=range(1, K + 1), nested="off")),
+        ("several sizes of few pairs", lambda: run_of(3, sizes=range(1, 4))),
         ("a network of one's own", lambda: run_of(network=CountNetwork(3, 2, 3))),
         ("a start that is given", lambda: run_of(start=am.solve(GAME, 2))),
     ],
@@ -123,11 +135,11 @@ def test_an_interrupt_of_the_search_ends_the_alternation(monkeypatch):
     assert torch.equal(found.pi_l, am.solve(GAME, K, solver="lifted").pi_l)
 
 
-@pytest.mark.parametrize("files", [1, 2])
-def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path, monkeypatch, files):
+@pytest.mark.parametrize(("k", "files"), [(K, 1), (K, 2), (SIZES, 2)])
+def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path, monkeypatch, k, files):
     def solve(folder):
         with cut_short():
-            return am.solve(GAME, K, solver="neural", steps=2, checkpoints=folder)
+            return am.solve(GAME, k, solver="neural", steps=2, checkpoints=folder)
 
     unbroken = solve(None)
     with monkeypatch.context() as patch:
@@ -144,11 +156,15 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path, monkeypatch, fi
         assert torch.equal(mine, theirs)
 
 
-def test_it_comes_back_from_its_file(solution, tmp_path):
+@pytest.mark.parametrize("kind", ["solution", "every"])
+def test_it_comes_back_from_its_file(request, tmp_path, kind):
+    solution = request.getfixturevalue(kind)
     solution.save(tmp_path / "policy.npz")
     again = am.Solution.load(tmp_path / "policy.npz")
     assert isinstance(again.policy.network, StartedNetwork)
     assert torch.equal(again.pi_g, solution.pi_g)
+    for k in solution.sizes or ():
+        assert torch.equal(again.seeing(k).pi_g, solution.seeing(k).pi_g)
 
 
 def test_the_posterior_begins_there_too():
@@ -161,3 +177,60 @@ def test_agents_that_play_for_themselves_begin_there_too():
     with cut_short():
         found = am.solve(GAME, K, solver="neural", objective="own", steps=1)
     assert isinstance(found.policy.network, StartedNetwork)
+
+
+# ---- several sizes
+
+
+def test_of_several_sizes_each_begins_with_its_own_solution(every):
+    """The best response to the pi_l of the middle size, at every one of them, those between the anchors included."""
+    start = lifted_start(run_of(sizes=SIZES))
+    assert (start.degree, start.anchors.numbers) == (12, (12, 24, K))
+    network, pi_l = every.policy.network, start.pi_l
+    assert (network.degree, network.anchors.numbers) == (start.degree, start.anchors.numbers)
+    for k in SIZES:
+        best = am.tabular.g_learn(exact(GAME, pi_l, k))
+        value, greedy = (exact_mean(GAME, pi_g, pi_l, k) for pi_g in (best.pi_g, every.seeing(k).pi_g))
+        assert greedy >= value - (1e-6 if k <= 12 else 1e-3) * abs(value)
+
+
+def test_of_several_sizes_a_good_start_takes_no_step(every):
+    assert [update.sweeps for update in on_networks(every)] == [0, 0]
+    middle = am.solve(GAME, 12, solver="lifted").history
+    told = [update for update in every.history if "nested/start" in update.details]
+    assert [update.value_proposed for update in told] == [update.value_proposed for update in middle]
+    assert {update.details["nested/k"] for update in told} == {12}
+
+
+def test_sizes_that_were_not_learned_are_read_between_the_anchors(every):
+    for k in (3, 9, 18, 30):
+        best = am.tabular.g_learn(exact(GAME, every.pi_l, k))
+        value = exact_mean(GAME, best.pi_g, every.pi_l, k)
+        assert exact_mean(GAME, every.seeing(k).pi_g, every.pi_l, k) >= value - 1e-3 * abs(value)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "degree", "anchors"),
+    [(range(1, 51), 6, [6, 8, 10, 12, 15, 18, 22, 27, 33, 40, 48, 50]), ([5, 10, 20], 6, [10, 20]), ([7], 7, [7])],
+)
+def test_anchors_lie_a_fifth_apart(sizes, degree, anchors):
+    assert anchors_of(SampleSizes.of(sizes), degree) == anchors
+
+
+@pytest.mark.parametrize("solved", [0, 2, 20])
+def test_an_interrupt_between_sizes_leaves_the_others_as_printed(monkeypatch, solved):
+    """Whatever has been solved is kept; the others answer zero."""
+
+    def interrupted(*arguments):
+        if len(called) == solved:
+            raise KeyboardInterrupt
+        called.append(arguments)
+        return module_response(*arguments)
+
+    called, module_response = [], module._response
+    monkeypatch.setattr(module, "_response", interrupted)
+    with cut_short():
+        found = am.solve(GAME, SIZES, solver="neural")
+    assert found.interrupted == (solved < 14)
+    assert torch.equal(found.pi_l, am.solve(GAME, 12, solver="lifted").pi_l)
+    assert all(found.seeing(k).pi_g.isfinite().all() for k in SIZES)

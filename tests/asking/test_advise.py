@@ -79,6 +79,30 @@ def test_the_lead_is_measured_episode_by_episode(advice):
     assert choice.asking.k in choice.alike
 
 
+def test_asking_when_it_pays_has_a_row_of_its_own_beside_the_choice(advice):
+    """At every price above 0: what it leaves over the best fixed k, on the same episodes."""
+    table = advice.table().splitlines()
+    assert advice.choices[0].when_it_pays is None
+    for place, choice in enumerate(advice.choices[1:]):
+        deciding = choice.when_it_pays
+        played = am.rollout(small(), deciding.pair, episodes=300, horizon=20)
+        assert torch.equal(played.returns, deciding.paid.returns)
+        left = played.returns - choice.price * deciding.paid.asked
+        more = left - (choice.asking.returns - choice.asking.paid(choice.price))
+        assert deciding.lead.mean == pytest.approx(float(more.mean()))
+        row = table[1 + len(advice.ways) + place].split()
+        assert row[:5] == ["0..6", "yes", "when", "it", "pays"]
+        assert row[-2:] == [f"{float(played.returns.mean() - left.mean()):.2f}", f"{float(left.mean()):.2f}"]
+        assert f"asking when it pays, {deciding.paid.mean_asked:.2g} a step" in str(choice)
+
+
+def test_asking_when_it_pays_is_not_tried_where_some_are_silent_or_nothing_is_remembered():
+    for options in ({"answer_rate": 0.5}, {"memory": False}):
+        found = am.advise(am.games.steer(), 0.1, largest=2, episodes=20, horizon=5, **options)
+        assert found.choices[0].when_it_pays is None
+        assert "0..2" not in found.table()
+
+
 def test_without_a_price_the_smallest_k_that_is_good_enough():
     game = small()
     for share in (0.9, 0.99):
@@ -101,7 +125,7 @@ def test_no_k_may_be_good_enough():
 
 def test_the_text_has_a_row_for_every_way_and_a_sentence_for_every_price(advice):
     text = str(advice)
-    assert len(advice.table().splitlines()) == 1 + len(advice.ways)
+    assert len(advice.table().splitlines()) == 1 + len(advice.ways) + sum(price > 0 for price in PRICES)
     assert [line.split(" ask ")[0] for line in advice.sentences()] == [f"at a price of {price:g}" for price in PRICES]
     assert text.count("95 % interval") == len(PRICES)
 

@@ -40,6 +40,16 @@ def test_many_agents_in_whole_numbers(k):
     torch.testing.assert_close(basis.features(torch.tensor([h]), k)[0], wanted, rtol=1e-13, atol=0.0)
 
 
+@pytest.mark.parametrize(("num_sl", "degree"), [(3, 4), (6, 2)])
+def test_rows_may_be_of_different_numbers_of_agents(num_sl, degree):
+    basis, counts = Basis(degree, num_sl), [CountSimplex(k, num_sl).counts for k in (4, 9, 5)]
+    wanted = torch.cat([basis.features(rows, int(rows[0].sum())) for rows in counts])
+    together = torch.cat(counts)
+    assert torch.allclose(basis.features(together, together.sum(-1)), wanted, rtol=1e-13, atol=0.0)
+    with pytest.raises(ArgumentError, match="above k"):
+        basis.features(together[:2], torch.tensor([degree, degree - 1]))
+
+
 def test_the_limit_is_a_bernstein_polynomial():
     basis, mu = Basis(4, 3), torch.tensor([[0.2, 0.5, 0.3]], dtype=torch.float64)
     law = torch.zeros(basis.size, dtype=torch.float64)

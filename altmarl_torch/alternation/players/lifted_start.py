@@ -2,18 +2,24 @@
 
 Its pi_l, and the continuation values of its last fit, are what the networks' own loop goes on from: the same loop at
 the same k, in which every proposal is judged by UPDATE as ever; the history begins with the proposals that led there.
-`nested="off"` and `eta="paper"` begin as printed, from
-uniform policies and networks that answer zero; so do a network of one's own, one for several sizes, a start that is
-given, games of few pairs (s_g, h), where a training takes a moment (`learners.neural.grid`), and games of so many
-states that lifted functions would cost every gradient step more than the network does.
+`nested="off"` and `eta="paper"` begin as printed, from uniform policies and networks that answer zero; so do a network
+of one's own, a start that is given, games of few pairs (s_g, h), where a training takes a moment
+(`learners.neural.grid`), and games of so many states that lifted functions would cost every gradient step more than the
+network does.
+
+**A network for several sizes** begins from lifted functions of each: their alternation is run for the middle size, and
+against its pi_l G-LEARN then responds at every *anchor*, sizes a few per cent apart between which the start is read
+(`StartedNetwork`). That is a small fit for each, since the step on coefficients is the same for all sizes.
 """
 
 import dataclasses
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from altmarl_torch.alternation.loop import Alternation, Player, Proposal, Update, alternate
@@ -23,13 +29,20 @@ from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.counts.lifted import fits
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.learners.lifted.degrees import ladder
+from altmarl_torch.learners.lifted.fitting import fit_best_response
+from altmarl_torch.learners.lifted.policies import LiftedPolicy
 from altmarl_torch.learners.neural.grid import few_counts
+from altmarl_torch.learners.neural.samples import SampleSizes
+from altmarl_torch.learners.neural.started import few_agents
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.policies.base import Pair
 
 __all__ = ["Interrupted", "LiftedStart", "lifted_start"]
 
 logger = logging.getLogger(__name__)
+
+SPACING = 1.2
+"""Ratio of neighbouring anchors at least: what is kept for them changes slowly, with 1/k."""
 
 MOST_NUMBERS = 2**17
 """Coefficients of all (s_g, a_g) together: so many cost a gradient step about what the network does."""
@@ -41,8 +54,9 @@ class LiftedStart:
 
     Attributes:
         pi_l: `[sl, sg, al]`.
-        continuation: `[sg, ag, N_J]`, coefficients of the continuation values, but for a constant.
+        continuation: `[sg, ag, N]`, coefficients of the continuation values, but for a constant (`StartedNetwork`).
         degree: J.
+        anchors: the sizes that they are for: k, or some of several.
         history: the proposals of lifted functions, with "nested/start" among their details.
         interrupted: whether the search was broken off.
     """
@@ -50,6 +64,7 @@ class LiftedStart:
     pi_l: Tensor
     continuation: Tensor
     degree: int
+    anchors: SampleSizes
     history: tuple[Update, ...]
     interrupted: bool
 
@@ -69,32 +84,36 @@ class Interrupted:
 def lifted_start(run: AlternationRun) -> LiftedStart | None:
     """What lifted functions find for a run on networks; None where these begin as printed."""
     learning, stopping = run.options.learning, run.options.stopping
-    printed = learning.nested == "off" or stopping.eta == "paper" or run.network is not None or run.samples.several
+    printed = learning.nested == "off" or stopping.eta == "paper" or run.network is not None
     given = run.start is not None and not run.only_global
     if printed or given or few_counts(run.game, run.samples) or not _is_cheap(run):
         return None
-    begun = time.perf_counter()
-    lifted = dataclasses.replace(learning, solver="lifted", l_learner="auto", m=None, xi=None)
-    options = dataclasses.replace(run.options, learning=lifted)
-    quiet = dataclasses.replace(run.quiet(), options=options, folder=None, work=None)
-    players = lifted_players(quiet)
+    begun, quiet = time.perf_counter(), _on_lifted_functions(run)
+    players, work = lifted_players(quiet), lifted_workspace(quiet)
     if run.only_global:
         players = dataclasses.replace(players, learners=players.learners[:1])
-    result = alternate(players, run.rules, steps=run.steps)
-    degree, continuation = _continuation(lifted_workspace(quiet), result)
-    seconds = time.perf_counter() - begun
-    logger.info(
-        "networks begin from lifted functions of degree %d, worth %.6g, after %.1f s",
-        degree,
-        result.value.mean,
-        seconds,
-    )
-    history = tuple(_marked(update) for update in result.history)
-    return LiftedStart(result.pair.pi_l, continuation, degree, history, result.interrupted)
+    result = alternate(players, quiet.rules, steps=run.steps)
+    work.take_up(result.memory.team)
+    anchors, continuation, interrupted = _continuation(work, result, run.samples)
+    degree, seconds = work.degrees[work.place], time.perf_counter() - begun
+    worth = f"{result.value.mean:.6g}" + (f" at k = {quiet.k}" if run.samples.several else "")
+    logger.info("networks begin from lifted functions of degree %d, worth %s, after %.1f s", degree, worth, seconds)
+    history = tuple(_marked(update, run.samples, quiet.k) for update in result.history)
+    return LiftedStart(result.pair.pi_l, continuation, degree, anchors, history, interrupted)
 
 
-def _marked(update: Update) -> Update:
-    return dataclasses.replace(update, details={**update.details, "nested/start": "lifted"})
+def _on_lifted_functions(run: AlternationRun) -> AlternationRun:
+    """The same run on lifted functions, of which nobody is told; of several sizes, for the middle one."""
+    k = run.samples.numbers[len(run.samples.numbers) // 2]
+    problem = dataclasses.replace(run.options.problem, k=k, sizes=None)
+    learning = dataclasses.replace(run.options.learning, solver="lifted", l_learner="auto", m=None, xi=None)
+    options = dataclasses.replace(run.options, problem=problem, learning=learning)
+    return dataclasses.replace(run.quiet(), options=options, folder=None, work=None, k=k)
+
+
+def _marked(update: Update, samples: SampleSizes, k: int) -> Update:
+    for_k = {"nested/k": k} if samples.several else {}
+    return dataclasses.replace(update, details={**update.details, "nested/start": "lifted", **for_k})
 
 
 def _is_cheap(run: AlternationRun) -> bool:
@@ -106,10 +125,58 @@ def _is_cheap(run: AlternationRun) -> bool:
     return last.size * game.num_sg * game.num_ag <= MOST_NUMBERS
 
 
-def _continuation(work: LiftedWorkspace, result: Alternation[Any, Any]) -> tuple[int, Tensor]:
-    """The degree of the last fit, and the coefficients of C = P_g E_J c under the pi_l that was found."""
-    memory = result.memory.team
-    work.take_up(memory)
-    surrogate = work.surrogate(result.pair.pi_l)
-    C = surrogate.continuation(memory.coefficients)
-    return surrogate.basis.degree, C - C.mean()
+def _continuation(
+    work: LiftedWorkspace, result: Alternation[Any, Any], samples: SampleSizes
+) -> tuple[SampleSizes, Tensor, bool]:
+    """The anchors, the coefficients of C = P_g E_J c under the pi_l that was found, and whether it was interrupted.
+
+    For one size c is the last fit of the alternation; for several it is the solution at each. Where these were broken
+    off, those that are missing answer zero, as a network does that has not been trained.
+    """
+    assert work.coefficients is not None  # the alternation has fitted
+    found = {int(work.k): work.surrogate(result.pair.pi_l).continuation(work.coefficients)}
+    degree, interrupted = work.degrees[work.place], result.interrupted
+    if samples.several and not interrupted:
+        try:
+            for size in (*anchors_of(samples, degree), *range(1, degree)):
+                found[size] = _response(work, result.pair, size)
+        except KeyboardInterrupt:
+            interrupted = True
+    offset = found[max(found)].mean()
+    tables = {size: table - offset for size, table in sorted(found.items())}
+    large = {size: table for size, table in tables.items() if size >= degree}
+    few = [_few_table(work, tables)] if samples.several else []
+    return SampleSizes(tuple(large), samples.several), torch.cat([*few, *large.values()], -1), interrupted
+
+
+def _response(work: LiftedWorkspace, pair: Pair[Any], size: int) -> Tensor:
+    """The continuation values of the best response to `pair.pi_l` for a sample of so many agents: `[sg, ag, N]`."""
+    degree = min(work.degrees[work.place], size)
+    own = LiftedWorkspace(work.game, float(size), [degree], work.seed, prior=work.prior)
+    pi_g = dataclasses.replace(pair.pi_g, k=own.k) if isinstance(pair.pi_g, LiftedPolicy) else pair.pi_g
+    surrogate = own.surrogate(pair.pi_l)
+    points = own.choose_points(surrogate, Pair(pi_g, pair.pi_l))
+    found = fit_best_response(surrogate, points, None if points.is_exact else work.coefficients)
+    return surrogate.continuation(found.coefficients)
+
+
+def _few_table(work: LiftedWorkspace, tables: Mapping[int, Tensor]) -> Tensor:
+    """Of the `tables [sg, ag, N_j]` those of fewer agents than the degree, as one in the order of `few_agents`."""
+    game, degree = work.game, work.degrees[work.place]
+    simplex = few_agents(degree, game.num_sl, game.device)
+    found = torch.zeros(game.num_sg, game.num_ag, simplex.size, dtype=torch.float64, device=game.device)
+    for size in tables.keys() & set(range(1, degree)):
+        counts = CountSimplex(size, game.num_sl, game.device).counts
+        nowhere = counts.new_full((len(counts), 1), degree - 1 - size)
+        found[..., simplex.rank(torch.cat([counts, nowhere], -1))] = tables[size]
+    return found
+
+
+def anchors_of(samples: SampleSizes, degree: int) -> list[int]:
+    """The sizes, of at least as many agents as the degree, that have lifted functions of their own."""
+    sizes = [size for size in samples.numbers if size >= degree]
+    anchors = sizes[:1]
+    for size in sizes[1:]:
+        if size >= SPACING * anchors[-1] or size == sizes[-1]:
+            anchors.append(size)
+    return anchors

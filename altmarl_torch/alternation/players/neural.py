@@ -314,8 +314,10 @@ def _begun(trainer: Trainer, network: nn.Module, start: LiftedStart) -> tuple[Fi
     assert isinstance(network, CountNetwork)  # a network of one's own has no such start
     surrogate = trainer.surrogate(start.pi_l)
     continuation = start.continuation / surrogate.reward_scale
-    started = StartedNetwork(copy.deepcopy(network), continuation, start.degree, trainer.k.largest).eval()
-    pi_g = NetworkPolicy(started, surrogate.r_g, trainer.game.gamma, surrogate.reward_scale, trainer.k.plain)
+    started = StartedNetwork(copy.deepcopy(network), continuation, start.degree, start.anchors.plain).eval()
+    pi_g = NetworkPolicy(
+        started, surrogate.r_g, trainer.game.gamma, surrogate.reward_scale, trainer.k.plain, trainer.nobody
+    )
     pair: Pair[BatchPolicy] = Pair(pi_g, start.pi_l)
     return FittedValues(started, torch.zeros_like(surrogate.r_g), digest(pair)), pair
 

@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from altmarl_torch.counts.lifted import Basis
+from altmarl_torch.counts.lifted import Basis, of_groups
 from altmarl_torch.policies.tabular import greedy_actions, one_hot
 
 __all__ = ["LiftedPolicy"]
@@ -49,7 +49,7 @@ class LiftedPolicy:
 
     def values(self, s_g: Tensor, features: Tensor) -> Tensor:
         """Q(s_g, h, .) `[b, ag]`, for s_g `[b]` and features `[b, N_J]` of the counts."""
-        return by_state(s_g, features, self.coefficients)
+        return of_groups(s_g, features, self.coefficients)
 
     def actions(self, counts: Tensor, s_g: Tensor | None = None) -> Tensor:
         """The greedy action in every global state, `[b, sg]`, or in one each, s_g `[b]`: `[b]`; counts `[b, sl]`."""
@@ -79,16 +79,3 @@ class LiftedPolicy:
         """The greedy law: s_g `[...]` and counts `[..., sl]` to `[..., ag]`, float64."""
         chosen = self.actions(counts.reshape(-1, counts.shape[-1]), s_g.reshape(-1))
         return one_hot(chosen.reshape(s_g.shape), self.sizes[1])
-
-
-def by_state(s_g: Tensor, features: Tensor, coefficients: Tensor) -> Tensor:
-    """Lifted functions of each row's own global state: `[b, c]` from features `[b, N_J]`, coefficients `[sg, c, N_J]`.
-
-    Rows that come in the order of s_g `[b]` are not moved.
-    """
-    if bool((s_g[1:] < s_g[:-1]).any()):
-        order = s_g.argsort(stable=True)
-        values = by_state(s_g[order], features[order], coefficients)
-        return torch.empty_like(values).index_copy_(0, order, values)
-    sizes = torch.bincount(s_g, minlength=len(coefficients)).tolist()
-    return torch.cat([part @ table.T for part, table in zip(torch.split(features, sizes), coefficients, strict=True)])

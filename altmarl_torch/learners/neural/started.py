@@ -8,15 +8,30 @@ of a network's time. A `StartedNetwork` keeps them, as numbers that are not trai
 
 So its first greedy policy is that of the lifted functions, and training has only to find what a polynomial of their
 degree cannot say.
+
+**Samples of several sizes.** What a step does to coefficients does not depend on k (`learners.lifted.surrogate`); the
+coefficients of a solution do, for the maximum is taken at the counts of k agents. They change with 1/k, slowly. So they
+are kept for some sizes, the *anchors*, and a sample of j agents between the anchors a < b is read by both, as one of j
+agents:
+
+    lift(start_j)(h) = (1 - w) lift(start_a)(h) + w lift(start_b)(h),       w = (1/a - 1/j) / (1/a - 1/b).
+
+Of fewer than J agents any function is a table, over the counts of up to J - 1 agents: those of J - 1, of which some are
+in one state more, nowhere.
 """
 
+from typing import Any
+
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
-from altmarl_torch.counts.lifted import Basis
+from altmarl_torch.counts.lifted import Basis, of_groups
+from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.learners.neural.networks import CountNetwork
+from altmarl_torch.learners.neural.samples import SampleSizes
 
-__all__ = ["StartedNetwork"]
+__all__ = ["StartedNetwork", "columns", "few_agents"]
 
 WHOLE = 1e-3
 """Counts that are k times frequencies in float32 are whole where they miss a whole number by less."""
@@ -29,36 +44,91 @@ class StartedNetwork(nn.Module):
     """Lifted continuation values and a count network, added.
 
     Args:
-        added: the network.
-        start: `[sg, ag, N_J]`, coefficients of degree J, in units of the network.
+        added: the network; for several sizes it reads j^(-1/2) behind the frequencies.
+        start: `[sg, ag, N]`, coefficients in units of the network (`columns`): N_J of k; of several sizes the table of
+            fewer than J agents, then N_J of every anchor.
         degree: J, at most k.
-        k: how many agents the frequencies are of.
+        k: how many agents the frequencies are of; of several sizes the anchors, at least J each.
 
     Raises:
         ArgumentError: the degree is out of range.
         SizeError: it has too many coefficients.
     """
 
-    def __init__(self, added: CountNetwork, start: Tensor, degree: int, k: int) -> None:
+    def __init__(self, added: CountNetwork, start: Tensor, degree: int, k: int | SampleSizes) -> None:
         super().__init__()
-        self.added, self.degree, self.k = added, degree, k
+        self.added, self.degree, self.anchors = added, degree, SampleSizes.of(k)
         self.register_buffer("start", start.to(torch.float32).contiguous())
-        self._basis = Basis(degree, added.spec["num_sl"], start.device)
+        self._simplexes(start.device)
 
     @property
-    def spec(self) -> dict[str, int]:
+    def spec(self) -> dict[str, Any]:
         """The sizes of the network, the degree, and k."""
-        return self.added.spec | {"degree": self.degree, "k": self.k}
+        k = list(self.anchors.numbers) if self.anchors.several else self.anchors.largest
+        return self.added.spec | {"degree": self.degree, "k": k}
 
-    def forward(self, frequencies: Tensor) -> Tensor:
-        """Values `[batch, sg, ag]` for frequencies h/k `[batch, sl]`, float32."""
-        start = self.get_buffer("start")
-        if self._basis.simplex.device != start.device:  # the module has been moved
-            self._basis = Basis(self.degree, self.added.spec["num_sl"], start.device)
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Values `[batch, sg, ag]` of what `SampleSizes.inputs` makes of counts, float32."""
+        values: Tensor = self.added(inputs)
+        return values + self._lifted(inputs).reshape(values.shape)
+
+    def _lifted(self, inputs: Tensor) -> Tensor:
+        """Values of the lifted functions, `[batch, sg ag]`."""
+        if self._basis.simplex.device != inputs.device:  # the module has been moved
+            self._simplexes(inputs.device)
+        frequencies, table = inputs[:, : self.added.spec["num_sl"]], self.get_buffer("start").flatten(0, 1)
+        if not self.anchors.several:
+            return self._features(frequencies, self.anchors.largest) @ table.T
+        k = inputs[:, -1].double().pow(-2).round()
+        few, values = k < self.degree, table.new_empty(len(inputs), len(table))
+        small, large = table[:, : self._few.size], table[:, self._few.size :]
+        values[few] = small[:, self._rank(frequencies[few], k[few])].T
+        values[~few] = self._between(frequencies[~few], k[~few], large)
+        return values
+
+    def _simplexes(self, device: torch.device) -> None:
+        """Make what numbers the coefficients."""
+        num_sl = self.added.spec["num_sl"]
+        self._basis = Basis(self.degree, num_sl, device)
+        self._few = few_agents(self.degree, num_sl, device)
+
+    def _rank(self, frequencies: Tensor, k: Tensor) -> Tensor:
+        """The places in the table of samples of fewer than J agents, `k [batch]`; a part of an agent is left out."""
+        counts = _counts(frequencies.double(), k).floor()
+        nowhere = self.degree - 1 - counts.sum(-1, keepdim=True)
+        place: Tensor = self._few.rank(torch.cat([counts, nowhere], -1).long())
+        return place
+
+    def _between(self, frequencies: Tensor, k: Tensor, table: Tensor) -> Tensor:
+        """Values of samples of at least J agents, `k [batch]`, read by the anchors around each: `[batch, sg ag]`."""
+        inverse = 1 / torch.tensor(self.anchors.numbers, dtype=k.dtype, device=k.device)
+        below = (torch.searchsorted(-inverse, -1 / k, right=True) - 1).clamp_min(0)
+        above = (below + 1).clamp_max(len(inverse) - 1)
+        weight = (inverse[below] - 1 / k) / (inverse[below] - inverse[above]).clamp_min(torch.finfo(k.dtype).tiny)
+        tables = rearrange(table, "c (anchor j) -> anchor c j", anchor=len(inverse))
+        both = torch.cat([tables, torch.cat([tables[1:], tables[-1:]])], 1)
+        low, high = of_groups(below, self._features(frequencies, k), both).chunk(2, -1)
+        return torch.lerp(low, high, weight.clamp(0, 1).float().unsqueeze(-1))
+
+    def _features(self, frequencies: Tensor, k: int | Tensor) -> Tensor:
+        """The weights of the coefficients of degree J, float32; k is one number, or one for each row."""
         precision = torch.float32 if self.degree <= SINGLE else torch.float64
-        counts = frequencies.to(precision) * self.k
-        whole = counts.round()
-        counts = torch.where((counts - whole).abs() < WHOLE, whole, counts)
-        features = self._basis.features(counts, self.k, precision).float()
-        values: Tensor = self.added(frequencies)
-        return values + (features @ start.flatten(0, 1).T).reshape(values.shape)
+        return self._basis.features(_counts(frequencies.to(precision), k), k, precision).float()
+
+
+def _counts(frequencies: Tensor, k: int | Tensor) -> Tensor:
+    """k times frequencies, `[batch, sl]`; whole where they nearly are."""
+    counts = frequencies * (k.to(frequencies.dtype).unsqueeze(-1) if isinstance(k, Tensor) else k)
+    whole = counts.round()
+    return torch.where((counts - whole).abs() < WHOLE, whole, counts)
+
+
+def few_agents(degree: int, num_sl: int, device: torch.device | str = "cpu") -> CountSimplex:
+    """The counts of fewer agents than the degree, nobody included; in a last state are those who are missing."""
+    return CountSimplex(degree - 1, num_sl + 1, device)
+
+
+def columns(degree: int, num_sl: int, anchors: SampleSizes) -> int:
+    """N: how many coefficients there are in all."""
+    each = len(anchors.numbers) * CountSimplex(degree, num_sl).size
+    return each + few_agents(degree, num_sl).size if anchors.several else each

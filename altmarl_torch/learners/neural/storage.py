@@ -2,10 +2,10 @@
 
 **A stored network** is plain arrays and one text: `network/<parameter>` for every entry of its `state_dict`, and
 `network/spec`, a JSON object: `family`, the name of the class, and for a `CountNetwork` its sizes (`extra` where it is
-not 0), for a `StartedNetwork` its degree and k as well. Reading runs nothing from the file. Only these two are built
-from their spec, once the arrays that are there have confirmed every size in it, so that a spec cannot ask for more
-memory than its file takes; the network of any other class is the caller's to build, and is filled, wholly or not at
-all.
+not 0), for a `StartedNetwork` its degree and k as well, of several sizes a list. Reading runs nothing from the file.
+Only these two are built from their spec, once the arrays that are there have confirmed every size in it, so that a spec
+cannot ask for more memory than its file takes; the network of any other class is the caller's to build, and is filled,
+wholly or not at all.
 
 **A stored policy** is its network, `policy/r_g [sg, ag]`, and one text `policy/spec`: the family ("greedy" or
 "uniform"), and for a greedy one gamma and the network's unit of value (`learners.neural.policies`); where it was
@@ -14,7 +14,7 @@ learned for samples of several sizes also these, `sizes`, and `policy/nobody [sl
 
 import json
 from collections.abc import Mapping
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -22,13 +22,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from altmarl_torch.counts.degrees import MOST_DEGREE
-from altmarl_torch.counts.lifted import Basis, fits
-from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.counts.lifted import fits
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.learners.neural.networks import CountNetwork, check_network
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy, UniformPolicy
 from altmarl_torch.learners.neural.samples import SampleSizes
-from altmarl_torch.learners.neural.started import StartedNetwork
+from altmarl_torch.learners.neural.started import StartedNetwork, columns
 from altmarl_torch.learners.neural.surrogate import LARGEST_COUNTED
 from altmarl_torch.support.scalars import ErrorType
 from altmarl_torch.support.tables import as_finite, as_integer, as_law, as_number, as_table
@@ -178,13 +177,13 @@ def _is_built(network: nn.Module) -> TypeGuard[CountNetwork | StartedNetwork]:
     return type(network) in (CountNetwork, StartedNetwork)
 
 
-def _network_of(sizes: Mapping[str, int]) -> CountNetwork | StartedNetwork:
+def _network_of(sizes: Mapping[str, Any]) -> CountNetwork | StartedNetwork:
     """A new network of these sizes."""
     num_sl, num_sg, num_ag, width, depth = (sizes[name] for name in SIZES)
     network = CountNetwork(num_sl, num_sg, num_ag, width=width, depth=depth, extra=sizes.get(EXTRA, 0))
     if "degree" not in sizes:
         return network
-    start = torch.zeros(num_sg, num_ag, Basis(sizes["degree"], num_sl).size)
+    start = torch.zeros(num_sg, num_ag, columns(sizes["degree"], num_sl, SampleSizes.of(sizes["k"])))
     return StartedNetwork(network, start, sizes["degree"], sizes["k"])
 
 
@@ -204,7 +203,7 @@ def _layout_of(network: nn.Module) -> Layout:
     return layout
 
 
-def _layout_from(sizes: Mapping[str, int]) -> Layout:
+def _layout_from(sizes: Mapping[str, Any]) -> Layout:
     """What a network of these sizes stores; nothing of the kind is allocated."""
     num_sl, num_sg, num_ag, width, depth = (sizes[name] for name in SIZES)
     shapes: dict[str, tuple[int, ...]] = {}
@@ -215,7 +214,7 @@ def _layout_from(sizes: Mapping[str, int]) -> Layout:
     shapes |= {"head.weight": (heads, width), "head.bias": (heads,), "skip.weight": (heads, num_sl)}
     if "degree" in sizes:
         shapes = {f"added.{name}": shape for name, shape in shapes.items()}
-        shapes["start"] = num_sg, num_ag, CountSimplex(sizes["degree"], num_sl).size
+        shapes["start"] = num_sg, num_ag, columns(sizes["degree"], num_sl, SampleSizes.of(sizes["k"]))
     return {name: (shape, torch.float32) for name, shape in shapes.items()}
 
 
@@ -241,7 +240,7 @@ def _read_spec(arrays: Arrays, name: str) -> dict[str, object]:
     return spec
 
 
-def _read_sizes(spec: dict[str, object], found: Mapping[str, NDArray[np.generic]]) -> dict[str, int]:
+def _read_sizes(spec: dict[str, object], found: Mapping[str, NDArray[np.generic]]) -> dict[str, Any]:
     """The sizes in a spec, none beyond the largest array, and no more layers than arrays; a degree at most k."""
     family = spec["family"]
     if family not in (CountNetwork.__name__, StartedNetwork.__name__):
@@ -259,16 +258,20 @@ def _read_sizes(spec: dict[str, object], found: Mapping[str, NDArray[np.generic]
         for name in (*SIZES, EXTRA)
         if name in spec
     }
-    return sizes | _read_start(spec, sizes["num_sl"]) if started else sizes
+    return sizes | _read_start(spec, sizes) if started else sizes
 
 
-def _read_start(spec: Mapping[str, object], num_sl: int) -> dict[str, int]:
-    """The degree of a `StartedNetwork`, and its k."""
-    k = as_integer(f"{SPEC}: k", spec["k"], 1, LARGEST_COUNTED, FileFormatError)
-    degree = as_integer(f"{SPEC}: degree", spec["degree"], 1, min(k, MOST_DEGREE), FileFormatError)
-    if not fits(degree, num_sl):
-        raise FileFormatError(f"{SPEC}: degree = {degree} over {num_sl} states has too many coefficients")
-    return {"degree": degree, "k": k}
+def _read_start(spec: Mapping[str, object], sizes: Mapping[str, int]) -> dict[str, Any]:
+    """The degree of a `StartedNetwork`, and its k: anchors where the network is told sizes."""
+    name, k = f"{SPEC}: k", spec["k"]
+    anchors = read_sizes(name, k) if sizes.get(EXTRA) else None
+    largest = as_integer(name, anchors.largest if anchors else k, 1, LARGEST_COUNTED, FileFormatError)
+    degree = as_integer(f"{SPEC}: degree", spec["degree"], 1, min(largest, MOST_DEGREE), FileFormatError)
+    if not fits(degree, sizes["num_sl"]):
+        raise FileFormatError(f"{SPEC}: degree = {degree} over {sizes['num_sl']} states has too many coefficients")
+    if anchors and anchors.numbers[0] < degree:
+        raise FileFormatError(f"{name} of several sizes must be at least degree = {degree} each, not {k!r:.60}")
+    return {"degree": degree, "k": anchors or largest}
 
 
 def _check_spec(spec: dict[str, object], network: nn.Module) -> None:

@@ -12,7 +12,8 @@ import altmarl_torch as am
 from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.learners.neural.networks import CountNetwork, check_network
-from altmarl_torch.learners.neural.started import StartedNetwork
+from altmarl_torch.learners.neural.samples import SampleSizes
+from altmarl_torch.learners.neural.started import StartedNetwork, columns, few_agents
 from altmarl_torch.learners.neural.storage import pack_network, unpack_network
 
 SL, SG, AG, K = 3, 2, 4, 30
@@ -75,6 +76,106 @@ def test_a_start_that_is_not_finite_is_no_file():
     network.start[0, 0, 0] = torch.nan
     with pytest.raises(ArgumentError, match="network/start holds a number that is not finite"):
         pack_network(network)
+
+
+# ---- several sizes
+
+ANCHORS = SampleSizes.of([5, 8, 20])
+
+
+def started_of_several(degree=4):
+    """One whose network adds nothing."""
+    added = CountNetwork(SL, SG, AG, width=8, extra=1, generator=seeded(1))
+    start = torch.randn(SG, AG, columns(degree, SL, ANCHORS), dtype=torch.float64, generator=seeded(3))
+    return StartedNetwork(added, start, degree, ANCHORS)
+
+
+def played(network, k):
+    """Its values at every count vector of k agents, read as one of 1..20 agents, `[N, sg ag]`."""
+    counts = am.CountSimplex(k, SL).counts
+    with torch.no_grad():
+        return counts, network(SampleSizes.of(range(1, 21)).inputs(counts.float())).flatten(1).double()
+
+
+def lifted_by(network, number, counts, k):
+    """Those of one anchor's lifted function at counts of k agents."""
+    few, each = few_agents(4, SL).size, Basis(4, SL).size
+    table = network.start.flatten(0, 1)[:, few:].split(each, -1)[number]
+    return Basis(4, SL).features(counts, k) @ table.double().T
+
+
+@pytest.mark.parametrize(("k", "number"), [(5, 0), (8, 1), (20, 2)])
+def test_at_an_anchor_it_is_that_ones_lifted_function(k, number):
+    network = started_of_several()
+    counts, values = played(network, k)
+    torch.testing.assert_close(values, lifted_by(network, number, counts, k), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("k", "low", "high", "weight"), [(6, 0, 1, (1 / 5 - 1 / 6) / (1 / 5 - 1 / 8)), (10, 1, 2, 1 / 3)]
+)
+def test_between_two_anchors_it_mixes_theirs(k, low, high, weight):
+    network = started_of_several()
+    counts, values = played(network, k)
+    first, last = (lifted_by(network, number, counts, k) for number in (low, high))
+    torch.testing.assert_close(values, (1 - weight) * first + weight * last, rtol=0, atol=1e-5)
+
+
+def test_below_the_first_anchor_it_is_the_first_ones():
+    network = started_of_several()
+    counts, values = played(network, 4)
+    torch.testing.assert_close(values, lifted_by(network, 0, counts, 4), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_of_fewer_than_the_degree_it_is_a_table(k):
+    """Every count vector has an entry of its own."""
+    network = started_of_several()
+    counts, values = played(network, k)
+    nowhere = torch.full((len(counts), 1), 3 - k)
+    places = few_agents(4, SL).rank(torch.cat([counts, nowhere], -1))
+    torch.testing.assert_close(values, network.start.flatten(0, 1)[:, places].T.double(), rtol=0, atol=1e-6)
+    assert len(places.unique()) == len(counts)
+
+
+def test_a_batch_of_several_sizes_is_read_row_by_row():
+    network, sizes = started_of_several(), SampleSizes.of(range(1, 21))
+    counts = torch.cat([am.CountSimplex(k, SL).counts for k in (20, 3, 6, 1, 10, 4)])
+    order = torch.randperm(len(counts), generator=seeded(6))
+    with torch.no_grad():
+        together = network(sizes.inputs(counts[order].float()))
+        for row, values in zip(order, together, strict=True):
+            alone = network(sizes.inputs(counts[row : row + 1].float()))[0]
+            torch.testing.assert_close(values, alone, rtol=0, atol=1e-6)
+
+
+def test_a_file_gives_back_one_for_several_sizes():
+    network = started_of_several()
+    back = unpack_network(pack_network(network))
+    assert back.spec == network.spec
+    assert back.anchors == ANCHORS
+    assert torch.equal(played(back, 10)[1], played(network, 10)[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"k": [5, 8]}, r"network/start has shape \[2, 4, 65\]; expected \[2, 4, 50\]"),
+        ({"k": [8, 5, 20]}, "k must list whole numbers, the smallest first"),
+        ({"k": [5, 8, 2**25]}, "k must be an integer in"),
+        ({"k": [3, 8, 20]}, "k of several sizes must be at least degree = 4 each"),
+        ({"k": 20}, "k must list whole numbers"),
+        ({"degree": 21}, "degree must be an integer in 1..20"),
+    ],
+)
+def test_a_malformed_one_for_several_sizes_is_refused_by_name(changes, said):
+    packed = dict(pack_network(started_of_several()))
+    packed["network/spec"] = json.dumps(json.loads(packed["network/spec"]) | changes)
+    with pytest.raises(FileFormatError, match=said):
+        unpack_network(packed)
+
+
+# ---- files
 
 
 @pytest.mark.parametrize(
