@@ -13,7 +13,7 @@ from oracles.surrogate import count_kernel, count_vectors, global_best_response,
 
 import altmarl_torch as am
 from altmarl_torch.counts import kernels
-from altmarl_torch.evaluation import certificate, relaxed, tied, tied_rows
+from altmarl_torch.evaluation import judge, relaxed, tied, tied_rows
 from altmarl_torch.games import hash_game, random_game, steer, ware, warehouse
 from altmarl_torch.policies.rules import RULES, table
 from altmarl_torch.policies.tabular import TabularPair, deterministic_local, uniform_global, uniform_local
