@@ -124,7 +124,7 @@ class Basis:
         assert self._plan is not None
         single = single / torch.arange(1, self.degree + 1, dtype=single.dtype, device=single.device).unsqueeze(-1)
         table = torch.cat([torch.ones_like(single[:, :1]), single.cumprod(1)], 1)  # [sl, 0..J, b]
-        table[0] *= math.factorial(self.degree) / drawn
+        table[0] *= float(math.factorial(self.degree)) / drawn
         return self._plan.product(table)
 
     def _over_agents(self, single: Tensor, drawn: float | Tensor) -> Tensor:
