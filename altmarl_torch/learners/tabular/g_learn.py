@@ -34,7 +34,7 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.tabular.coarse_start import CoarseStart, coarse_start
 from altmarl_torch.learners.tabular.policy_iteration import policy_iteration, prefers_policies
 from altmarl_torch.learners.tabular.q_operators import ExactOperator, QOperator, make_operator
-from altmarl_torch.operators.fixed_point import MAX_SWEEPS, FixedPoint, Progress, solve_fixed_point
+from altmarl_torch.operators.fixed_point import MAX_SWEEPS, Progress, solve_fixed_point
 from altmarl_torch.operators.joint_value import JointValue, value_after_update, value_tolerance
 from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.operators.tuples import uses_tuples
@@ -102,20 +102,16 @@ def g_learn(
     game, count = surrogate.game, _number_of_sweeps(surrogate, sweeps)
     operator = make_operator(surrogate, _over_tuples(surrogate, parameterization), m, xi, generator)
     if count is None:
-        begin = _begin(surrogate, operator, start, exact=m is None)
-        found = solve_fixed_point(
-            operator.step, begin.values, game.gamma, tolerance, progress=progress, correct=begin.correct
-        )
-        V, Q = operator.last(found)
+        V, Q, error, done = _solve(surrogate, operator, start, m is None, tolerance, progress)
     else:
-        found = _sweep(operator, operator.unfold(torch.zeros_like(surrogate.start)), count, game.gamma, progress)
-        V, Q = found.values, operator.to_q(found.values)
+        values = operator.unfold(torch.zeros_like(surrogate.start))
+        V, Q, error, done = _sweep(operator, values, count, game.gamma, progress)
     Q = operator.fold(Q)
     actions = greedy_actions(Q)
     pi_g, values = one_hot(actions, game.num_ag), Q.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
     is_exact = isinstance(operator, ExactOperator)
-    joint = value_after_update(surrogate, pi_g, V, values, found.sweeps) if is_exact else None
-    return GlobalResponse(pi_g, Q, values, found.error, found.sweeps, operator.table, joint)
+    joint = value_after_update(surrogate, pi_g, V, values, done) if is_exact else None
+    return GlobalResponse(pi_g, Q, values, error, done, operator.table, joint)
 
 
 def _number_of_sweeps(surrogate: Surrogate, sweeps: int | Literal["paper"] | None) -> int | None:
@@ -129,6 +125,22 @@ def _over_tuples(surrogate: Surrogate, parameterization: Parameterization) -> bo
     check_word("parameterization", parameterization, get_args(Parameterization))
     by_rule = parameterization == "paper" and _prefers_tuples(surrogate.game.num_sl, surrogate.simplex.k)
     return surrogate.prior is None and (parameterization == "tuples" or by_rule)
+
+
+def _solve(
+    surrogate: Surrogate,
+    operator: QOperator,
+    start: Tensor | None,
+    exact: bool,
+    tolerance: float,
+    progress: Progress | None,
+) -> tuple[Tensor, Tensor, float, int]:
+    """V and its Q, the guaranteed error and the sweeps of an iteration; of its tables no other is held any longer."""
+    begin = _begin(surrogate, operator, start, exact)
+    found = solve_fixed_point(
+        operator.step, begin.values, surrogate.game.gamma, tolerance, progress=progress, correct=begin.correct
+    )
+    return *operator.last(found), found.error, found.sweeps
 
 
 def _begin(surrogate: Surrogate, operator: QOperator, start: Tensor | None, exact: bool) -> CoarseStart:
@@ -155,8 +167,10 @@ def approx_value(pi_g: Tensor, Q: Tensor) -> Tensor:
     return (pi_g * Q).sum(-1)
 
 
-def _sweep(operator: QOperator, values: Tensor, count: int, gamma: float, progress: Progress | None) -> FixedPoint:
-    """Exactly `count` plain updates; all but the last are swept here, the last is the Q that is returned.
+def _sweep(
+    operator: QOperator, values: Tensor, count: int, gamma: float, progress: Progress | None
+) -> tuple[Tensor, Tensor, float, int]:
+    """The same of exactly `count` plain updates; all but the last are swept here, the last is the Q that is returned.
 
     The error is gamma^T V_max (Corollary B.11), with the bound V_max on the values.
     """
@@ -164,4 +178,4 @@ def _sweep(operator: QOperator, values: Tensor, count: int, gamma: float, progre
         values = operator.step(values)
         if progress:
             progress(sweep, gamma**sweep * operator.bound)
-    return FixedPoint(values, gamma**count * operator.bound, count, True)
+    return values, operator.to_q(values), gamma**count * operator.bound, count

@@ -92,7 +92,7 @@ class ExactOperator(QOperator):
         """V and its Q = r + gamma E V, within the error of the fixed point."""
         if self._kept is None:
             return super().last(found)
-        values, Q = self._kept
+        (values, Q), self._kept = self._kept, None
         shift = float(found.values[0, 0] - Q[0, 0].max())  # the middle of the bounds, which Q of V + shift / gamma has
         return values + shift / self.surrogate.game.gamma, Q.add_(shift)
 
