@@ -53,5 +53,20 @@ def main() -> float:
     return rollouts.mean + (0.0 if gap is None else gap)
 
 
+def slips(simulated: am.SimulatedGame) -> None:
+    """Errors to the type checker, each of them: under --strict an ignore that silences nothing is an error itself."""
+    am.solve(build(), 2, solvr="neural")  # type: ignore[call-overload]
+    am.solve(build(), 2, solver="networks")  # type: ignore[call-overload]
+    am.solve(build(), 2, steps="all")  # type: ignore[call-overload]
+    am.solve(build(), 2, turns="both")  # type: ignore[call-overload]  # an option of simulators
+    am.solve(simulated, 2, solver="neural")  # type: ignore[call-overload]  # an option of tables
+    am.solve(simulated, 2, turn="both")  # type: ignore[call-overload]
+
+
+def kinds(tables: am.Game, simulated: am.SimulatedGame) -> tuple[am.Solution, am.SimulatedSolution]:
+    """What is solved says what comes back, and which options there are."""
+    return am.solve(tables, range(1, 3), solver="neural", steps=1), am.solve(simulated, 2, turns="global", seed=3)
+
+
 if __name__ == "__main__":
     print(main())

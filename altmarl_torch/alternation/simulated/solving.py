@@ -9,10 +9,10 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast, overload
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,7 @@ from altmarl_torch.learners.simulated.pathwise import Objective
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.simulators.game import SimulatedGame, check_simulated
 from altmarl_torch.simulators.pairs import RulePair
+from altmarl_torch.support.kinds import typed_as
 from altmarl_torch.support.snapshots import Arrays, pack, reading, tensor_of, under, unpack
 from altmarl_torch.support.tables import as_device, as_integer, as_number, as_seed, check_callable
 from altmarl_torch.support.threads import one_thread
@@ -64,26 +65,6 @@ from altmarl_torch.support.torch_state import door
 __all__ = ["solve", "solve_simulator"]
 
 logger = logging.getLogger(__name__)
-
-
-@overload
-def solve(game: SimulatedGame, k: int, **options: Any) -> SimulatedSolution: ...
-
-
-@overload
-def solve(game: Game, k: float | Iterable[int], **options: Any) -> Solution: ...
-
-
-@functools.wraps(tables.solve)
-def solve(game: Game | SimulatedGame, k: Any, **options: Any) -> Solution | SimulatedSolution:
-    """For simulators as `solve_simulator`, for tables as `alternation.solving.solve`, whose docstring it takes."""
-    if not isinstance(game, SimulatedGame):
-        return tables.solve(game, k, **options)
-    known = [name for name in inspect.signature(solve_simulator).parameters if name not in ("game", "k")]
-    unknown = [name for name in options if name not in known]
-    if unknown:
-        raise ArgumentError(f"{unknown[0]} is no option for a SimulatedGame; there are {', '.join(known)}")
-    return solve_simulator(game, k, **options)
 
 
 @one_thread()
@@ -189,6 +170,19 @@ def solve_simulator(
         phase_seconds=result.seconds,
         interrupted=result.interrupted,
     )
+
+
+@typed_as(solve_simulator, tables.solve)
+@functools.wraps(tables.solve)
+def solve(game: Game | SimulatedGame, k: Any, **options: Any) -> Solution | SimulatedSolution:
+    """For simulators as `solve_simulator`, for tables as `alternation.solving.solve`, whose docstring it takes."""
+    if not isinstance(game, SimulatedGame):
+        return tables.solve(game, k, **options)
+    known = [name for name in inspect.signature(solve_simulator).parameters if name not in ("game", "k")]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise ArgumentError(f"{unknown[0]} is no option for a SimulatedGame; there are {', '.join(known)}")
+    return solve_simulator(game, k, **options)
 
 
 def _rules(study: Study, eta: float | Literal["auto"]) -> Rules:
