@@ -73,9 +73,10 @@ class SampleSizes:
         if not self.several:
             check_rows(counts, self.largest, slack)
         elif counts.numel():
-            total, least = counts.sum(-1), counts.amin(-1)
-            rule = f"the counts of a sample are at least 0 and sum to 1..{self.largest}"
-            refuse_first("counts", least, "row", ~(least >= -slack), rule, ArgumentError, verb="holds")
+            total, rule = counts.sum(-1), f"the counts of a sample are at least 0 and sum to 1..{self.largest}"
+            if not bool(counts.min() >= -slack):
+                least = counts.amin(-1)
+                refuse_first("counts", least, "row", ~(least >= -slack), rule, ArgumentError, verb="holds")
             beyond = ~((total >= 1 - slack) & (total <= self.largest * (1 + slack)))
             refuse_first("counts", total, "row", beyond, rule, ArgumentError, verb="sums to")
             if counts.is_floating_point() and not slack:
