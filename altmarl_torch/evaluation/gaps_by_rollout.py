@@ -49,6 +49,7 @@ __all__ = [
     "RolloutGaps",
     "ThinnedPair",
     "best_deviation",
+    "best_deviations",
     "best_response_to",
     "rollout_gaps",
 ]
@@ -149,13 +150,39 @@ def rollout_gaps(
     """
     check_game(game, "rollout_gaps")
     check_pair("pair", pair)
-    episodes = as_integer("episodes", episodes, 4, math.inf, ArgumentError)
     dispatchers: dict[str, PolicyPair] = {
         name: HeuristicPair(name, pair.k, rule(game), pair.pi_l) for name, rule in RULES.items()
     }
     dispatchers["best response of fewer"] = best_response_to(game, pair.pi_l, pair.k)
     walkers: dict[str, PolicyPair] = {name: ReplacedWalker(pair, walker(game)) for name, walker in WALKERS.items()}
-    options = {"episodes": episodes // 2, "horizon": horizon, "n": n}
+    return best_deviations(game, pair, dispatchers, walkers, episodes=episodes, horizon=horizon, n=n, seed=seed)
+
+
+def best_deviations(
+    game: Game | SimulatedGame,
+    pair: Any,
+    dispatchers: Mapping[str, Any],
+    walkers: Mapping[str, Any],
+    *,
+    episodes: int,
+    horizon: int,
+    n: int | None,
+    seed: int,
+) -> RolloutGaps:
+    """What the best of some pairs gains over `pair`, of either player: lower bounds on the gaps.
+
+    Args:
+        game: tables, or a simulator.
+        pair: the pair that is left.
+        dispatchers: by name, pairs in which the global agent does something else.
+        walkers: pairs in which the local agents do.
+        episodes, horizon, n, seed: as for `rollout_gaps`.
+
+    Raises:
+        ArgumentError: an argument is outside its range.
+    """
+    half = as_integer("episodes", episodes, 4, math.inf, ArgumentError) // 2
+    options = {"episodes": half, "horizon": horizon, "n": n}
     return RolloutGaps(
         global_gap=best_deviation(game, pair, dispatchers, options, seed),
         local_gap=best_deviation(game, pair, walkers, options, seed),

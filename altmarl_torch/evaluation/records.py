@@ -10,6 +10,7 @@ from torch import Tensor
 
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.types import fold_types
+from altmarl_torch.support.intervals import Returns
 from altmarl_torch.support.showing import brief
 
 __all__ = ["Rollouts", "Trace", "TypeReport"]
@@ -69,7 +70,7 @@ class TypeReport:
 
 
 @dataclass(frozen=True, eq=False)
-class Rollouts:
+class Rollouts(Returns):
     """Independent episodes of Algorithm 4.
 
     Attributes:
@@ -99,17 +100,6 @@ class Rollouts:
         told = f"mean return {self.mean:.6g}" + (f" +- {self.sem:.2g}" if episodes > 1 else "")
         played = f"{episodes} episode{'s' * (episodes > 1)} of {self.horizon} steps"
         return f"{type(self).__name__}({sizes}: {told} over {played})"
-
-    @property
-    def mean(self) -> float:
-        """Mean return over the episodes."""
-        return float(self.returns.mean())
-
-    @property
-    def sem(self) -> float:
-        """Standard error of `mean`; undefined (nan) for a single episode."""
-        episodes = len(self.returns)
-        return float(self.returns.std()) / episodes**0.5 if episodes > 1 else float("nan")
 
 
 @dataclass(eq=False)

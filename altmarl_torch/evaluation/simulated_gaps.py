@@ -5,22 +5,19 @@ some deviation gains: every constant action of either player, uniform ones, and 
 `offsets` make. Chosen on one half of the episodes and measured on the other, as in `evaluation.gaps_by_rollout`.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation import gaps_by_rollout
-from altmarl_torch.evaluation.gaps_by_rollout import RolloutGaps, best_deviation
+from altmarl_torch.evaluation.gaps_by_rollout import RolloutGaps, best_deviations
 from altmarl_torch.games.game import Game
 from altmarl_torch.simulators.game import SimulatedGame, check_simulated
 from altmarl_torch.simulators.pairs import RulePair, SampleDispatcher, SimulatedPair, check_simulated_pair
 from altmarl_torch.simulators.rules import heuristic_pairs
 from altmarl_torch.simulators.spaces import Discrete, Space
-from altmarl_torch.support.tables import as_integer
 from altmarl_torch.support.threads import one_thread
 
 __all__ = ["MixedPair", "rollout_gaps", "simulated_rollout_gaps"]
@@ -113,20 +110,12 @@ def simulated_rollout_gaps(
     """
     check_simulated(game)
     check_simulated_pair(pair)
-    options = {"episodes": as_integer("episodes", episodes, 4, math.inf, ArgumentError) // 2, "horizon": horizon}
     rules = heuristic_pairs(game, pair.k)
     leaders = {name.partition(" + ")[0]: MixedPair(rule, pair) for name, rule in rules.items()}
     followers = {name.partition(" + ")[2]: MixedPair(pair, rule) for name, rule in rules.items()}
     leaders |= {name: MixedPair(rule, pair) for name, rule in _constants(game, pair.k, game.global_action).items()}
     followers |= {name: MixedPair(pair, rule) for name, rule in _constants(game, pair.k, game.local_action).items()}
-    asked: dict[str, Any] = options | {"n": n}
-    return RolloutGaps(
-        global_gap=best_deviation(game, pair, leaders, asked, seed),
-        local_gap=best_deviation(game, pair, followers, asked, seed),
-        n=game.n if n is None else n,
-        k=pair.k,
-        horizon=horizon,
-    )
+    return best_deviations(game, pair, leaders, followers, episodes=episodes, horizon=horizon, n=n, seed=seed)
 
 
 def _constants(game: SimulatedGame, k: int, space: Space) -> dict[str, SimulatedPair]:

@@ -2,7 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError, GameError
 from altmarl_torch.support.tables import as_finite, as_float64, as_number, check_devices
 
-__all__ = ["RewardLaw"]
+__all__ = ["RewardLaw", "TabulatedLaw"]
 
 ONE_BY_ONE = 64
 """Sums of at most so many rewards are drawn term by term, where no exact shortcut exists."""
@@ -89,6 +90,26 @@ class RewardLaw(ABC):
     @abstractmethod
     def arrays(self) -> dict[str, Any]:
         """What `law_from_arrays` makes the same law from; an ArgumentError where it cannot be stored."""
+
+
+class TabulatedLaw(RewardLaw):
+    """A law that tables and its bounds describe, in this order.
+
+    Attributes:
+        tables: their names.
+    """
+
+    tables: ClassVar[tuple[str, ...]]
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same law on `device`."""
+        make: Callable[..., Self] = type(self)
+        return make(*(getattr(self, name).to(device) for name in self.tables), self.low, self.high)
+
+    def arrays(self) -> dict[str, Any]:
+        """The tables and bounds."""
+        tables = {name: getattr(self, name).cpu().numpy() for name in self.tables}
+        return {"kind": self.kind, "low": self.low, "high": self.high, **tables}
 
 
 def as_terms(counts: Tensor) -> Tensor:

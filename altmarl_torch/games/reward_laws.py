@@ -38,6 +38,7 @@ from altmarl_torch.games.clipped_normal import clipped_moments
 from altmarl_torch.games.reward_base import (
     AXES,
     RewardLaw,
+    TabulatedLaw,
     as_bounds,
     as_entries,
     as_terms,
@@ -55,7 +56,7 @@ WIDEST = 1e3
 
 
 @dataclass(frozen=True, eq=False)
-class DiscreteReward(RewardLaw):
+class DiscreteReward(TabulatedLaw):
     """Finitely many values per entry.
 
     Attributes:
@@ -76,6 +77,7 @@ class DiscreteReward(RewardLaw):
     mean: Tensor = field(init=False)
     variance: Tensor = field(init=False)
     kind: ClassVar[str] = "discrete"
+    tables: ClassVar[tuple[str, ...]] = ("values", "probabilities")
 
     def __post_init__(self) -> None:
         values = as_entries("values", self.values, outcome=True)
@@ -105,18 +107,9 @@ class DiscreteReward(RewardLaw):
         fallen = deal(counts.contiguous(), split_shares(self.probabilities[entries]), generator)
         return (fallen * self.values[entries]).sum(-1)
 
-    def to(self, device: torch.device | str) -> "DiscreteReward":
-        """The same law on `device`."""
-        return DiscreteReward(self.values.to(device), self.probabilities.to(device), self.low, self.high)
-
-    def arrays(self) -> dict[str, Any]:
-        """Values, probabilities and bounds."""
-        tables = {"values": self.values.cpu().numpy(), "probabilities": self.probabilities.cpu().numpy()}
-        return {"kind": self.kind, "low": self.low, "high": self.high, **tables}
-
 
 @dataclass(frozen=True, eq=False)
-class GaussianReward(RewardLaw):
+class GaussianReward(TabulatedLaw):
     """clip(N(location, scale^2), low, high) at every entry; `mean` and `variance` are those after the clipping.
 
     Attributes:
@@ -136,6 +129,7 @@ class GaussianReward(RewardLaw):
     mean: Tensor = field(init=False)
     variance: Tensor = field(init=False)
     kind: ClassVar[str] = "gaussian"
+    tables: ClassVar[tuple[str, ...]] = ("location", "scale")
 
     def __post_init__(self) -> None:
         location, scale = as_entries("location", self.location), as_entries("scale", self.scale)
@@ -152,15 +146,6 @@ class GaussianReward(RewardLaw):
         entries = tuple(broadcast(*indices))
         noise = torch.randn(entries[0].shape, generator=generator, dtype=torch.float64, device=self.device)
         return (self.location[entries] + self.scale[entries] * noise).clamp(self.low, self.high)
-
-    def to(self, device: torch.device | str) -> "GaussianReward":
-        """The same law on `device`."""
-        return GaussianReward(self.location.to(device), self.scale.to(device), self.low, self.high)
-
-    def arrays(self) -> dict[str, Any]:
-        """Location, scale and bounds."""
-        tables = {"location": self.location.cpu().numpy(), "scale": self.scale.cpu().numpy()}
-        return {"kind": self.kind, "low": self.low, "high": self.high, **tables}
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,14 +233,12 @@ def law_from_arrays(arrays: Mapping[str, Any]) -> RewardLaw:
     Raises:
         GameError: there is no such kind of law, an entry is missing, or the entries are no law.
     """
-    kinds: dict[str, tuple[Callable[..., RewardLaw], tuple[str, str]]] = {
-        "discrete": (DiscreteReward, ("values", "probabilities")),
-        "gaussian": (GaussianReward, ("location", "scale")),
-    }
+    kinds: dict[str, type[TabulatedLaw]] = {law.kind: law for law in (DiscreteReward, GaussianReward)}
     kind = arrays.get("kind")
     if kind not in kinds:
         raise GameError(f"a stored reward law is of kind {' or '.join(kinds)}, not {kind!r}")
-    make, tables = kinds[kind]
+    make: Callable[..., RewardLaw] = kinds[kind]
+    tables = kinds[kind].tables
     missing = [name for name in (*tables, "low", "high") if name not in arrays]
     if missing:
         raise GameError(f"a stored {kind} reward law lacks {', '.join(missing)}")

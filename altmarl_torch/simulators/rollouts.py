@@ -13,6 +13,7 @@ from altmarl_torch.simulators.game import LARGEST_N, SimulatedGame, check_simula
 from altmarl_torch.simulators.pairs import SimulatedPair, check_simulated_pair
 from altmarl_torch.simulators.play import blocks, play
 from altmarl_torch.simulators.spaces import Discrete
+from altmarl_torch.support.intervals import Returns
 from altmarl_torch.support.tables import as_device, as_integer
 from altmarl_torch.support.threads import one_thread, run
 from altmarl_torch.support.torch_state import door
@@ -45,7 +46,7 @@ class SimulatedTrace:
 
 
 @dataclass(frozen=True, eq=False)
-class SimulatedRollouts:
+class SimulatedRollouts(Returns):
     """Independent episodes of Algorithm 4 on a simulator.
 
     Attributes:
@@ -64,17 +65,6 @@ class SimulatedRollouts:
     mode_accuracy: ClassVar[None] = None
     types: ClassVar[None] = None
     """What the episodes of tables have, and these have not: a mode that is hit, and types of agents."""
-
-    @property
-    def mean(self) -> float:
-        """Mean return over the episodes."""
-        return float(self.returns.mean())
-
-    @property
-    def sem(self) -> float:
-        """Standard error of `mean`; undefined (nan) for a single episode."""
-        episodes = len(self.returns)
-        return float(self.returns.std()) / episodes**0.5 if episodes > 1 else math.nan
 
 
 @one_thread()

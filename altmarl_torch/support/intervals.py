@@ -16,10 +16,31 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.support.tables import as_integer, as_number
 
-__all__ = ["LEVEL", "Difference"]
+__all__ = ["LEVEL", "Difference", "Returns"]
 
 LEVEL = 0.95
 """Default level of the intervals."""
+
+
+class Returns:
+    """Episodes, told by their returns.
+
+    Attributes:
+        returns: `[episodes]`, independent of each other, float64.
+    """
+
+    returns: Tensor
+
+    @property
+    def mean(self) -> float:
+        """Mean return over the episodes."""
+        return float(self.returns.mean())
+
+    @property
+    def sem(self) -> float:
+        """Standard error of `mean`; undefined (nan) for a single episode."""
+        episodes = len(self.returns)
+        return float(self.returns.std()) / math.sqrt(episodes) if episodes > 1 else math.nan
 
 
 @dataclass(frozen=True)
