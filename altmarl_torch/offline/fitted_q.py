@@ -117,7 +117,9 @@ class _Replay:
         counts = torch.from_numpy(data.counts).float() / data.k  # [E, T + 1, sl]
         s_g = torch.from_numpy(data.s_g).long()
         self.gamma = data.gamma
-        self.before, self.after = counts[:, :-1].flatten(0, 1), counts[:, 1:].flatten(0, 1)
+        self.samples, kinds = torch.unique(counts.flatten(0, 1), dim=0, return_inverse=True)  # [kinds, sl]
+        kinds = kinds.reshape(s_g.shape)
+        self.before, self.after = kinds[:, :-1].flatten(), kinds[:, 1:].flatten()
         self.sg, self.sg_next = s_g[:, :-1].flatten(), s_g[:, 1:].flatten()
         self.ag = torch.from_numpy(data.a_g).long().flatten()
         mean, unit = _units(data)
@@ -125,12 +127,19 @@ class _Replay:
 
     def errors(self, network: nn.Module, target: nn.Module, rows: Tensor) -> Tensor:
         """y - Q(s_g, h, a_g) on some transitions `[b]`: the same."""
-        place = torch.arange(len(rows))
         with torch.no_grad():
-            best = target(self.after[rows])[place, self.sg_next[rows]].amax(-1)
-        found = network(self.before[rows])[place, self.sg[rows], self.ag[rows]]
-        errors: Tensor = self.rewards[rows] + self.gamma * best - found
+            best = self._rows(target, self.after[rows], self.sg_next[rows]).amax(-1)
+        found = self._rows(network, self.before[rows], self.sg[rows])
+        errors: Tensor = self.rewards[rows] + self.gamma * best - found.gather(-1, self.ag[rows, None]).squeeze(-1)
         return errors
+
+    def _rows(self, network: nn.Module, kinds: Tensor, s_g: Tensor) -> Tensor:
+        """Answers `[b, ag]` to samples `[b]`; of few kinds each is asked about once, however many rows show it."""
+        if len(self.samples) < len(kinds):
+            few: Tensor = network(self.samples)
+            return few[kinds, s_g]
+        many: Tensor = network(self.samples[kinds])
+        return many[torch.arange(len(s_g)), s_g]
 
     @torch.no_grad()
     def offset(self, network: nn.Module) -> float:
