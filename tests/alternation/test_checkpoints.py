@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import json
 import logging
@@ -69,6 +70,13 @@ def same(first, second):
         assert all(torch.equal(mine, theirs) for mine, theirs in weights)
 
 
+@functools.cache
+def unbroken_run(name):
+    """What a case finds when nothing breaks it off, and what it tells on the way."""
+    told = []
+    return learn(None, CASES[name], told), told
+
+
 def by_kind(told):
     """Curves and updates, each in order: between the two there is none that anybody could see."""
     return [one for one in told if isinstance(one, tuple)], [one for one in told if not isinstance(one, tuple)]
@@ -76,8 +84,7 @@ def by_kind(told):
 
 @pytest.mark.parametrize("name", CASES)
 def test_whenever_it_is_killed_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch, name):
-    told = []
-    unbroken = learn(tmp_path / "unbroken", CASES[name], told)
+    unbroken, told = unbroken_run(name)
     for files in itertools.count() if name.startswith("tabular") else (1, 3, 7):
         folder, again = tmp_path / str(files), []
         with monkeypatch.context() as patch, contextlib.suppress(Killed):
@@ -92,8 +99,8 @@ def test_whenever_it_is_killed_it_ends_as_if_it_had_not_been(tmp_path, monkeypat
 @pytest.mark.parametrize("name", ["ucfh", "neural", "neural, drawn", "neural, every k", "neural, own, local network"])
 @pytest.mark.parametrize("files", [1, 2])
 def test_half_done_work_is_taken_up_where_it_was_kept(tmp_path, monkeypatch, name, files):
-    told, again, taken_up = [], [], []
-    unbroken = learn(None, CASES[name], told)
+    again, taken_up = [], []
+    unbroken, told = unbroken_run(name)
     monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0.0)
     with monkeypatch.context() as patch:
         Killer(patch, files, ["keep"])
@@ -107,7 +114,7 @@ def test_half_done_work_is_taken_up_where_it_was_kept(tmp_path, monkeypatch, nam
 
 
 def test_a_run_may_be_killed_again_and_again(tmp_path, monkeypatch):
-    unbroken = learn(None, CASES["starts"])
+    unbroken, _ = unbroken_run("starts")
     for _ in range(40):
         with monkeypatch.context() as patch, contextlib.suppress(Killed):
             Killer(patch, 2)  # so that one of two checkpoints is new
@@ -132,7 +139,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, monkeypatch, caplog, dama
         content[len(content) // 2] ^= 1
         file.write_bytes(bytes(content))
     with caplog.at_level(logging.WARNING):
-        same(learn(tmp_path, TABULAR), learn(None, TABULAR))
+        same(learn(tmp_path, TABULAR), unbroken_run("tabular")[0])
     assert [record.getMessage().count("is passed over") for record in caplog.records] == [1] * len(damaged)
 
 
@@ -186,7 +193,7 @@ def test_a_network_of_ones_own_is_part_of_what_was_asked(tmp_path):
 
 
 def test_a_folder_of_an_earlier_version_begins_anew_and_says_so(tmp_path, monkeypatch, caplog):
-    unbroken = learn(None, TABULAR)
+    unbroken = unbroken_run("tabular")[0]
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "FILE_VERSION", 1)
         killed_after(tmp_path, monkeypatch, 3)
@@ -227,7 +234,7 @@ def test_a_checkpoint_of_wrong_content_is_passed_over(tmp_path, monkeypatch, cap
     spoil(entries)
     write_npz(file, "altmarl-checkpoint", 3, {n: a for n, a in entries.items() if n not in ("format", "version")})
     with caplog.at_level(logging.WARNING):
-        same(learn(tmp_path, TABULAR), learn(None, TABULAR))
+        same(learn(tmp_path, TABULAR), unbroken_run("tabular")[0])
     assert "passed over" in caplog.text
 
 

@@ -68,7 +68,9 @@ class AskingDispatcher:
     def _heard(self, counts: Tensor, asked: Tensor) -> Tensor:
         """As many of each row of counts as were asked, drawn uniformly."""
         total, heard = counts.sum(-1), counts.clone()
-        for size, q in {(int(n), int(q)) for n, q in zip(total, asked, strict=True) if n > q}:
+        wide = self._sight.k + 1  # one number for each pair (size, q): sorting rows takes longer
+        for pair in (total * wide + asked)[total > asked].unique().tolist():
+            size, q = divmod(pair, wide)
             here = (total == size) & (asked == q)
             labels = distinct_labels(int(here.sum()), min(q, size - q), size, self._generator)
             heard[here] = count_labels(labels, counts[here].double(), q)

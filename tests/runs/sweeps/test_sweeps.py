@@ -257,7 +257,7 @@ class TestGoingOn:
             assert sweep(tmp_path) == 2
         assert "is being computed by another process" in capsys.readouterr().err
 
-    def test_kill_9_in_the_middle_and_a_second_call_give_the_same_table(self, tmp_path, unbroken):
+    def test_kill_9_in_the_middle_and_a_second_call_give_the_same_table(self, tmp_path, here, unbroken):
         command = [sys.executable, "-m", "altmarl_torch", "sweep", *WORDS, "--k", "1,2", "--seeds", "2"]
         first = subprocess.Popen([*command, "--runs-dir", str(tmp_path)], stderr=subprocess.DEVNULL)
         wait_for(lambda: list(tmp_path.glob("*/k*/summary.json")))
@@ -299,7 +299,7 @@ class TestGoingOn:
 class TestFailures:
     def test_a_failed_cell_is_listed_and_retried_on_request(self, tmp_path, capsys, monkeypatch):
         game = tmp_path / "my.npz"
-        words = ["sweep", "--game", str(game), "--k", "1,2", "--seeds", "1", "--runs-dir", str(tmp_path / "runs")]
+        words = ["sweep", "--game", str(game), "--k", "2", "--seeds", "1", "--runs-dir", str(tmp_path / "runs")]
         words += ["--episodes", "10", "--horizon", "5"]
         games.steer().save(game)
         build = TrainConfig.build_game
@@ -312,7 +312,7 @@ class TestFailures:
         games.steer().save(game)
         assert main(words) == 1  # would fail again, for all it knows
         assert main([*words, "--retry-failed"]) == 0
-        assert len(rows(folder)) == 2
+        assert len(rows(folder)) == 1
         assert not list((folder / "failures").iterdir())
 
     def test_a_bug_leaves_its_traceback_in_the_log(self, tmp_path, monkeypatch):
@@ -373,9 +373,10 @@ class TestClusters:
     @pytest.mark.parametrize("backend", ["ray", "dask"])
     def test_two_local_workers_give_the_same_table(self, tmp_path, unbroken, backend):
         pytest.importorskip(backend)
-        assert sweep(tmp_path, "--backend", backend, "--jobs", "2") == 0
+        assert sweep(tmp_path, "--backend", backend, "--jobs", "2", seeds="1") == 0
         (folder,) = tmp_path.iterdir()
-        assert (folder / "results.csv").read_bytes() == (unbroken / "results.csv").read_bytes()
+        assert rows(folder) == [row for row in rows(unbroken) if row["seed"] == "0"]
+        assert len(rows(folder)) == 2
 
     @pytest.mark.parametrize(("backend", "scheme"), [("ray", ""), ("dask", "tcp://")])
     def test_a_cluster_that_does_not_answer_is_one_line(self, tmp_path, capsys, backend, scheme):
