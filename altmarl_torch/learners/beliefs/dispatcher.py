@@ -69,7 +69,7 @@ class AskingDispatcher:
         """As many of each row of counts as were asked, drawn uniformly."""
         total, heard = counts.sum(-1), counts.clone()
         wide = self._sight.k + 1  # one number for each pair (size, q): sorting rows takes longer
-        for pair in (total * wide + asked)[total > asked].unique().tolist():
+        for pair in torch.unique((total * wide + asked)[total > asked]).tolist():
             size, q = divmod(pair, wide)
             here = (total == size) & (asked == q)
             labels = distinct_labels(int(here.sum()), min(q, size - q), size, self._generator)
