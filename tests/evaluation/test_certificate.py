@@ -263,13 +263,21 @@ def test_what_goes_round_in_circles_is_certified_exactly(k, gamma):
     assert found.shared_deviation.upper == pytest.approx(found.single_own.upper, abs=1e-8)  # agents are independent
 
 
-@pytest.mark.parametrize("large", [20_000, 10])
-def test_few_choices_prove_the_bound_of_all(monkeypatch, large):
-    """The relaxed values of the warehouse, k = 6: over few choices at a time, in stages, and over all 243 at once."""
+@pytest.fixture(scope="module")
+def relaxed_at_once():
+    """The warehouse, a pair of k = 6, and the bound on its shared deviation over all 243 choices at once."""
     game = warehouse()
     pair = am.solve(game, 6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tied_rows, "MOST_STATES", 0)
+        return game, pair, am.certify(game, pair, parts=["shared"]).shared_deviation
+
+
+@pytest.mark.parametrize("large", [20_000, 10])
+def test_few_choices_prove_the_bound_of_all(monkeypatch, relaxed_at_once, large):
+    """The relaxed values over few choices at a time, in stages, and over all at once."""
+    game, pair, plain = relaxed_at_once
     monkeypatch.setattr(tied_rows, "MOST_STATES", 0)
-    plain = am.certify(game, pair, parts=["shared"]).shared_deviation
     monkeypatch.setattr(relaxed, "COARSEST", 20)
     monkeypatch.setattr(relaxed, "LARGE", large)
     staged = am.certify(game, pair, parts=["shared"]).shared_deviation

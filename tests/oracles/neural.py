@@ -8,7 +8,7 @@ import torch
 from einops import rearrange
 
 import altmarl_torch as am
-from altmarl_torch.alternation import run
+from altmarl_torch.alternation import run, selection
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.learners.neural import fitting, grid, training
 from altmarl_torch.learners.neural import rollout_evaluator as evaluation
@@ -100,6 +100,8 @@ def cut_short():
         patch.setattr(fitting, "LEAST_ANNEAL", 50)
         for name, value in {"EPISODES": 32, "EPISODE_STEPS": 5, "CHECKS_IN_A_ROW": 1}.items():
             patch.setattr(training, name, value)
+        for module in (run, selection):
+            patch.setattr(module, "EPISODES", 100)  # by which candidates are chosen
         for name, value in {"EPISODES": 128, "LONGEST": 40, "BLOCKS": 1}.items():
             patch.setattr(evaluation, name, value)
         yield
