@@ -5,12 +5,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from oracles.data import one_trajectory
 
 import altmarl_torch as am
 from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.offline.behaviour import Behaviour, collect
 from altmarl_torch.offline.coverage import coverage_of_data, coverage_of_game, examine
-from altmarl_torch.offline.trajectories import Trajectories
 from altmarl_torch.policies.rules import heuristic_pair
 
 
@@ -110,18 +110,7 @@ def test_data_tell_what_the_game_knows():
 
 def test_data_of_a_walk_round_a_cycle():
     """s_g goes 0, 1, 2, 0, ... whatever is done: period 3, and the other action was never tried."""
-    steps = 30
-    s_g = np.arange(steps + 1)[None] % 3
-    data = Trajectories(
-        *(s_g, np.zeros((1, steps + 1, 1), int), np.zeros((1, steps), int), np.zeros((1, steps, 1), int)),
-        *(np.zeros((1, steps)), np.zeros((1, steps, 1))),
-        gamma=0.5,
-        n=1,
-        num_sg=4,
-        num_sl=1,
-        num_ag=2,
-        num_al=1,
-    )
+    data = one_trajectory(np.arange(31) % 3, n=1, num_sg=4, num_ag=2)
     found = coverage_of_data(data)
     assert (found.chain.classes, found.chain.period, found.visited, found.states) == (1, 3, 3, 4)
     assert found.problems == [
@@ -133,17 +122,7 @@ def test_data_of_a_walk_round_a_cycle():
 
 
 def test_a_trajectory_that_comes_nowhere_twice_has_as_many_classes_as_states():
-    s_g = np.arange(4)[None]
-    data = Trajectories(
-        *(s_g, np.zeros((1, 4, 1), int), np.zeros((1, 3), int), np.zeros((1, 3, 1), int)),
-        *(np.zeros((1, 3)), np.zeros((1, 3, 1))),
-        gamma=0.5,
-        n=1,
-        num_sg=4,
-        num_sl=1,
-        num_ag=1,
-        num_al=1,
-    )
+    data = one_trajectory(np.arange(4), n=1, num_sg=4)
     found = coverage_of_data(data)
     assert (found.chain.classes, found.visited, found.mu_min) == (3, 3, None)
     assert "not irreducible" in found.text()

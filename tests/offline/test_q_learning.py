@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from oracles.data import one_trajectory
 
 import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
@@ -15,7 +16,6 @@ from altmarl_torch.offline.behaviour import Behaviour, collect
 from altmarl_torch.offline.fitted_q import fitted_q
 from altmarl_torch.offline.learning import check_same_sizes, game_of_data, learn_from_data, logged_policy
 from altmarl_torch.offline.q_learning import Harmonic, Polynomial, q_learning
-from altmarl_torch.offline.trajectories import Trajectories
 from altmarl_torch.operators.bellman import action_values, max_backup
 from altmarl_torch.operators.fixed_point import solve_fixed_point
 from altmarl_torch.operators.surrogate import Surrogate
@@ -77,15 +77,7 @@ def test_a_curve_is_recorded_on_the_way_and_changes_nothing():
 
 def test_one_transition_by_hand():
     """Q(x, a) = alpha r from zero; the second time alpha (r + gamma max Q(x, .)) + (1 - alpha) Q."""
-    data = Trajectories(
-        *([[0, 0, 0]], [[[0], [0], [0]]], [[1, 1]], [[[0], [0]]], [[2.0, 2.0]], [[[1.0], [1.0]]]),
-        gamma=0.5,
-        n=3,
-        num_sg=1,
-        num_sl=1,
-        num_ag=2,
-        num_al=1,
-    )
+    data = one_trajectory([0, 0, 0], a_g=1, r_g=2.0, r_l=1.0, num_ag=2)
     assert q_learning(data, step_size=0.5).Q.flatten().tolist() == [0.0, 0.5 * 1.5 + 0.5 * (3 + 0.5 * 1.5)]
 
 
@@ -144,15 +136,7 @@ def test_the_pair_is_the_best_response_to_what_was_logged():
 
 
 def test_what_was_never_seen_is_played_uniformly():
-    data = Trajectories(
-        *([[0, 0, 0]], [[[0], [0], [0]]], [[1, 1]], [[[1], [1]]], [[-2.0, -2.0]], [[[0.0], [0.0]]]),
-        gamma=0.5,
-        n=3,
-        num_sg=2,
-        num_sl=2,
-        num_ag=2,
-        num_al=2,
-    )
+    data = one_trajectory([0, 0, 0], a_g=1, a_l=1, r_g=-2.0, num_sg=2, num_sl=2, num_ag=2, num_al=2)
     solution = learn_from_data(data)
     assert solution.pi_g[0, 0].tolist() == [0.0, 1.0]  # the one action that was tried, though it earned less than 0
     assert solution.pi_g[1].tolist() == [[0.5, 0.5], [0.5, 0.5]]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from oracles.data import one_trajectory
 
 import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
@@ -10,16 +11,10 @@ from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.offline.fitted_q import fitted_q
 from altmarl_torch.offline.learning import learn_from_data, logged_policy
 from altmarl_torch.offline.q_learning import q_learning
-from altmarl_torch.offline.trajectories import Trajectories
 from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.policies.rules import constant_pair
 from altmarl_torch.runs.cli.main import main
 from altmarl_torch.tabular import g_learn
-
-
-def one_step(r_g=0.0, r_l=0.0, num_sg=1, num_sl=1, num_al=1):
-    sizes = {"num_sg": num_sg, "num_sl": num_sl, "num_ag": 1, "num_al": num_al}
-    return Trajectories([[0, 0]], [[[0], [0]]], [[0]], [[[0]]], [[r_g]], [[[r_l]]], gamma=0.5, n=3, **sizes)
 
 
 @pytest.mark.parametrize("trajectories", [1, 3])
@@ -60,18 +55,18 @@ def test_the_values_of_a_network_carry_their_common_offset():
 
 def test_rewards_whose_values_no_float_holds_are_refused():
     with pytest.raises(ArgumentError, match=r"so small that \(max\|r_g\| \+ max\|r_l\|\) / \(1 - gamma\) is finite"):
-        one_step(r_g=1.7e308, r_l=1.7e308)
+        one_trajectory([0, 0], r_g=1.7e308, r_l=1.7e308)
     with pytest.raises(ArgumentError, match="express the rewards in a larger unit"):
-        fitted_q(one_step(r_g=1e300), passes=1)
+        fitted_q(one_trajectory([0, 0], r_g=1e300), passes=1)
 
 
 def test_tables_and_networks_beyond_memory_are_refused_before_they_are_built():
     with pytest.raises(SizeError, match="pi_l would have"):
-        logged_policy(one_step(num_al=2**31 - 1))
+        logged_policy(one_trajectory([0, 0], num_al=2**31 - 1))
     with pytest.raises(SizeError, match="what a network answers to a batch would have"):
-        fitted_q(one_step(num_sg=10**8), passes=1)
+        fitted_q(one_trajectory([0, 0], num_sg=10**8), passes=1)
     with pytest.raises(SizeError, match="what a network reads of a batch would have"):
-        fitted_q(one_step(num_sl=10**7), passes=1)
+        fitted_q(one_trajectory([0, 0], num_sl=10**7), passes=1)
 
 
 def test_data_of_another_game_leave_no_run_folder(tmp_path, capsys):
