@@ -1,5 +1,7 @@
 """What is printed while something takes long."""
 
+import dataclasses
+
 import pytest
 
 import altmarl_torch as am
@@ -39,3 +41,17 @@ def test_the_mode_is_a_column_only_where_actions_are_local_states(ag_names, show
     game = am.games.random_game(2, 2, 2, 2).replace(sl_names=["here", "there"], ag_names=ag_names)
     table = report.return_table(am.rollout(game, am.solve(game, 1), episodes=2, horizon=3), {})
     assert ("at the mode" in table) == shown
+
+
+@pytest.mark.parametrize(
+    ("details", "end"),
+    [
+        ({}, " s"),
+        ({"nested/start": "lifted"}, "  lifted"),
+        ({"nested/start": "lifted", "nested/k": 26}, "  lifted  k = 26"),
+        ({"nested/start": "walk", "nested/k": 5}, "  k = 5"),
+    ],
+)
+def test_a_proposal_says_by_what_means_it_was_found(details, end):
+    update = am.solve(am.games.steer(), 2, steps=1).history[0]
+    assert report.update_line(dataclasses.replace(update, details=details)).endswith(end)
