@@ -1,4 +1,4 @@
-"""The neural solver, measured: python benchmarks/neural.py accuracy | scale | k | device | small
+"""The neural solver, measured: python benchmarks/neural.py accuracy | scale | k | device | small | types
 
 accuracy  against the exact solution of the warehouse (paper preset): for each k and seed, the n-agent return of the
           neural pair less that of the exact one on the same episodes, and the mean one-step regret of its pi_g under
@@ -7,6 +7,8 @@ scale     zones x k, n = 10^6: the learned return, the best heuristics', seconds
 k         seconds against k on five zones, as a ratio to the smallest
 device    gradient steps per second on the CPU and on a GPU, where there is one
 small     eight random games of two or three states: seconds of one core, and whether the pair is that of the tables
+types     a hundred types of random agents with five states each, k = 50: seconds, and the lead over every fixed pair
+          and every rule of thumb on the same episodes
 
 Times depend on the machine and on what else runs on it; compare within one run.
 """
@@ -25,8 +27,8 @@ import altmarl_torch as am
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.neural import BatchSurrogate, CountNetwork, Settings, fit
 from altmarl_torch.operators.surrogate import Surrogate
-from altmarl_torch.policies.rules import heuristic_pairs
-from altmarl_torch.policies.tabular import uniform_local
+from altmarl_torch.policies.rules import HeuristicPair, heuristic_pairs
+from altmarl_torch.policies.tabular import deterministic_local, one_hot, uniform_local
 
 EPISODES, HORIZON = 3000, 100
 SCALES = ((5, 20), (5, 50), (5, 100), (10, 50), (20, 100))
@@ -35,7 +37,7 @@ SIZES = (5, 10, 20, 50, 100, 200)
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=("accuracy", "scale", "k", "device", "small", "cell"))
+    parser.add_argument("table", choices=("accuracy", "scale", "k", "device", "small", "types", "cell"))
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... (default: %(default)s)")
     parser.add_argument("--cell", type=int, nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -43,7 +45,14 @@ def main():
         print(json.dumps(train(*arguments.cell)))
         return
     print(describe_machine() + "\n")
-    tables = {"accuracy": accuracy, "scale": scale, "k": against_k, "device": devices, "small": small}
+    tables = {
+        "accuracy": accuracy,
+        "scale": scale,
+        "k": against_k,
+        "device": devices,
+        "small": small,
+        "types": many_types,
+    }
     tables[arguments.table](range(arguments.seeds))
 
 
@@ -157,6 +166,40 @@ def small(seeds):
                 f"   {torch.equal(learned.pi_l, exact.pi_l)!s:9s}   {100 * loss:.5f} %",
                 flush=True,
             )
+
+
+def many_types(seeds):
+    for seed in seeds:
+        game = random_types(seed)
+        wall, cpu = time.perf_counter(), time.process_time()
+        learned = am.solve(game, 50, solver="neural", seed=seed)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        print(f"seed {seed}: {wall:.0f} s, {cpu:.0f} s of processors; {learned}")
+        for name, pair in {**heuristic_pairs(game, 50), **fixed_pairs(game, 50)}.items():
+            lead = am.paired_difference(game, learned, pair, episodes=EPISODES // 4, horizon=HORIZON, seed=1)
+            print(f"  leads {name:22} by {lead.mean:7.3f} ({lead.low:.3f} to {lead.high:.3f})", flush=True)
+
+
+def random_types(seed, number=100):
+    """Random games of five local states as the types of one game, of random shares."""
+    sizes = {"num_sg": 3, "num_sl": 5, "num_ag": 3, "num_al": 2, "gamma": 0.95, "n": 1000, "laziness": 0.5}
+    base, *kinds = (am.games.random_game(**sizes, seed=1000 * seed + i) for i in range(number + 1))
+    weights = 0.1 + torch.rand(number, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return am.with_types([(kind.P_l, kind.r_l) for kind in kinds], weights / weights.sum(), base=base)
+
+
+def fixed_pairs(game, k):
+    """Always the same action of the global agent, and always the same of the local agents."""
+    return {
+        f"always {a_g} + always {a_l}": HeuristicPair(
+            f"always {a_g} + always {a_l}",
+            k,
+            lambda s_g, counts, a_g=a_g: one_hot(torch.full_like(s_g, a_g), game.num_ag),
+            deterministic_local(torch.full((game.num_sl, game.num_sg), a_l), game.num_al),
+        )
+        for a_g in range(game.num_ag)
+        for a_l in range(game.num_al)
+    }
 
 
 def steps_per_second(zones, k, batch, device):

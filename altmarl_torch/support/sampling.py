@@ -138,6 +138,10 @@ ONE_BY_ONE, AT_ONCE = 256, 2**22
 """Up to so many agents are moved one by one whatever |S_l|; how many are, at once, in all systems together."""
 
 
+NARROW = 8
+"""Up to so many states that an agent can go to are compared one by one."""
+
+
 class CountMover:
     """Moves the counts of k agents in a batch of systems, each under the laws of its own global state.
 
@@ -160,7 +164,8 @@ class CountMover:
         self._width = max(1, int((laws > 0).sum(-1).max()))
         self._next = (laws <= 0).to(torch.uint8).argsort(stable=True)[:, : self._width].contiguous()
         shares = (sums / sums[:, -1:]).gather(-1, self._next).where(laws.gather(-1, self._next) > 0, 1.0)
-        self._sums = (shares + torch.arange(len(sums), device=P.device).unsqueeze(-1)).flatten()
+        table = shares + torch.arange(len(sums), device=P.device).unsqueeze(-1)
+        self._sums, self._columns = table.flatten(), [column.contiguous() for column in table.T[:-1]]
 
     def __call__(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
         """Next counts `[b, sl]` of counts `[b, sl]` (whole numbers, float32) under s_g `[b]`."""
@@ -169,21 +174,35 @@ class CountMover:
         if self._all_at_once:
             return self._dealer.arrivals(s_g, counts, generator)
         rows = max(1, AT_ONCE // max(self._k, 1))
+        if len(counts) <= rows:
+            return self._one_by_one(s_g, counts, generator)
         parts = zip(torch.split(s_g, rows), torch.split(counts, rows), strict=True)
         return torch.cat([self._one_by_one(own, part, generator) for own, part in parts])
 
     def _one_by_one(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
         (batch, num_sl), device = counts.shape, counts.device
+        flat = counts.flatten()
+        held = (flat > 0).nonzero().squeeze(-1)  # where there are any: of many states most are empty
+        number = flat.take(held).long()
         each: Tensor | int = self._k if self._fixed else counts.sum(-1).long()
-        agents = each * batch if isinstance(each, int) else int(each.sum())
-        rows = (s_g.unsqueeze(-1) * num_sl + torch.arange(num_sl, device=device)).flatten()
-        row = rows.repeat_interleave(counts.flatten().long(), output_size=agents)
+        agents = each * batch if isinstance(each, int) else int(number.sum())
+        rows = s_g.take(held // num_sl) * num_sl + held % num_sl
+        row = rows.repeat_interleave(number, output_size=agents)
         chance = torch.rand(agents, generator=generator, dtype=torch.float64, device=device)
         chance *= 1 - 1e-12  # so that row + chance never rounds up to the next row
-        following = self._next.take(torch.searchsorted(self._sums, row + chance, right=True))
-        system = torch.arange(batch, device=device).repeat_interleave(each, output_size=agents)
-        arrived = torch.bincount(system * num_sl + following, minlength=batch * num_sl)
-        return rearrange(arrived, "(b l) -> b l", l=num_sl).to(counts.dtype)
+        following = self._next.take(self._found(row, chance.add_(row)))
+        first = torch.arange(batch, device=device).mul_(num_sl).repeat_interleave(each, output_size=agents)
+        arrived = torch.zeros_like(flat).scatter_add_(0, following.add_(first), flat.new_ones(1).expand(agents))
+        return arrived.reshape(batch, num_sl)
+
+    def _found(self, row: Tensor, chance: Tensor) -> Tensor:
+        """The place in the running sums of each `chance [agents]`, which lies in its `row [agents]` of them."""
+        if self._width > NARROW:
+            return torch.searchsorted(self._sums, chance, right=True)
+        place = row * self._width
+        for column in self._columns:  # a search of few by comparing with each takes no branches
+            place.add_(column.index_select(0, row) <= chance)
+        return place
 
 
 def distinct_labels(rows: int, size: int, n: int, generator: torch.Generator) -> Tensor:

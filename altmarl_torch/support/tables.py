@@ -159,7 +159,7 @@ def check_whole(name: str, table: Tensor, axes: str, error: ErrorType) -> None:
     if not table.numel():
         return
     least, most = table.aminmax()
-    if bool((least >= 0) & (most < math.inf)) and bool((table == table.floor()).all()):  # without a mask of each kind
+    if bool((least >= 0) & (most < math.inf)) and float(table.frac().amax()) == 0:  # without a mask of each kind
         return
     bad = (table != table.floor()) | (table < 0) | ~table.isfinite()
     refuse_first(name, table, axes, bad, WHOLE, error)

@@ -111,6 +111,27 @@ class TestCountMover:
             apart = (torch.cov(sample.T) - covariance).abs() / scale.clamp_min(1e-9)
             assert float(apart.max()) <= 4.5 * (2 / len(sample)) ** 0.5
 
+    @pytest.mark.parametrize(("num_sl", "width"), [(5, 2), (5, 5), (12, 9), (12, 12), (60, 3)])
+    @pytest.mark.parametrize("fixed", [True, False])
+    def test_agents_move_one_by_one_to_where_their_numbers_lie(self, num_sl, width, fixed):
+        """Agent by agent, in the order of their states: the first j whose running sum exceeds the number."""
+        draw = np.random.default_rng(num_sl + width)
+        P = np.zeros((2, num_sl, num_sl))
+        for sg, u in np.ndindex(2, num_sl):
+            P[sg, u, draw.permutation(num_sl)[:width]] = draw.dirichlet(np.ones(width))
+        k, s_g = 7, torch.tensor([0, 1, 1, 0])
+        counts = torch.from_numpy(draw.multinomial(k, np.full(num_sl, 1 / num_sl), len(s_g))).float()
+        counts[1] *= 1 if fixed else 0
+        moved = CountMover(torch.from_numpy(P), k, fixed=fixed)(s_g, counts, torch.Generator().manual_seed(3))
+        agents = int(counts.sum())
+        luck = iter(torch.rand(agents, generator=torch.Generator().manual_seed(3), dtype=torch.float64).tolist())
+        expected = torch.zeros_like(counts)
+        for row, sg in enumerate(s_g.tolist()):
+            for u in range(num_sl):
+                for _ in range(int(counts[row, u])):
+                    expected[row, np.searchsorted(P[sg, u].cumsum(), next(luck), side="right")] += 1
+        assert torch.equal(moved, expected)
+
     @pytest.mark.parametrize("k", [3, 250, 300, 10**6])
     def test_impossible_moves_never_happen(self, k):
         """From state 1 under s_g = 1 everybody goes to state 2; from state 2 under s_g = 0 nobody goes to state 0."""

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -48,6 +49,9 @@ MAX_ROUNDS = 20
 
 SMALL_GAIN = 1e-3
 """A round that gains less, relative to V_max, is the last of its turn: UPDATE would call it nothing to gain."""
+
+WORTH_PLAYING = 0.1
+"""What turns of pi_l must promise to be played, relative to such a gain: the derivative is that good a guess."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +195,13 @@ class NeuralGlobalLearner:
         return Proposal(proposed, None, None, found.steps, details), left
 
 
+class NeuralEvaluator(Evaluator[BatchPolicy], Protocol):
+    """An evaluator that may give up what is no rival."""
+
+    def evaluate_rival(self, pair: Pair[BatchPolicy], value: JointValue) -> JointValue | None:
+        """As `evaluate`; None where it is seen earlier that the pair does not gain over `value` for sure."""
+
+
 @dataclass(frozen=True, eq=False)
 class NeuralLocalLearner:
     """Proposes by the sampled derivative of the value (L-LEARN, model-based).
@@ -202,7 +213,7 @@ class NeuralLocalLearner:
     """
 
     trainer: Trainer
-    evaluator: Evaluator[BatchPolicy]
+    evaluator: NeuralEvaluator
     is_team: bool
     player: Player = "local"
     phase: str = "l_learn"
@@ -214,14 +225,16 @@ class NeuralLocalLearner:
         best, best_value = pair, value if self.is_team else self.evaluator.evaluate(pair, None)
         before, rounds, tried, is_over = self._values(memory).steps, 0, 0, False
         left = replace(memory, for_l=memory.for_l.clone_state(), turns=copy.deepcopy(memory.turns))
+        small = SMALL_GAIN * self.trainer.centred.v_max
+        least = WORTH_PLAYING * small * (1 - self.trainer.game.gamma)  # for each step, as the derivative has it
         while not is_over and rounds < MAX_ROUNDS:
             left, gains = self._gains(best, left)
-            better, tries = self._first_better(best, best_value, (left.turns or table_turns)(best.pi_l, gains))
+            better, tries = self._first_better(best, best_value, (left.turns or table_turns)(best.pi_l, gains, least))
             tried += tries
             if better is None:
                 is_over = True
             else:
-                is_over = better[1].mean - best_value.mean < SMALL_GAIN * self.trainer.centred.v_max
+                is_over = better[1].mean - best_value.mean < small
                 (best, best_value), rounds = better, rounds + 1
         if not is_over:
             logger.warning("L-LEARN still gains after %d improvements of pi_l; it is left there", rounds)
@@ -246,8 +259,8 @@ class NeuralLocalLearner:
         for pi_l in turns:
             tried += 1
             candidate: Pair[BatchPolicy] = Pair(pair.pi_g, pi_l)
-            proposed = self.evaluator.evaluate(candidate, None)
-            if proposed.mean - value.mean > 2 * gain_error(proposed, value, of_mean=True):
+            proposed = self.evaluator.evaluate_rival(candidate, value)
+            if proposed is not None and proposed.mean - value.mean > 2 * gain_error(proposed, value, of_mean=True):
                 return (candidate, proposed), tried
         return None, tried
 
@@ -322,7 +335,7 @@ def _begun(trainer: Trainer, network: nn.Module, start: LiftedStart) -> tuple[Fi
     return FittedValues(started, torch.zeros_like(surrogate.r_g), digest(pair)), pair
 
 
-def _evaluator(run: AlternationRun, game: Game, accept: Acceptance, seed: int) -> Evaluator[BatchPolicy]:
+def _evaluator(run: AlternationRun, game: Game, accept: Acceptance, seed: int) -> NeuralEvaluator:
     """Who scores pairs by the rewards of `game`: exactly where that is no work, else by episodes."""
     if few_counts(game, run.samples):
         return ExactEvaluator(game, run.samples, run.prior)

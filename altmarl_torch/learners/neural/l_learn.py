@@ -13,9 +13,9 @@ One draw of h'' serves all landing places y, so the differences between actions,
 of V; and every mean carries a standard error, so that pi_l turns only where the gain is sure.
 
 **The search.** Turn pi_l to the best action in every (z, s_g) whose gain is positive by two standard errors; where
-paired episodes do not confirm a higher value, try the half of the turns that promise most, and so on. Refit V, and
-repeat until nothing is gained. With a `LocalNetwork` the turns are what it is taught: it also says what to do in states
-that no draw has met, by what it does in similar ones.
+paired episodes do not confirm a higher value, try the half of the turns that promise most, and so on, as long as they
+promise anything that is worth the episodes. Refit V, and repeat until nothing is gained. With a `LocalNetwork` the
+turns are what it is taught: it also says what to do in states that no draw has met, by what it does in similar ones.
 """
 
 from collections.abc import Iterator
@@ -200,14 +200,14 @@ def _gains(total: Tensor, num_sg: int) -> Gains:
     return Gains(cells(mean), cells(error), cells(share))
 
 
-def table_turns(pi_l: Tensor, gains: Gains) -> Iterator[Tensor]:
+def table_turns(pi_l: Tensor, gains: Gains, least: float = 0.0) -> Iterator[Tensor]:
     """Turn pi_l to its best actions, then, in small games, change it in single states.
 
     First wherever the gain is sure, then in the best half of these, and so on. A derivative says what a small change
     does, but a deterministic pi_l changes all the way; so where there are at most `SINGLE_CHANGES` of them, every
     change of one state is tried as well, those that are met most often first.
     """
-    yield from sure_turns(pi_l, gains)
+    yield from sure_turns(pi_l, gains, least)
     flat = rearrange(pi_l, "l g a -> (l g) a")
     changes = (flat < 1).nonzero()
     if len(changes) > SINGLE_CHANGES:
@@ -218,14 +218,18 @@ def table_turns(pi_l: Tensor, gains: Gains) -> Iterator[Tensor]:
         yield changed.reshape(pi_l.shape)
 
 
-def sure_turns(pi_l: Tensor, gains: Gains) -> Iterator[Tensor]:
-    """Turn pi_l to its best actions wherever the gain is sure, then in the best half of these, and so on."""
+def sure_turns(pi_l: Tensor, gains: Gains, least: float = 0.0) -> Iterator[Tensor]:
+    """Turn pi_l to its best actions wherever the gain is sure, then in the best half of these, and so on.
+
+    As long as the turns promise `least` in all: their gains, weighed by the shares.
+    """
     best, action = rearrange(gains.mean, "l g a -> (l g) a").max(-1)
-    sure = gains.sure.flatten()
-    order = torch.where(sure, best * gains.share.flatten(), -torch.inf).argsort(descending=True, stable=True)
-    count = int(sure.sum())
+    promise, order = torch.where(gains.sure.flatten(), best * gains.share.flatten(), -torch.inf).sort(
+        descending=True, stable=True
+    )
+    count = int(gains.sure.sum())
     for _ in range(MOST_TRIES):
-        if count == 0:
+        if count == 0 or float(promise[:count].sum()) < least:
             return
         turned = rearrange(pi_l, "l g a -> (l g) a").clone()
         turned[order[:count]] = one_hot(action[order[:count]], pi_l.shape[-1])
@@ -248,9 +252,9 @@ class NetworkTurns:
         """Teach `network`."""
         return cls(network, torch.optim.Adam(network.parameters(), lr=TEACHING_RATE))
 
-    def __call__(self, pi_l: Tensor, gains: Gains) -> Iterator[Tensor]:
-        """Policies to try in place of pi_l `[sl, sg, al]`."""
-        for turned in sure_turns(pi_l, gains):
+    def __call__(self, pi_l: Tensor, gains: Gains, least: float = 0.0) -> Iterator[Tensor]:
+        """Policies to try in place of pi_l `[sl, sg, al]`, where they promise `least`."""
+        for turned in sure_turns(pi_l, gains, least):
             _teach(self.network, self.optimizer, turned.float())
             with torch.no_grad():
                 taught = one_hot(self.network().argmax(-1), pi_l.shape[-1])

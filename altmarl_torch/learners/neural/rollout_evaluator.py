@@ -38,8 +38,9 @@ LONGEST = 10_000
 EPISODES, STEPS, FEWEST = 4096, 1_000_000, 128
 """Episodes of one evaluation; fewer, but not fewer than the last, where they would take more steps than this."""
 
-BLOCKS = 4
-"""The episodes are played in so many blocks, each with its own random numbers, by as many workers as there are."""
+BLOCKS, TRIAL = 4, 2
+"""The episodes are played in so many blocks, each with its own random numbers, by as many workers as there are; after
+so many of them a rival that has gained nothing is given up."""
 
 FEWER = 8
 """How many times as many steps are played as there are counts where a policy is listed before."""
@@ -80,21 +81,47 @@ class RolloutEvaluator:
 
     def evaluate(self, pair: Pair[BatchPolicy], start: Tensor | None) -> JointValue:
         """The joint value of the pair; `start` is of no use here. The last one is remembered."""
-        known_as = digest(pair)
-        if self._last is None or self._last[0] != known_as:
-            self._last = known_as, self._evaluate(pair)
-        return self._last[1]
+        if (known := self._known(pair)) is None:
+            known = self._remember(pair, self._blocks(pair, 0, BLOCKS))
+        return known
 
-    def _evaluate(self, pair: Pair[BatchPolicy]) -> JointValue:
-        surrogate, pi_g = BatchSurrogate.build(self.game, pair.pi_l, self.k, self.prior), self._listed(pair.pi_g)
-        seeds = np.random.SeedSequence(self.seed).spawn(BLOCKS)
-        with one_thread():
-            blocks, drifts = zip(*run(lambda seed: self._play(surrogate, pi_g, seed), seeds), strict=True)
-        returns = torch.cat(blocks).reshape(-1, self.repeats) + self._offset
+    def evaluate_rival(self, pair: Pair[BatchPolicy], value: JointValue) -> JointValue | None:
+        """As `evaluate`, where the pair may earn more than another one's `value`; None where half the episodes deny it.
+
+        It does not gain for sure if they find no gain at all, and the rest need not be played.
+        """
+        if (known := self._known(pair)) is not None or value.returns is None:
+            return known or self.evaluate(pair, None)
+        half = self._blocks(pair, 0, TRIAL)
+        returns = self._returns(half)
+        if not float((returns - value.returns[: len(returns)]).mean()) > 0:
+            return None
+        return self._remember(pair, half + self._blocks(pair, TRIAL, BLOCKS))
+
+    def _known(self, pair: Pair[BatchPolicy]) -> JointValue | None:
+        """The value of the pair where it was the last one."""
+        return self._last[1] if self._last is not None and self._last[0] == digest(pair) else None
+
+    def _remember(self, pair: Pair[BatchPolicy], blocks: list[tuple[Tensor, Tensor]]) -> JointValue:
+        """The value that all blocks make."""
+        returns, drifts = self._returns(blocks), [drift for _, drift in blocks]
         values = returns.mean(-1)
         standard_error = float(values.std()) / len(values) ** 0.5
         error = float(torch.stack(drifts).mean().abs())
-        return JointValue(values, float(values.mean()), error, 0, standard_error, returns)
+        value = JointValue(values, float(values.mean()), error, 0, standard_error, returns)
+        self._last = digest(pair), value
+        return value
+
+    def _returns(self, blocks: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """The returns of blocks, `[states, repeats]`."""
+        return torch.cat([returns for returns, _ in blocks]).reshape(-1, self.repeats) + self._offset
+
+    def _blocks(self, pair: Pair[BatchPolicy], first: int, last: int) -> list[tuple[Tensor, Tensor]]:
+        """Play blocks first..last-1, side by side."""
+        surrogate, pi_g = BatchSurrogate.build(self.game, pair.pi_l, self.k, self.prior), self._listed(pair.pi_g)
+        seeds = np.random.SeedSequence(self.seed).spawn(BLOCKS)[first:last]
+        with one_thread():
+            return run(lambda seed: self._play(surrogate, pi_g, seed), seeds)
 
     def _listed(self, pi_g: BatchPolicy) -> Rule:
         """What a network chooses, looked up where the counts are far fewer than the steps that are played."""

@@ -114,12 +114,12 @@ class BatchSurrogate:
 
     def action_values(self, counts: Tensor, continuation: Tensor) -> Tensor:
         """Q(s_g, h, a) from C `[b, sg, ag]`, for every global state: `[b, sg, ag]`."""
+        self.samples.check(counts)
         local = self._local_rewards(counts)
         return self.r_g + local.unsqueeze(-1) + self.game.gamma * continuation
 
     def _local_rewards(self, counts: Tensor) -> Tensor:
-        """Expected reward of a local agent in every global state: `[b, sg]`."""
-        self.samples.check(counts)
+        """Expected reward of a local agent in every global state, of counts that have been checked: `[b, sg]`."""
         if self.prior is None:
             return einsum(counts.float(), self.local_means, "b l, g l -> b g") / self.samples.of_rows(counts)
         return einsum(self.prior.mean(counts, self.k).float(), self.local_means, "g b l, g l -> b g")
@@ -163,9 +163,9 @@ class BatchSurrogate:
         """One step of the k-agent game: reward `[b]` (its local part expected, Eq. 6), next s_g, next counts."""
         check_indices("s_g", s_g, self.game.num_sg)
         check_indices("a_g", a_g, self.game.num_ag)
+        following = self.next_counts(s_g, counts, moves)  # under the current s_g (Eq. 3)
         local = self._local_rewards(counts).gather(-1, s_g.unsqueeze(-1)).squeeze(-1)
         reward = self.r_g[s_g, a_g] + local
-        following = self.next_counts(s_g, counts, moves)  # under the current s_g (Eq. 3)
         return reward, draw(self.P_g_sums[s_g, a_g], global_moves), following
 
     def draw_start(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -263,6 +263,18 @@ def test_only_sure_gains_are_turned():
     assert list(sure_turns(best, made_gains(torch.zeros(2, 2, 2).double(), SHARE))) == []
 
 
+def test_turns_that_promise_less_than_is_worth_playing_are_not_tried():
+    """The promises of all turns, of the best half and of the best: the shares' sums of their gains."""
+    pi_l, gains = torch.full((2, 2, 2), 0.5, dtype=torch.float64), made_gains(MEAN, SHARE)
+    each = (MEAN.amax(-1) * SHARE).flatten().sort(descending=True).values
+    promised = [float(each[:count].sum()) for count in (4, 2, 1)]
+    for number, promise in enumerate(promised, start=1):
+        assert len(list(sure_turns(pi_l, gains, promise * (1 - 1e-9)))) == number
+        assert len(list(sure_turns(pi_l, gains, promise * (1 + 1e-9)))) == number - 1
+        taught = NetworkTurns.of(LocalNetwork(2, 2, 2, generator=seeded(1)))(pi_l, gains, promise * (1 + 1e-9))
+        assert len(list(taught)) == number - 1
+
+
 def test_at_most_four_proposals_are_made():
     gains = made_gains(torch.rand(8, 8, 2, generator=seeded(0)).double() + 1, torch.full((8, 8), 1 / 64).double())
     pi_l = torch.full((8, 8, 2), 0.5, dtype=torch.float64)

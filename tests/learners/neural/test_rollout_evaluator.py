@@ -95,6 +95,24 @@ def test_a_seed_fixes_the_episodes(accept):
 
 
 @pytest.mark.parametrize("accept", ["mean", "all-states"])
+def test_a_rival_has_the_value_that_it_has_alone_and_is_given_up_where_half_the_episodes_show_no_gain(accept):
+    """Of two pairs the better one is a rival of the worse; neither the worse, nor a pair of itself, of another."""
+    pairs = [pair_of(SKEWED, 3, seed)[1] for seed in (0, 2)]
+    low, high = sorted(pairs, key=lambda pair: RolloutEvaluator(SKEWED, 3, accept, 0).evaluate(pair, None).mean)
+    evaluator = RolloutEvaluator(SKEWED, 3, accept, 0)
+    worse, better = evaluator.evaluate(low, None), evaluator.evaluate(high, None)
+    rival = RolloutEvaluator(SKEWED, 3, accept, 0).evaluate_rival(high, worse)
+    assert torch.equal(rival.returns, better.returns)
+    assert (rival.mean, rival.standard_error, rival.error) == (better.mean, better.standard_error, better.error)
+    played = []
+    evaluator._play = lambda *block, play=evaluator._play: played.append(block) or play(*block)
+    assert evaluator.evaluate_rival(low, better) is None
+    assert len(played) == evaluation.BLOCKS / 2
+    assert evaluator.evaluate_rival(Pair(high.pi_g, high.pi_l.clone()), better) is better  # the last is remembered
+    assert RolloutEvaluator(SKEWED, 3, accept, 0).evaluate_rival(high, better) is None
+
+
+@pytest.mark.parametrize("accept", ["mean", "all-states"])
 @pytest.mark.parametrize("of_mean", [True, False])
 def test_equal_pairs_are_told_apart_by_nothing(accept, of_mean):
     _, pair = pair_of(SKEWED, 3, 0)
