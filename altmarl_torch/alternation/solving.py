@@ -1,7 +1,7 @@
 """`solve`: one call from a game to a pair of policies.
 
 Its arguments become checked records (`options`), these and the game the first `AlternationRun`, and that, by what is
-asked for, one run of the alternation (`runner.learn`), several from different starts (`starts`), a search over priors
+asked for, one run of the alternation (`restarts`), several from different starts (`starts`), a search over priors
 (`prior_search`), or all of them judged by n agents (`selection`).
 """
 
@@ -29,8 +29,8 @@ from altmarl_torch.alternation.options import (
 )
 from altmarl_torch.alternation.players.problems import GlobalFunction, LocalFunction
 from altmarl_torch.alternation.prior_search import learn_posterior, make_prior
+from altmarl_torch.alternation.restarts import learn_restarting
 from altmarl_torch.alternation.run import AlternationRun, fit, warn_if_vacuous
-from altmarl_torch.alternation.runner import learn
 from altmarl_torch.alternation.selection import select_by_rollout, select_by_value
 from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.alternation.words import Observation, Select, read_k
@@ -111,8 +111,9 @@ def solve(
         start: an earlier solution, of any k, or another pair of this game, to begin from in place of uniform policies:
             its pi_l, and of a solution what pi_g does (`Solution.seeing`), or its network.
         nested: "on": large tables begin from what three starts find for few agents (`alternation.nested`), networks
-            from lifted functions (`docs/neural.md`); "off": from uniform policies, as printed. Given `start`, `starts`
-            or learners and networks of one's own, nothing nests, nor do sampled operators on tables.
+            from lifted functions (`docs/neural.md`), and a run that ends with the uniform pi_l begins again elsewhere
+            (`alternation.restarts`); "off": from uniform policies, as printed. Given `start`, `starts` or learners and
+            networks of one's own, nothing nests, nor do sampled operators on tables.
         select: "value", or "rollout": whatever earns most on n agents, of all starts, of the observation models up to
             `observation`, and of a pair that looks at nothing. (`docs/posterior.md`)
         steps: at most so many proposals of each player.
@@ -204,7 +205,7 @@ def _solve(game: Game, options: Options) -> Solution:
         return learn_posterior(run)
     if problem.observation == "filter":
         run = run.at(memory_size(game, learning.solver))
-    search = select_by_value if learning.starts > 1 else learn_nested if nests(run) else learn
+    search = select_by_value if learning.starts > 1 else learn_nested if nests(run) else learn_restarting
     found = search(run)
     return remember(found, game, int(problem.k)) if problem.observation == "filter" else found
 

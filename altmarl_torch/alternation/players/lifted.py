@@ -20,13 +20,14 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.alternation.loop import AUTO_ETA, Player, Players, Proposal
+from altmarl_torch.alternation.players.announcing import announce
 from altmarl_torch.alternation.players.lifted_memory import LiftedMemories, LiftedWorkspace, of_coefficients
 from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.learners.lifted.degrees import ladder
 from altmarl_torch.learners.lifted.episodes import Contender, Rule
 from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_best_response, fit_value, proven_error
 from altmarl_torch.learners.lifted.judging import Judged, laws_at
-from altmarl_torch.learners.lifted.l_learn import local_gains, shares
+from altmarl_torch.learners.lifted.l_learn import expected_seconds, local_gains, shares
 from altmarl_torch.learners.lifted.policies import LiftedPolicy
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
 from altmarl_torch.learners.turns import single_changes, turns
@@ -270,6 +271,8 @@ def lifted_players(run: AlternationRun) -> Players[Rule, LiftedMemories]:
     local = team = lifted_workspace(run)
     if run.options.problem.objective == "own":
         local = replace(team, game=run.game.replace(r_g=torch.zeros_like(run.game.r_g)))
+    seconds = expected_seconds(run.game, team.k, team.degrees[-1])
+    announce(run.game, seconds, f"functions of degree {team.degrees[-1]}", "a lower degree takes less")
     learners = LiftedGlobalLearner(team), LiftedLocalLearner(local, team)
     return Players(learners, LiftedEvaluator(team), run.first_pair, LiftedMemories())
 

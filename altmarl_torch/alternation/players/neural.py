@@ -2,8 +2,7 @@
 
 Thin adapters: the mathematics is in `surrogate`, `fitting` and `l_learn`. What passes from one turn to the next is a
 `NeuralMemory`: the network of the last fit, from which the next one starts, and for which pair it holds the values
-(after G-LEARN, for the proposal itself: a greedy policy's values are the maximum it was read from, so the local agents'
-turn needs no fit of its own). Each player draws from a generator of its own.
+(after G-LEARN, for the proposal itself: no fit is needed in the local agents' turn). Each draws from its own generator.
 """
 
 import copy
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from altmarl_torch.alternation.loop import Curve, Evaluator, PhaseProgress, Player, Players, Proposal, Update
+from altmarl_torch.alternation.players.announcing import announce
 from altmarl_torch.alternation.players.lifted_start import Interrupted, LiftedStart, lifted_start
 from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.counts.prior import Prior
@@ -25,7 +25,14 @@ from altmarl_torch.games.game import Game
 from altmarl_torch.learners.neural.exact_evaluator import ExactEvaluator
 from altmarl_torch.learners.neural.fitting import Fit, Monitor, fit
 from altmarl_torch.learners.neural.grid import few_counts
-from altmarl_torch.learners.neural.l_learn import Gains, NetworkTurns, local_gains, network_values, table_turns
+from altmarl_torch.learners.neural.l_learn import (
+    Gains,
+    NetworkTurns,
+    expected_seconds,
+    local_gains,
+    network_values,
+    table_turns,
+)
 from altmarl_torch.learners.neural.networks import CountNetwork, LocalNetwork, check_network
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy
 from altmarl_torch.learners.neural.rollout_evaluator import RolloutEvaluator
@@ -196,7 +203,7 @@ class NeuralGlobalLearner:
 
 
 class NeuralEvaluator(Evaluator[BatchPolicy], Protocol):
-    """An evaluator that may give up what is no rival."""
+    """May give up what is no rival."""
 
     def evaluate_rival(self, pair: Pair[BatchPolicy], value: JointValue) -> JointValue | None:
         """As `evaluate`; None where it is seen earlier that the pair does not gain over `value` for sure."""
@@ -293,6 +300,9 @@ def neural_players(run: AlternationRun) -> Players[BatchPolicy, NeuralMemory]:
     progress = options.keeping.progress
     trainer = Trainer(game, run.samples, run.training, run.prior, run.curve, progress, run.work, run.reward_draws)
     evaluator = _evaluator(run, game, options.stopping.accept, episodes)
+    if isinstance(evaluator, RolloutEvaluator):  # else there are few pairs (s_g, h)
+        seconds = expected_seconds(game, run.k, evaluator.steps)
+        announce(game, seconds, f"episodes of k = {run.k:,} agents", "fewer local states take less")
     locally = trainer, evaluator
     if options.problem.objective == "own":
         own = game.replace(r_g=torch.zeros_like(game.r_g))

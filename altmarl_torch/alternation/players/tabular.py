@@ -4,7 +4,6 @@ Thin adapters: the mathematics is in `g_learn`, `l_learn` and `evaluation`; here
 and what one turn has found warms the next (`TabularMemory`).
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,13 +13,13 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.alternation.loop import Curve, Learner, PhaseProgress, Player, Players, Proposal
+from altmarl_torch.alternation.players.announcing import announce
 from altmarl_torch.alternation.players.problems import GlobalFunction, GlobalProblem, LocalFunction, LocalProblem
 from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.counts.kernels import CountKernel
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex, lift, scale_up
 from altmarl_torch.errors import AltMarlError, PolicyError
-from altmarl_torch.games.game import Game
 from altmarl_torch.learners.chains.explorer import Bounds
 from altmarl_torch.learners.chains.l_learn import chain_l_learn
 from altmarl_torch.learners.settings import ChainSettings
@@ -45,11 +44,6 @@ __all__ = [
     "TabularMemory",
     "tabular_players",
 ]
-
-logger = logging.getLogger(__name__)
-
-LONG = 20.0
-"""Seconds of a core from which what L-LEARN will take is said before it begins."""
 
 
 def _watch(progress: PhaseProgress | None, phase: str) -> Callable[[int, float], None] | None:
@@ -306,15 +300,6 @@ class TabularEvaluator:
         return exact and bool((pi_g == pi_g[:, :1]).all())
 
 
-def _announce(game: Game, plan: PairPlan) -> None:
-    """Say what the model-based L-LEARN will take, where that is long."""
-    seconds = expected_seconds(game, plan)
-    if seconds > LONG:
-        told = "L-LEARN weighs %s single changes of pi_l on %s counts: about %.0f s of a core; a smaller k takes less"
-        changes = game.num_sl * game.num_sg * (game.num_al - 1)
-        logger.warning(told, f"{changes:,}", f"{plan.simplex.size:,}", seconds)
-
-
 def tabular_players(run: AlternationRun) -> Players[Tensor, TabularMemory]:
     """Learners, evaluator and start on tables over the counts of k agents.
 
@@ -334,7 +319,7 @@ def tabular_players(run: AlternationRun) -> Players[Tensor, TabularMemory]:
     elif callable(learning.l_learner):
         local = GivenLocalLearner(surrogates, objective, learning.l_learner)
     else:
-        _announce(game, plan)
+        announce(game, expected_seconds(game, plan), f"{plan.simplex.size:,} counts", "a smaller k takes less")
     coordinator: Learner[Tensor, TabularMemory] = TabularGlobalLearner(
         surrogates, learning.m, progress, run.reward_draws, tolerance
     )

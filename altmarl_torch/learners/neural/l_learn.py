@@ -25,15 +25,17 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
+from altmarl_torch.games.game import Game
 from altmarl_torch.learners.neural.grid import TablePolicy
 from altmarl_torch.learners.neural.networks import LocalNetwork
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, Values
+from altmarl_torch.learners.settings import Settings
 from altmarl_torch.policies.base import cumulative, draw
 from altmarl_torch.policies.tabular import one_hot
 from altmarl_torch.support.sampling import CountMover
 
-__all__ = ["Gains", "NetworkTurns", "local_gains", "network_values", "sure_turns", "table_turns"]
+__all__ = ["Gains", "NetworkTurns", "expected_seconds", "local_gains", "network_values", "sure_turns", "table_turns"]
 
 VISITS, EPISODES, CHUNK = 2**13, 1024, 2**13
 """Pairs (s_g, h) drawn from the occupancy; episodes that they come from; landings that are worked on at once."""
@@ -82,6 +84,18 @@ def network_values(surrogate: BatchSurrogate, network: nn.Module, baseline: Tens
     return values if surrogate.grid is None else surrogate.grid.looked_up(values)
 
 
+def expected_seconds(game: Game, k: int, played: int) -> float:
+    """About how long L-LEARN takes in one alternation, in seconds of a core; an order of size.
+
+    Two turns, each with a fit of some five hundred gradient steps of four passes, the landings of `local_gains`, and
+    two pairs that are played for so many steps; what one pair (s_g, h) costs was measured.
+    """
+    places = _places(game.P_l).shape[-1]
+    pairs = 500 * 4 * Settings.batch + _wanted_visits(game, places) * places + 2 * played
+    heads = game.num_sg * game.num_ag
+    return 2 * pairs * (6e-9 * (128 + heads) + 1.6e-8 * game.num_sl + 1e-8 * k)
+
+
 @torch.no_grad()
 def local_gains(
     surrogate: BatchSurrogate, pi_l: Tensor, policy: BatchPolicy, values: Values, generator: torch.Generator
@@ -104,8 +118,7 @@ def local_gains(
     worth_of_turn = _turn_tables(surrogate, pi_l)
     total = torch.zeros(3, game.num_sl * game.num_sg, game.num_al, dtype=torch.float64, device=game.device)
     places = _places(game.P_l)
-    wanted = min(VISITS_PER_CELL * game.num_sl * game.num_sg, VISITS * game.num_sl // places.shape[-1])
-    s_g, counts = _visits(surrogate, policy, max(VISITS, wanted), generator)
+    s_g, counts = _visits(surrogate, policy, _wanted_visits(game, places.shape[-1]), generator)
     part = max(1, CHUNK // places.shape[-1])
     for states, h in zip(torch.split(s_g, part), torch.split(counts, part), strict=True):
         moving = surrogate.movers(states, h, generator)
@@ -118,6 +131,12 @@ def local_gains(
         gain = reward + game.gamma * surrogate.samples.of_rows(h) * einsum(moves, landing.double(), "b a L, b L -> b a")
         total.index_add_(1, z * game.num_sg + states, torch.stack([torch.ones_like(gain), gain, gain.square()]))
     return _gains(total, game.num_sg)
+
+
+def _wanted_visits(game: Game, places: int) -> int:
+    """How many pairs (s_g, h) are drawn, where an agent can land in so many places."""
+    wanted = min(VISITS_PER_CELL * game.num_sl * game.num_sg, VISITS * game.num_sl // places)
+    return max(VISITS, wanted)
 
 
 def _turn_tables(surrogate: BatchSurrogate, pi_l: Tensor) -> tuple[Tensor, Tensor]:

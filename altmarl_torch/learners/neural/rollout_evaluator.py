@@ -79,6 +79,11 @@ class RolloutEvaluator:
         self.repeats = 1 if self.accept == "mean" else REPEATS
         self.starts = episodes // (self.repeats * BLOCKS)
 
+    @property
+    def steps(self) -> int:
+        """Steps of all episodes."""
+        return self.starts * self.repeats * BLOCKS * self.horizon
+
     def evaluate(self, pair: Pair[BatchPolicy], start: Tensor | None) -> JointValue:
         """The joint value of the pair; `start` is of no use here. The last one is remembered."""
         if (known := self._known(pair)) is None:
@@ -125,9 +130,13 @@ class RolloutEvaluator:
 
     def _listed(self, pi_g: BatchPolicy) -> Rule:
         """What a network chooses, looked up where the counts are far fewer than the steps that are played."""
-        samples, steps = SampleSizes.of(self.k), self.starts * self.repeats * BLOCKS * self.horizon
+        samples = SampleSizes.of(self.k)
         simplex = CountSimplex(samples.largest, self.game.num_sl, self.game.device)
-        if samples.several or not isinstance(pi_g, NetworkPolicy) or simplex.log10_size > math.log10(steps / FEWER):
+        if (
+            samples.several
+            or not isinstance(pi_g, NetworkPolicy)
+            or simplex.log10_size > math.log10(self.steps / FEWER)
+        ):
             return pi_g
         table = tabulate(pi_g, simplex)
         return lambda s_g, counts: table[s_g, rank_known(simplex, counts.long())].double()

@@ -11,6 +11,9 @@ from oracles.surrogate import joint_value as brute_force_value
 from oracles.surrogate import uniform_mean
 
 import altmarl_torch as am
+from altmarl_torch.alternation.options import Keeping, Learning, Options, Problem, Stopping
+from altmarl_torch.alternation.run import AlternationRun
+from altmarl_torch.alternation.runner import PLAYERS
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.games import random_game, ware, warehouse
 from altmarl_torch.learners.tabular.l_learn import expected_seconds
@@ -167,9 +170,20 @@ def test_what_will_take_long_is_said_before_it_begins():
     assert expected_seconds(warehouse(), PairPlan(am.CountSimplex(10, 5))) < 1
 
 
-def test_and_solve_says_it(monkeypatch, caplog):
-    am.solve(am.games.steer(), 2, steps=1)
+@pytest.mark.parametrize(
+    ("solver", "on"),
+    [
+        ("tabular", "3 counts: about 0 s of a core; a smaller k takes less"),
+        ("neural", "episodes of k = 2 agents: about 4 s of a core; fewer local states take less"),
+        ("lifted", "functions of degree 2: about 0 s of a core; a lower degree takes less"),
+    ],
+)
+def test_and_every_solver_says_it(monkeypatch, caplog, solver, on):
+    monkeypatch.setattr("altmarl_torch.alternation.players.neural.few_counts", lambda game, samples: False)
+    game, learning = am.games.steer().replace(gamma=0.1), Learning(solver=solver, nested="off")
+    run = AlternationRun.of(game, Options(Problem(2), learning, Stopping(), Keeping()))
+    PLAYERS[solver](run)
     assert "single changes" not in caplog.text
-    monkeypatch.setattr("altmarl_torch.alternation.players.tabular.LONG", -1.0)
-    am.solve(am.games.steer(), 2, steps=1)
-    assert "L-LEARN weighs 4 single changes of pi_l on 3 counts: about 0 s of a core" in caplog.text
+    monkeypatch.setattr("altmarl_torch.alternation.players.announcing.LONG", -1.0)
+    PLAYERS[solver](run)
+    assert f"L-LEARN weighs 4 single changes of pi_l on {on}" in caplog.text

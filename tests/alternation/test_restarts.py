@@ -1,0 +1,83 @@
+"""A run that would stay at a symmetric start: the game of two meeting points, whose values are worked out by hand.
+
+s_g' = a_g and s_l' = a_l, and an agent earns 1 where it is in the state of the coordinator. Uniform policies meet half
+of the time whatever the other side does alone: an equilibrium of unilateral changes, worth 1/2 / (1 - gamma) = 5 at
+gamma = 0.9. Both could agree on a place: 1/2 at the start and 1 from then on, 1/2 + gamma / (1 - gamma) = 9.5.
+"""
+
+import logging
+
+import pytest
+import torch
+
+import altmarl_torch as am
+from altmarl_torch.alternation import restarts
+
+STAYED, MET = 5.0, 9.5
+
+
+def meeting(gamma=0.9):
+    eye = torch.eye(2, dtype=torch.float64)
+    tables = {"P_g": eye.expand(2, 2, 2), "P_l": eye.expand(2, 2, 2, 2), "r_g": torch.zeros(2, 2)}
+    return am.Game(**tables, r_l=eye.unsqueeze(-1).expand(2, 2, 2), gamma=gamma, n=100)
+
+
+@pytest.mark.parametrize("solver", ["tabular", "lifted"])
+@pytest.mark.parametrize("k", [1, 3])
+def test_a_symmetric_start_is_left(solver, k, caplog):
+    caplog.set_level(logging.INFO)
+    told = []
+    solution = am.solve(meeting(), k, solver=solver, callback=told.append)
+    assert solution.value == pytest.approx(MET)
+    assert "from the uniform start nothing is gained, at 5; the start 'walk' won with the value 9.5" in caplog.text
+    assert [choice.name for choice in solution.selection.choices] == [
+        f"from {name}" for name in ("uniform", "walk", "greedy", "random 1")
+    ]
+    assert told == list(solution.history)
+    assert [update.details.get("restart/start") for update in told] == [None, None, "walk", "walk", "walk"]
+
+
+@pytest.mark.parametrize("options", [{"nested": "off"}, {"eta": "paper"}, {"accept": "all-states"}], ids=str)
+def test_the_printed_algorithm_stays(options):
+    solution = am.solve(meeting(), 3, **options)
+    assert solution.value == pytest.approx(STAYED)
+    assert solution.selection is None
+
+
+def test_a_start_of_ones_own_stays():
+    uniform = am.solve(meeting(), 3, nested="off")
+    assert am.solve(meeting(), 3, start=uniform).value == pytest.approx(STAYED)
+
+
+def test_where_nothing_is_better_the_first_run_is_returned():
+    """Rewards that nobody can change: every start is worth the same."""
+    game = meeting().replace(r_l=torch.ones(2, 2, 2))
+    solution = am.solve(game, 2)
+    assert solution.value == pytest.approx(10.0)
+    assert solution.selection is None
+    assert torch.equal(solution.pi_l, torch.full((2, 2, 2), 0.5, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_run_that_moves_is_run_once(seed, monkeypatch):
+    runs = []
+    monkeypatch.setattr(restarts, "learn", lambda run, learn=restarts.learn: runs.append(run) or learn(run))
+    am.solve(am.games.random_game(seed=seed), 2)
+    assert len(runs) == 1
+
+
+def test_what_was_broken_off_goes_on_to_the_same_pair(tmp_path):
+    def break_off(update):
+        if len(told) == 3:
+            raise ZeroDivisionError
+        told.append(update)
+
+    told, whole = [], am.solve(meeting(), 3)
+    with pytest.raises(ZeroDivisionError):
+        am.solve(meeting(), 3, callback=break_off, checkpoints=tmp_path)
+    for _ in range(2):  # it goes on, and then it lies there
+        again = am.solve(meeting(), 3, checkpoints=tmp_path)
+        assert torch.equal(again.pi_l, whole.pi_l)
+        assert torch.equal(again.pi_g, whole.pi_g)
+        assert again.value == whole.value
+        assert [update.details for update in again.history] == [update.details for update in whole.history]
