@@ -36,6 +36,7 @@ def summary_of(
     }
     return {
         "game": game.name,
+        "names": _names(game),
         "k": solution.k,
         "n": game.n,
         "solver": solution.solver,
@@ -69,6 +70,12 @@ def _lead(measured: Measurement | None) -> dict[str, Any] | None:
     if measured is None or measured.lead is None:
         return None
     return {"over": measured.best_rule, **dataclasses.asdict(measured.lead)}
+
+
+def _names(game: Game | SimulatedGame) -> dict[str, list[str]] | None:
+    """The names of states and actions, by set; null where nothing is named."""
+    named = game.names if isinstance(game, Game) else {}
+    return {word: list(names) for word, names in named.items()} or None
 
 
 def _types(learned: AnyRollouts) -> list[dict[str, Any]] | None:
