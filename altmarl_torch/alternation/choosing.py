@@ -16,11 +16,12 @@ from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.alternation.words import Solver
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.games.game import Game
+from altmarl_torch.operators.joint_value import value_span
 
 __all__ = ["KINKS", "choose", "is_too_coarse"]
 
 KINKS = 1e-2
-"""Held-out residual, relative to V_max, from which lifted functions are said not to suffice."""
+"""Held-out residual, relative to the span of values, from which lifted functions are said not to suffice."""
 
 RESIDUAL = "g_learn/held_out_residual"
 """Where a proposal keeps it."""
@@ -50,9 +51,11 @@ def is_too_coarse(game: Game, options: Options, solution: Solution) -> bool:
     """Whether networks are to learn what lifted functions have: their residual is large; the log says so."""
     fits = [update.details for update in solution.history if RESIDUAL in update.details]
     residual = float(fits[-1][RESIDUAL]) if fits else 0.0
-    coarse = residual > KINKS * game.v_max and not math.isinf(options.problem.k) and options.learning.degree is None
+    coarse = (
+        residual > KINKS * value_span(game) and not math.isinf(options.problem.k) and options.learning.degree is None
+    )
     if coarse:
-        told = "solver='auto': networks, since lifted functions leave a residual of %.3g, more than %g of V_max"
+        told = "solver='auto': networks, since lifted functions leave a residual of %.3g, over %g of the span of values"
         logger.info(told, residual, KINKS)
     return coarse
 

@@ -4,12 +4,14 @@ Thin adapters: the mathematics is in `learners.lifted`. What passes from one tur
 degree, the points, and the coefficients of the values that were fitted last, from which the next fit starts. A turn
 works on it in a `LiftedWorkspace`.
 
-**The degree** climbs a ladder. G-LEARN responds in the present one. Once that gains less than `SMALL_GAIN` of V_max
-over the current pair, nothing more is to be had there, and it responds in the next, until the greedy pair of one degree
-is worth what that of the one before is, within `STILL` of V_max or a standard error, both played side by side and held
-against the same fit. (Where it is for sure worth less, it is not taken. What a degree gains is several times what the
-next one would, so that `STILL` may be several times the loss that is left.) So the first turns, whose pairs will not
-last, cost next to nothing; pi_l is tried for small gains only at the end.
+**The degree** climbs a ladder. G-LEARN responds in the present one. Once that gains less than `SMALL_GAIN` of the span
+of values over the current pair, nothing more is to be had there, and it responds in the next, until the greedy pair of
+one degree is worth what that of the one before is, within `STILL` of the span or a standard error, both played side by
+side and held against the same fit. (Where it is for sure worth less, it is not taken. What a degree gains is several
+times what the next one would, so that `STILL` may be several times the loss that is left.) So the first turns, whose
+pairs will not last, cost next to nothing; pi_l is tried for small gains only at the end.
+
+Rewards are centred (`games.centring`), and values told as they are.
 """
 
 import math
@@ -23,6 +25,7 @@ from altmarl_torch.alternation.loop import AUTO_ETA, Player, Players, Proposal
 from altmarl_torch.alternation.players.announcing import announce
 from altmarl_torch.alternation.players.lifted_memory import LiftedMemories, LiftedWorkspace, of_coefficients
 from altmarl_torch.alternation.run import AlternationRun
+from altmarl_torch.games.centring import centre_rewards
 from altmarl_torch.learners.lifted.degrees import ladder
 from altmarl_torch.learners.lifted.episodes import Contender, Rule
 from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_best_response, fit_value, proven_error
@@ -37,7 +40,7 @@ from altmarl_torch.policies.base import Pair
 __all__ = ["LiftedEvaluator", "LiftedGlobalLearner", "LiftedLocalLearner", "lifted_players", "lifted_workspace"]
 
 SMALL_GAIN, STILL = 2 * AUTO_ETA, 3e-4
-"""Gains, relative to V_max: below the first UPDATE finds nothing to gain, below the second a higher degree is none."""
+"""Gains, relative to the span of values: below the first UPDATE finds none, below the second a degree is not higher."""
 
 SELDOM, MOST_SINGLES, ABREAST = 1e-3, 16, 4
 """Part of all steps in which a state is met below which pi_l is not changed there alone; changes that are tried so, and
@@ -91,7 +94,7 @@ class LiftedGlobalLearner:
         self, pair: Pair[Rule], value: JointValue, memory: LiftedMemories
     ) -> tuple[Proposal[Rule], LiftedMemories]:
         """The best response to `pair.pi_l`."""
-        work, scale = self.workspace, self.workspace.game.v_max
+        work, scale = self.workspace, self.workspace.span
         work.take_up(memory.team)
         again = [pair.pi_g] if isinstance(pair.pi_g, LiftedPolicy) else []
         best, judged = self._respond(pair, again)
@@ -165,7 +168,7 @@ class LiftedLocalLearner:
                 break
             gained, rounds = improved[1].mean - judged.value.mean, rounds + 1
             best, judged = improved[0], replace(judged, value=improved[1])
-            if gained < STILL * work.game.v_max and not self._is_exact:
+            if gained < STILL * work.span and not self._is_exact:
                 break  # what is left is not worth another fit
             surrogate, found = work.fitted(best, self.phase)
             judged = work.known(best, surrogate, found)
@@ -232,14 +235,14 @@ class LiftedLocalLearner:
             singles = self._singles(best, judged, gains)
             yield from (singles[first : first + ABREAST] for first in range(0, len(singles), ABREAST))
         else:
-            least = SMALL_GAIN * work.game.v_max
+            least = SMALL_GAIN * work.span
             candidates = [pi_l for pi_l in candidates if float(((pi_l - best.pi_l) * gains).sum()) > least]
             yield from (candidates[:1], candidates[1:])
 
     def _singles(self, best: Pair[Rule], judged: Judged, gains: Tensor) -> list[Tensor]:
         """Changes of pi_l in single states that matter, a few.
 
-        A state that is met in less than `SELDOM` of all steps can gain or lose no more than that part of V_max.
+        A state that is met in less than `SELDOM` of all steps can gain or lose no more than that part of the span.
         """
         work = self.workspace
         met = shares(work.surrogate(best.pi_l), judged.moments) * (1 - work.game.gamma)
@@ -255,11 +258,12 @@ class LiftedLocalLearner:
         laws = laws_at(pi_g, work.points, work.game.num_sg)
         fits = [fit_value(one, work.points, laws, found.coefficients) for one in surrogates]
         means = [one.initial_mean(fit.coefficients) for one, fit in zip(surrogates, fits, strict=True)]
-        return [JointValue(fit.coefficients, mean, fit.error, 0) for fit, mean in zip(fits, means, strict=True)]
+        exact = [JointValue(fit.coefficients, mean, fit.error, 0) for fit, mean in zip(fits, means, strict=True)]
+        return [work.told(value) for value in exact]
 
     def _sure_gain(self, value: JointValue, current: JointValue) -> float:
         """What a value gains over another, less what may be luck, or rounding."""
-        least = 1e-9 * self.workspace.game.v_max if self._is_exact else 2 * gain_error(value, current, of_mean=True)
+        least = 1e-9 * self.workspace.span if self._is_exact else 2 * gain_error(value, current, of_mean=True)
         return value.mean - current.mean - max(least, 1e-300)
 
 
@@ -270,7 +274,8 @@ def lifted_players(run: AlternationRun) -> Players[Rule, LiftedMemories]:
     """
     local = team = lifted_workspace(run)
     if run.options.problem.objective == "own":
-        local = replace(team, game=run.game.replace(r_g=torch.zeros_like(run.game.r_g)))
+        own, lowered = centre_rewards(run.game.replace(r_g=torch.zeros_like(run.game.r_g)))
+        local = replace(team, game=own, lowered=lowered)
     seconds = expected_seconds(run.game, team.k, team.degrees[-1])
     announce(run.game, seconds, f"functions of degree {team.degrees[-1]}", "a lower degree takes less")
     learners = LiftedGlobalLearner(team), LiftedLocalLearner(local, team)
@@ -279,9 +284,9 @@ def lifted_players(run: AlternationRun) -> Players[Rule, LiftedMemories]:
 
 def lifted_workspace(run: AlternationRun) -> LiftedWorkspace:
     """Where a run's learners work on the joint values."""
-    options, game = run.options, run.game
+    options, (game, lowered) = run.options, centre_rewards(run.game)
     k = math.inf if run.sees_all else float(run.k)
     degree = options.learning.degree
     degrees = ladder(game.num_sl, k) if degree is None else [degree]
     by_state, seed = options.stopping.accept == "all-states", options.learning.seed
-    return LiftedWorkspace(game, k, degrees, seed, by_state, run.prior, options.keeping.progress)
+    return LiftedWorkspace(game, k, degrees, seed, by_state, run.prior, options.keeping.progress, lowered)

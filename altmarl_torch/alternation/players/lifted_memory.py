@@ -8,7 +8,7 @@ on to the same bits, and so that values are compared in pairs.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_value
 from altmarl_torch.learners.lifted.judging import Judged, judge, laws_at
 from altmarl_torch.learners.lifted.points import Points
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
+from altmarl_torch.operators.joint_value import JointValue, value_span
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.support.digests import digest
 
@@ -64,7 +65,8 @@ class LiftedWorkspace:
     """Where turns work on a memory: the surrogates, bases and points that it speaks of.
 
     Attributes:
-        game: with the rewards that are judged.
+        game: with the rewards that are judged, around zero.
+        lowered: by how much each step's reward was lowered for that.
         k: number of agents, or infinity.
         degrees: the ladder.
         seed: of points and episodes, which are the same in every turn.
@@ -81,6 +83,7 @@ class LiftedWorkspace:
     by_state: bool = False
     prior: Prior | None = None
     progress: PhaseProgress | None = None
+    lowered: float = 0.0
     place: int = 0
     settled: bool = False
     points: Points | None = None
@@ -92,6 +95,11 @@ class LiftedWorkspace:
 
     def __post_init__(self) -> None:
         self.seeds: list[int] = np.random.SeedSequence(self.seed).generate_state(3).tolist()
+
+    @property
+    def span(self) -> float:
+        """How far apart values can lie: the unit of what counts as a gain."""
+        return value_span(self.game)
 
     def take_up(self, memory: LiftedMemory) -> None:
         """Go on from what an earlier turn has left."""
@@ -164,7 +172,14 @@ class LiftedWorkspace:
     def judged(self, contenders: Sequence[Contender], *, moments: bool = True) -> list[Judged]:
         """The values of pairs near those of their fits."""
         assert self.points is not None
-        return judge(contenders, self.points, self.seeds[2], by_state=self.by_state, moments=moments)
+        found = judge(contenders, self.points, self.seeds[2], by_state=self.by_state, moments=moments)
+        return [replace(one, value=self.told(one.value)) for one in found]
+
+    def told(self, value: JointValue) -> JointValue:
+        """A value of the centred game as one of the game that is learned."""
+        raised = self.lowered / (1 - self.game.gamma)
+        returns = None if value.returns is None else value.returns + raised
+        return replace(value, values=value.values + raised, mean=value.mean + raised, returns=returns)
 
     def watch(self, phase: str) -> Callable[[int, float], None] | None:
         """Told sweeps and errors."""

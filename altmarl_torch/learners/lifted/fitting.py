@@ -23,12 +23,13 @@ from altmarl_torch.learners.lifted.points import Points
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
 from altmarl_torch.operators.bellman import max_backup
 from altmarl_torch.operators.fixed_point import Progress, solve_fixed_point
+from altmarl_torch.operators.joint_value import value_span
 from altmarl_torch.operators.surrogate import Surrogate
 
 __all__ = ["LiftedFit", "fit_best_response", "fit_value", "proven_error"]
 
 RELATIVE_TOLERANCE, EXACT_TOLERANCE = 1e-4, 1e-13
-"""Of the iteration, relative to V_max: below what fitting loses; and where J = k, down to rounding."""
+"""Of the iteration, relative to the span of values: below what fitting loses; and where J = k, down to rounding."""
 
 MOST_SWEEPS = 40
 """Where fitting the maximum keeps the iteration from converging, so many are enough to see it."""
@@ -81,7 +82,7 @@ def _fit(
     first = torch.zeros(game.num_sg, len(points), dtype=torch.float64, device=game.device)
     first = first if start is None else points.lift(start)
     relative = EXACT_TOLERANCE if points.is_exact else RELATIVE_TOLERANCE
-    tolerance = max(relative * game.v_max, 1e-300)
+    tolerance = max(relative * value_span(game), 1e-300)
     found = solve_fixed_point(
         step, first, game.gamma, tolerance, max_sweeps=10 * MOST_SWEEPS if points.is_exact else MOST_SWEEPS,
         progress=progress, warn=points.is_exact,

@@ -35,6 +35,7 @@ from torch import Tensor
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError, SizeError
+from altmarl_torch.games.centring import centre_rewards
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.reward_draws import RewardSampler
 from altmarl_torch.learners.neural.grid import CountGrid
@@ -195,8 +196,7 @@ def centred(game: Game) -> tuple[Game, float]:
         ArgumentError: values of the centred rewards lie so far apart, or so close together, that float32 cannot square
             them.
     """
-    middles = [float(table.max() + table.min()) / 2 for table in (game.r_g, game.r_l)]
-    moved = game.replace(r_g=game.r_g - middles[0], r_l=game.r_l - middles[1])
+    moved, lowered = centre_rewards(game)
     if not moved.v_max <= LARGEST_VALUE:
         raise ArgumentError(
             f"values of this game differ by up to {moved.v_max:.3g}; networks compute in float32 and need at most "
@@ -207,7 +207,7 @@ def centred(game: Game) -> tuple[Game, float]:
             f"values of this game differ by at most {moved.v_max:.3g}; networks compute in float32 and need at least "
             f"{SMALLEST_VALUE:g}: express the rewards in a smaller unit"
         )
-    return moved, sum(middles)
+    return moved, lowered
 
 
 def table_values(table: Tensor, simplex: CountSimplex) -> Values:
