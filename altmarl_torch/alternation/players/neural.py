@@ -54,11 +54,9 @@ logger = logging.getLogger(__name__)
 MAX_ROUNDS = 20
 """A cap on the improvements of pi_l in one turn; one or two are usual."""
 
-SMALL_GAIN = 1e-3
-"""A round that gains less, relative to V_max, is the last of its turn: UPDATE would call it nothing to gain."""
-
-WORTH_PLAYING = 0.1
-"""What turns of pi_l must promise to be played, relative to such a gain: the derivative is that good a guess."""
+SMALL_GAIN, WORTH_PLAYING = 1e-3, 0.1
+"""A round that gains less, relative to V_max, is the last of its turn: UPDATE would call it nothing to gain; and what
+turns of pi_l must promise to be played, relative to such a gain: the derivative is that good a guess."""
 
 
 @dataclass(frozen=True, eq=False)
