@@ -1,7 +1,7 @@
 """`solve`: one call from a game to a pair of policies.
 
 Its arguments become checked records (`options`), these and the game the first `AlternationRun`, and that, by what is
-asked for, one run of the alternation (`restarts`), several from different starts (`starts`), a search over priors
+asked for, one run of the alternation or several from different starts (`starts`), a search over priors
 (`prior_search`), or all of them judged by n agents (`selection`).
 """
 
@@ -29,10 +29,10 @@ from altmarl_torch.alternation.options import (
 )
 from altmarl_torch.alternation.players.problems import GlobalFunction, LocalFunction
 from altmarl_torch.alternation.prior_search import learn_posterior, make_prior
-from altmarl_torch.alternation.restarts import learn_restarting
 from altmarl_torch.alternation.run import AlternationRun, fit, warn_if_vacuous
 from altmarl_torch.alternation.selection import select_by_rollout, select_by_value
 from altmarl_torch.alternation.solution import Solution
+from altmarl_torch.alternation.starts import learn_restarting
 from altmarl_torch.alternation.words import Observation, Select, read_k
 from altmarl_torch.games.crowd import refuse_crowd
 from altmarl_torch.games.game import Game, check_game
@@ -112,7 +112,7 @@ def solve(
             its pi_l, and of a solution what pi_g does (`Solution.seeing`), or its network.
         nested: "on": large tables begin from what three starts find for few agents (`alternation.nested`), networks
             from lifted functions (`docs/neural.md`), and a run that ends with the uniform pi_l begins again elsewhere
-            (`alternation.restarts`); "off": from uniform policies, as printed. Given `start`, `starts` or learners and
+            (`alternation.starts`); "off": from uniform policies, as printed. Given `start`, `starts` or learners and
             networks of one's own, nothing nests, nor do sampled operators on tables.
         select: "value", or "rollout": whatever earns most on n agents, of all starts, of the observation models up to
             `observation`, and of a pair that looks at nothing. (`docs/posterior.md`)
