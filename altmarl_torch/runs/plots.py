@@ -158,17 +158,23 @@ def pixels(figure: Figure) -> NDArray[np.uint8]:
     """The figure as an image `[height, width, 3]`, values 0..255."""
     canvas: Any = FigureCanvasAgg(figure)  # matplotlib leaves the canvas without types
     canvas.draw()
-    return np.asarray(canvas.buffer_rgba(), dtype=np.uint8)[..., :3].copy()
+    return _drawn(canvas)
 
 
-def save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write the figure as a PNG file.
+def save_png(figure: Figure, path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """Write the figure as a PNG file, and return it as an image (`pixels`): it is drawn once for both.
 
     Raises:
         OSError: the folder is missing or not writable.
     """
     canvas: Any = FigureCanvasAgg(figure)
     canvas.print_png(os.fspath(path))
+    return _drawn(canvas)
+
+
+def _drawn(canvas: Any) -> NDArray[np.uint8]:
+    """What has been drawn on a canvas of Agg: `[height, width, 3]`."""
+    return np.asarray(canvas.buffer_rgba(), dtype=np.uint8)[..., :3].copy()
 
 
 def save_svg(figure: Figure, path: str | os.PathLike[str]) -> None:

@@ -29,7 +29,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as untyped_hparams
@@ -255,9 +257,9 @@ class Tracker:
         for phase, seconds in phases.items():
             self._scalar(Tag(f"time/{phase}"), seconds)
 
-    def image(self, tag: Tag, figure: Figure) -> None:
-        """A figure, drawn now."""
-        self._writer.add_image(str(tag), pixels(figure), self._count, dataformats="HWC")
+    def image(self, tag: Tag, picture: NDArray[np.uint8]) -> None:
+        """A figure as it was drawn, `[height, width, 3]`."""
+        self._writer.add_image(str(tag), picture, self._count, dataformats="HWC")
 
     def _summary(self, message: object) -> None:
         file: Any = self._writer.file_writer  # torch types it as None

@@ -273,5 +273,4 @@ def _draw(folder: RunFolder, tracker: Tracker, game: Game, solution: Solution, m
         assert isinstance(measured.learned, Rollouts)  # of tables
         figures[Tag.OCCUPATION] = occupation_figure(measured.learned)
     for tag, figure in figures.items():
-        save_png(figure, folder.path / f"{tag.partition('/')[2]}.png")
-        tracker.image(tag, figure)
+        tracker.image(tag, save_png(figure, folder.path / f"{tag.partition('/')[2]}.png"))

@@ -14,6 +14,7 @@ from altmarl_torch.policies.rules import RULES, heuristic_pairs
 from altmarl_torch.policies.yardsticks import yardsticks
 from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.folder import read_metrics
+from altmarl_torch.runs.plots import pixels
 from altmarl_torch.runs.policy_slice import policy_slice_figure
 from altmarl_torch.runs.report import Console
 from altmarl_torch.runs.tensorboard import CURVE_TAGS, IMAGES, LEARNER_TAGS, SWEEP_IMAGES, Tag, Tracker
@@ -152,7 +153,7 @@ def test_what_is_no_curve_is_refused_and_nothing_is_written(tmp_path, stranger):
 
 def test_the_slice_of_a_policy_is_an_image(tmp_path):
     with Tracker(tmp_path, TrainConfig(), steer()) as tracker:
-        tracker.image(Tag.POLICY_SLICE, policy_slice_figure(RULES["mode"](steer()), 2, 2, 2, k=3))
+        tracker.image(Tag.POLICY_SLICE, pixels(policy_slice_figure(RULES["mode"](steer()), 2, 2, 2, k=3)))
     assert read(tmp_path).Tags()["images"] == ["alternation/policy_slice"]
 
 

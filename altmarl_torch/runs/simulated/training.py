@@ -164,8 +164,7 @@ def _draw(
         occupation = simulated_occupation_figure(game, measured.learned)
         figures |= {} if occupation is None else {Tag.OCCUPATION: occupation}
     for tag, figure in figures.items():
-        save_png(figure, folder.path / f"{tag.partition('/')[2]}.png")
-        tracker.image(tag, figure)
+        tracker.image(tag, save_png(figure, folder.path / f"{tag.partition('/')[2]}.png"))
 
 
 def _outcome(
