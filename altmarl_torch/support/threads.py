@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cached_property
 from typing import TypeVar
 
 import torch
@@ -21,7 +22,23 @@ __all__ = ["one_thread", "run"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_workers: ContextVar[int] = ContextVar("workers", default=1)
+
+class _Workers:
+    """Threads that `run` hands its items to, for as long as a block lasts; none is started before the first item."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    @cached_property
+    def pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.number)
+
+    def end(self) -> None:
+        if "pool" in vars(self):
+            self.pool.shutdown()
+
+
+_workers: ContextVar[_Workers | None] = ContextVar("workers", default=None)
 
 
 @contextmanager
@@ -34,18 +51,18 @@ def one_thread() -> Iterator[None]:
     if threads == 1:
         yield
         return
-    token = _workers.set(max(threads, _workers.get()))
+    workers = _Workers(threads)
+    token = _workers.set(workers)
     torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         _workers.reset(token)
+        workers.end()
 
 
 def run(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """`[function(item) for item in items]`, by several workers inside a block of `one_thread`, else one by one."""
-    if _workers.get() == 1:
-        return [function(item) for item in items]
-    with ThreadPoolExecutor(_workers.get()) as pool:
-        return list(pool.map(function, items))
+    workers = _workers.get()
+    return [function(item) for item in items] if workers is None else list(workers.pool.map(function, items))

@@ -1,5 +1,6 @@
 """Threads are set once a call, whatever is called within, and are what they were afterwards."""
 
+import threading
 from unittest import mock
 
 import pytest
@@ -26,6 +27,18 @@ def test_a_block_within_a_block_sets_nothing(two_threads):
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
     assert [call.args for call in calls.call_args_list] == [(1,), (2,)]
+
+
+def test_a_block_keeps_its_workers_and_leaves_none(two_threads):
+    before = threading.active_count()
+    with one_thread():
+        who = {thread for _ in range(5) for thread in run(lambda _: threading.get_ident(), range(4))}
+        assert 1 <= len(who) <= 2
+        assert threading.get_ident() not in who
+        with pytest.raises(ZeroDivisionError):
+            run(lambda x: 1 / x, range(3))
+        assert run(lambda x: x + 1, range(3)) == [1, 2, 3]
+    assert threading.active_count() == before
 
 
 def test_the_threads_are_given_back_after_an_error(two_threads):
