@@ -20,6 +20,7 @@ from altmarl_torch.learners.beliefs.fitting import fit_belief_values, numbers_to
 from altmarl_torch.learners.beliefs.values import BeliefValues
 from altmarl_torch.policies.base import Sight
 from altmarl_torch.policies.tabular import check_pi_l
+from altmarl_torch.support.intervals import Returns
 from altmarl_torch.support.tables import as_seed
 
 __all__ = ["BeliefPair", "Paid", "ask_and_pay", "decide_by_belief"]
@@ -71,7 +72,7 @@ def decide_by_belief(
 
 
 @dataclass(frozen=True, eq=False)
-class Paid:
+class Paid(Returns):
     """Episodes of a pair that asks when it pays.
 
     Attributes:

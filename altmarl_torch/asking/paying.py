@@ -40,11 +40,10 @@ class Deciding:
 
     def row(self, place: int, prices: int) -> list[str]:
         """Its line of the table, of which it fills the columns of its own price: `place` of so many `prices`."""
-        returns = self.paid.returns
+        mean, sem = self.paid.mean, self.paid.sem
         paid, net = ([""] * prices for _ in range(2))
-        paid[place], net[place] = f"{float(returns.mean()) - self.net:.2f}", f"{self.net:.2f} "
-        error = float(returns.std()) / len(returns) ** 0.5
-        return [f"0..{self.pair.k}", "yes", "when it pays", f"{float(returns.mean()):.2f}", f"{error:.2f}", *paid, *net]
+        paid[place], net[place] = f"{mean - self.net:.2f}", f"{self.net:.2f} "
+        return [f"0..{self.pair.k}", "yes", "when it pays", f"{mean:.2f}", f"{sem:.2f}", *paid, *net]
 
 
 def when_it_pays(played: Played, best: Asking, price: float, most: int) -> Deciding | None:

@@ -13,7 +13,6 @@ never look. Asking costs price * k at each step, discounted like everything else
 """
 
 import dataclasses
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,6 +28,7 @@ from altmarl_torch.games.game import Game
 from altmarl_torch.policies.base import PolicyPair
 from altmarl_torch.policies.rules import NEVER_LOOK
 from altmarl_torch.policies.yardsticks import yardsticks
+from altmarl_torch.support.intervals import Returns
 
 __all__ = ["Asking", "Played", "Plays"]
 
@@ -37,7 +37,7 @@ UNPLAYED = ("uniform + uniform",)
 
 
 @dataclass(frozen=True, eq=False)
-class Asking:
+class Asking(Returns):
     """A way of asking, and what it earns.
 
     Attributes:
@@ -55,16 +55,6 @@ class Asking:
     pair: PolicyPair
     returns: Tensor
     asked: float
-
-    @property
-    def mean(self) -> float:
-        """Mean return before anything is paid."""
-        return float(self.returns.mean())
-
-    @property
-    def sem(self) -> float:
-        """Its standard error."""
-        return float(self.returns.std()) / math.sqrt(len(self.returns))
 
     def paid(self, price: float) -> float:
         """What asking costs, discounted, at a price for each agent and step."""
