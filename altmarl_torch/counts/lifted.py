@@ -108,7 +108,8 @@ class Basis:
         if isinstance(k, Tensor):
             k = k.to(dtype)
         if bool(torch.as_tensor(self.degree > k).any()):
-            raise ArgumentError(f"degree = {self.degree} is above k = {k}: J of the k agents are drawn")
+            least = float(torch.as_tensor(k).min())
+            raise ArgumentError(f"degree = {self.degree} is above k = {least:g}: J of the k agents are drawn")
         if self.degree == 0:
             return torch.ones(len(counts), 1, dtype=dtype, device=counts.device)
         states = counts.to(dtype).T.contiguous()

@@ -39,7 +39,7 @@ from altmarl_torch.support.tables import as_number, as_tolerance, check_callable
 from altmarl_torch.support.threads import one_thread
 from altmarl_torch.support.torch_state import door
 
-__all__ = ["PARTS", "Certificate", "Gap", "certify"]
+__all__ = ["PARTS", "Certificate", "certify"]
 
 Part = Literal["global", "single", "shared"]
 PARTS: tuple[Part, ...] = ("global", "single", "shared")

@@ -48,7 +48,6 @@ __all__ = [
     "RolloutGap",
     "RolloutGaps",
     "ThinnedPair",
-    "best_deviation",
     "best_deviations",
     "best_response_to",
     "rollout_gaps",
@@ -184,15 +183,24 @@ def best_deviations(
     half = as_integer("episodes", episodes, 4, math.inf, ArgumentError) // 2
     options = {"episodes": half, "horizon": horizon, "n": n}
     return RolloutGaps(
-        global_gap=best_deviation(game, pair, dispatchers, options, seed),
-        local_gap=best_deviation(game, pair, walkers, options, seed),
+        global_gap=_best_deviation(game, pair, dispatchers, options, seed),
+        local_gap=_best_deviation(game, pair, walkers, options, seed),
         n=game.n if n is None else n,
         k=pair.k,
         horizon=horizon,
     )
 
 
-def best_deviation(
+def best_response_to(game: Game, pi_l: Tensor, k: int) -> ThinnedPair:
+    """The exact best response to pi_l of a global agent that looks at as many of its k agents as a small table can."""
+    simplex = CountSimplex(k, game.num_sl, game.device).coarser(RESPONSE_COUNTS)
+    surrogate = Surrogate.build(game, pi_l, PairPlan(simplex))
+    tolerance = value_tolerance(surrogate)
+    found = solve_fixed_point(lambda V: max_backup(surrogate, V), surrogate.start, game.gamma, tolerance)
+    return ThinnedPair(k, pi_l, greedy(action_values(surrogate, found.values)), simplex)
+
+
+def _best_deviation(
     game: Game | SimulatedGame, pair: Any, deviations: Mapping[str, Any], options: Mapping[str, Any], seed: int
 ) -> RolloutGap:
     """What the best of some pairs gains over `pair`: chosen on one set of episodes, measured on another.
@@ -211,12 +219,3 @@ def best_deviation(
     tried = {name: gain(name, seed).mean for name in deviations}
     chosen = max(tried, key=tried.__getitem__)
     return RolloutGap(chosen, gain(chosen, seed + 1), tried)
-
-
-def best_response_to(game: Game, pi_l: Tensor, k: int) -> ThinnedPair:
-    """The exact best response to pi_l of a global agent that looks at as many of its k agents as a small table can."""
-    simplex = CountSimplex(k, game.num_sl, game.device).coarser(RESPONSE_COUNTS)
-    surrogate = Surrogate.build(game, pi_l, PairPlan(simplex))
-    tolerance = value_tolerance(surrogate)
-    found = solve_fixed_point(lambda V: max_backup(surrogate, V), surrogate.start, game.gamma, tolerance)
-    return ThinnedPair(k, pi_l, greedy(action_values(surrogate, found.values)), simplex)

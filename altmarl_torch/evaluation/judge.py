@@ -176,8 +176,5 @@ class DeviationJudge:
         watch = self.progress
         return None if watch is None else lambda sweeps, error: watch(part, sweeps, error)
 
-    def _solve(
-        self, part: str, step: Callable[[Tensor], Tensor], start: Tensor, tolerance: float | None = None
-    ) -> FixedPoint:
-        tolerance = tolerance or self.tolerance
-        return solve_fixed_point(step, start, self.surrogate.game.gamma, tolerance, progress=self._watch(part))
+    def _solve(self, part: str, step: Callable[[Tensor], Tensor], start: Tensor) -> FixedPoint:
+        return solve_fixed_point(step, start, self.surrogate.game.gamma, self.tolerance, progress=self._watch(part))
