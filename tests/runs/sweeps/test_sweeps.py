@@ -375,8 +375,10 @@ class TestClusters:
         pytest.importorskip(backend)
         assert sweep(tmp_path, "--backend", backend, "--jobs", "2", seeds="1") == 0
         (folder,) = tmp_path.iterdir()
-        assert rows(folder) == [row for row in rows(unbroken) if row["seed"] == "0"]
-        assert len(rows(folder)) == 2
+        head, *cells = (unbroken / "results.csv").read_bytes().splitlines(keepends=True)
+        wanted = [cell for cell, row in zip(cells, rows(unbroken), strict=True) if row["seed"] == "0"]
+        assert len(wanted) == 2
+        assert (folder / "results.csv").read_bytes() == b"".join([head, *wanted])
 
     @pytest.mark.parametrize(("backend", "scheme"), [("ray", ""), ("dask", "tcp://")])
     def test_a_cluster_that_does_not_answer_is_one_line(self, tmp_path, capsys, backend, scheme):
