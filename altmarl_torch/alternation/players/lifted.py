@@ -277,7 +277,7 @@ def lifted_players(run: AlternationRun) -> Players[Rule, LiftedMemories]:
         own, lowered = centre_rewards(run.game.replace(r_g=torch.zeros_like(run.game.r_g)))
         local = replace(team, game=own, lowered=lowered)
     seconds = expected_seconds(run.game, team.k, team.degrees[-1])
-    announce(run.game, seconds, f"functions of degree {team.degrees[-1]}", "a lower degree takes less")
+    announce(run, seconds, f"functions of degree {team.degrees[-1]}", "a lower degree takes less")
     learners = LiftedGlobalLearner(team), LiftedLocalLearner(local, team)
     return Players(learners, LiftedEvaluator(team), run.first_pair, LiftedMemories())
 

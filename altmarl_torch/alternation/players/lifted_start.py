@@ -8,7 +8,7 @@ of one's own, a start that is given, games of few pairs (s_g, h), where a traini
 network does.
 
 **A network for several sizes** begins from lifted functions of each: their alternation is run for the middle size, and
-against its pi_l G-LEARN then responds at every *anchor*, sizes a few per cent apart between which the start is read
+against its pi_l G-LEARN then responds at every *anchor*, sizes a fifth apart between which the start is read
 (`StartedNetwork`). That is a small fit for each, since the step on coefficients is the same for all sizes.
 """
 
@@ -37,7 +37,7 @@ from altmarl_torch.learners.neural.started import few_agents
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.policies.base import Pair
 
-__all__ = ["Interrupted", "LiftedStart", "lifted_start"]
+__all__ = ["Interrupted", "LiftedStart", "anchors_of", "lifted_start"]
 
 logger = logging.getLogger(__name__)
 

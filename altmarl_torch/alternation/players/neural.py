@@ -204,7 +204,7 @@ class NeuralEvaluator(Evaluator[BatchPolicy], Protocol):
     """May give up what is no rival."""
 
     def evaluate_rival(self, pair: Pair[BatchPolicy], value: JointValue) -> JointValue | None:
-        """As `evaluate`; None where it is seen earlier that the pair does not gain over `value` for sure."""
+        """As `evaluate`; None where it is seen earlier that no sure gain over `value` is to be expected."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,7 +300,7 @@ def neural_players(run: AlternationRun) -> Players[BatchPolicy, NeuralMemory]:
     evaluator = _evaluator(run, game, options.stopping.accept, episodes)
     if isinstance(evaluator, RolloutEvaluator):  # else there are few pairs (s_g, h)
         seconds = expected_seconds(game, run.k, evaluator.steps)
-        announce(game, seconds, f"episodes of k = {run.k:,} agents", "fewer local states take less")
+        announce(run, seconds, f"episodes of k = {run.k:,} agents", "fewer local states take less")
     locally = trainer, evaluator
     if options.problem.objective == "own":
         own = game.replace(r_g=torch.zeros_like(game.r_g))

@@ -319,7 +319,7 @@ def tabular_players(run: AlternationRun) -> Players[Tensor, TabularMemory]:
     elif callable(learning.l_learner):
         local = GivenLocalLearner(surrogates, objective, learning.l_learner)
     else:
-        announce(game, expected_seconds(game, plan), f"{plan.simplex.size:,} counts", "a smaller k takes less")
+        announce(run, expected_seconds(game, plan), f"{plan.simplex.size:,} counts", "a smaller k takes less")
     coordinator: Learner[Tensor, TabularMemory] = TabularGlobalLearner(
         surrogates, learning.m, progress, run.reward_draws, tolerance
     )

@@ -93,7 +93,7 @@ class RolloutEvaluator:
     def evaluate_rival(self, pair: Pair[BatchPolicy], value: JointValue) -> JointValue | None:
         """As `evaluate`, where the pair may earn more than another one's `value`; None where half the episodes deny it.
 
-        It does not gain for sure if they find no gain at all, and the rest need not be played.
+        A gain of which they show nothing would hardly be one of two standard errors over all: the rest is not played.
         """
         if (known := self._known(pair)) is not None or value.returns is None:
             return known or self.evaluate(pair, None)
