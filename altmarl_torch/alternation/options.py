@@ -108,7 +108,8 @@ class Learning:
         xi: draws of stochastic rewards, or "lemma"; None for their means.
         starts: how many local policies to begin from.
         start: a pair to begin from, of an earlier solution; None for uniform policies.
-        nested: whether large tables begin from what is found for few agents, and networks from lifted functions.
+        nested: whether large tables begin from what is found for few agents, networks from lifted functions, and a run
+            that ends with the uniform pi_l again elsewhere.
         select: what decides between candidates.
         seed: of every random number.
         device: where tables and networks lie.

@@ -15,8 +15,9 @@ meet does not matter, uniform policies are an exact equilibrium of unilateral ch
 gain, and what both could earn together is not seen. An alternation that ends with the local policy it began with is
 therefore run again from the other starts (walk, greedy, random), and the pair with the best joint value wins, if it is
 better by what UPDATE takes for a gain. Its history begins with the proposals that were tried in vain, and the log says
-which start won. (Large tables are begun from several starts in any case: `nested`.) `nested="off"` stays with the
-uniform start, as Algorithm 3 is printed.
+which start won. (Large tables are begun from several starts in any case: `nested`.) `nested="off"`, `eta="paper"` and
+`accept="all-states"` stay with the uniform start, as Algorithm 3 is printed; so do sampled operators, and what begins
+from a start, a prior, learners or a network of one's own.
 """
 
 import dataclasses

@@ -42,7 +42,7 @@ Select = Literal["value", "rollout"]
 """What decides between candidates: the joint value on the surrogate, or the returns of n agents."""
 
 Nested = Literal["on", "off"]
-"""Whether large tables begin from what is found for few agents."""
+"""Whether a run begins from what a cheaper one finds, and again where it ends with the uniform pi_l."""
 
 Eta = float | Literal["auto", "paper"]
 """UPDATE's tolerance: a number in units of value, or where it comes from."""

@@ -176,7 +176,8 @@ class TrainConfig:
     nested: Nested = field(
         default="on",
         metadata=flag(
-            "whether large tables begin from what is found for few agents (off: from uniform policies, as printed)",
+            "whether large tables begin from what is found for few agents, networks from lifted functions, and a run "
+            "that ends with the uniform pi_l again elsewhere (off: from uniform policies, as printed)",
             choices=get_args(Nested),
         ),
     )
