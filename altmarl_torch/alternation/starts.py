@@ -76,11 +76,7 @@ def learn_from_starts(run: AlternationRun) -> list[Started]:
     learning = run.options.learning
     if run.start is not None or learning.starts == 1:
         return [Started("uniform", learn(run))]
-    found = list[Started]()
-    for name, pi_l in start_policies(run.game, learning.starts, learning.seed):
-        found.append(Started(name, learn(run.quiet().starting_at(pi_l))))
-        if found[-1].solution.interrupted:
-            break
+    found = _from_each(run, start_policies(run.game, learning.starts, learning.seed))
     found.sort(key=lambda started: -started.solution.value)
     interrupted = any(started.solution.interrupted for started in found)
     best = dataclasses.replace(found[0].solution, interrupted=interrupted)
@@ -93,12 +89,18 @@ def learn_restarting(run: AlternationRun) -> Solution:
     first = learn(run)
     if not (_may_restart(run) and _stayed(run, first)):
         return first
-    found = [Started("uniform", first)]
-    for name, pi_l in list(start_policies(run.game, STARTS, run.options.learning.seed))[1:]:
+    others = islice(start_policies(run.game, STARTS, run.options.learning.seed), 1, None)
+    return _better(run, [Started("uniform", first), *_from_each(run, others)])
+
+
+def _from_each(run: AlternationRun, starts: Iterator[tuple[str, Tensor]]) -> list[Started]:
+    """Run the alternation from each of some starts, of which nobody is told, up to an interrupt."""
+    found = list[Started]()
+    for name, pi_l in starts:
         found.append(Started(name, learn(run.quiet().starting_at(pi_l))))
         if found[-1].solution.interrupted:
             break
-    return _better(run, found)
+    return found
 
 
 def _may_restart(run: AlternationRun) -> bool:
