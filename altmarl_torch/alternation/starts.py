@@ -76,8 +76,7 @@ def learn_from_starts(run: AlternationRun) -> list[Started]:
     learning = run.options.learning
     if run.start is not None or learning.starts == 1:
         return [Started("uniform", learn(run))]
-    found = _from_each(run, start_policies(run.game, learning.starts, learning.seed))
-    found.sort(key=lambda started: -started.solution.value)
+    found = _best_first(_from_each(run, start_policies(run.game, learning.starts, learning.seed)))
     interrupted = any(started.solution.interrupted for started in found)
     best = dataclasses.replace(found[0].solution, interrupted=interrupted)
     run.tell(best.history)
@@ -91,6 +90,11 @@ def learn_restarting(run: AlternationRun) -> Solution:
         return first
     others = islice(start_policies(run.game, STARTS, run.options.learning.seed), 1, None)
     return _better(run, [Started("uniform", first), *_from_each(run, others)])
+
+
+def _best_first(found: list[Started]) -> list[Started]:
+    """By the joint value; of equals, whatever was run first."""
+    return sorted(found, key=lambda one: -one.solution.value)
 
 
 def _from_each(run: AlternationRun, starts: Iterator[tuple[str, Tensor]]) -> list[Started]:
@@ -120,7 +124,8 @@ def _stayed(run: AlternationRun, solution: Solution) -> bool:
 
 def _better(run: AlternationRun, found: list[Started]) -> Solution:
     """The best pair, if it is better than the first by a gain that UPDATE would take; the first otherwise."""
-    first, best = found[0].solution, max(found, key=lambda one: one.solution.value)
+    first, ranked = found[0].solution, _best_first(found)
+    best = ranked[0]
     interrupted = any(one.solution.interrupted for one in found)
     if not best.solution.value - first.value > 2 * max(first.eta, best.solution.eta):
         return dataclasses.replace(first, interrupted=interrupted)
@@ -130,7 +135,7 @@ def _better(run: AlternationRun, found: list[Started]) -> Solution:
     )
     after = tuple(_marked(update, best.start) for update in best.solution.history)
     run.tell(after)
-    choices = tuple(TriedPair(f"from {one.start}", one.solution.value, None, None) for one in found)
+    choices = tuple(TriedPair(f"from {one.start}", one.solution.value, None, None) for one in ranked)
     return dataclasses.replace(
         best.solution,
         history=(*first.history, *after),
