@@ -67,7 +67,7 @@ class Basis:
             raise ArgumentError(f"degree = {self.degree} is above {MOST_DEGREE}, the largest that is computed with")
         if not fits(self.degree, num_sl):
             raise SizeError(
-                f"degree = {self.degree} over {num_sl} local states has {self.simplex._size_in_words} coefficients, "
+                f"degree = {self.degree} over {num_sl} local states has {self.simplex.size_in_words} coefficients, "
                 f"more than the {MOST_COEFFICIENTS:,} that are fitted; use degree <= {largest_degree(num_sl)}"
             )
 

@@ -90,7 +90,8 @@ class CountSimplex:
         return self.size
 
     @property
-    def _size_in_words(self) -> str:
+    def size_in_words(self) -> str:
+        """How many there are, as messages say it."""
         return f"{self.size:.3g}" if self.log10_size < 300 else f"about 10^{self.log10_size:,.0f}"
 
     @property
@@ -102,7 +103,7 @@ class CountSimplex:
         """Raise a SizeError, with the size and the way out, where the simplex is too large to list."""
         if not self.can_be_listed:
             raise SizeError(
-                f"the simplex of k = {self.k} agents over {self.num_sl} local states has {self._size_in_words} count "
+                f"the simplex of k = {self.k} agents over {self.num_sl} local states has {self.size_in_words} count "
                 f"vectors, too many to list (at most {MAX_LISTED_ENTRIES // self.num_sl:,}); use a smaller k"
             )
 

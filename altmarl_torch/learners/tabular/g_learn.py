@@ -170,7 +170,7 @@ def approx_value(pi_g: Tensor, Q: Tensor) -> Tensor:
 def _sweep(
     operator: QOperator, values: Tensor, count: int, gamma: float, progress: Progress | None
 ) -> tuple[Tensor, Tensor, float, int]:
-    """The same of exactly `count` plain updates; all but the last are swept here, the last is the Q that is returned.
+    """As `_solve`, of exactly `count` plain updates: all but the last are swept, the last is the Q that is returned.
 
     The error is gamma^T V_max (Corollary B.11), with the bound V_max on the values.
     """

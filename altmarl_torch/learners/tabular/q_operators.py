@@ -89,7 +89,7 @@ class ExactOperator(QOperator):
         return Q.amax(-1)
 
     def last(self, found: FixedPoint) -> tuple[Tensor, Tensor]:
-        """V and its Q = r + gamma E V, within the error of the fixed point."""
+        """V and its Q = r + gamma E V, within the error of the fixed point; what was kept for it is handed over."""
         if self._kept is None:
             return super().last(found)
         (values, Q), self._kept = self._kept, None
