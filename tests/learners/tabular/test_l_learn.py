@@ -1,5 +1,6 @@
 """The model-based L-LEARN: known optima, exact derivatives, and no single change that helps."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -185,5 +186,7 @@ def test_and_every_solver_says_it(monkeypatch, caplog, solver, on):
     PLAYERS[solver](run)
     assert "single changes" not in caplog.text
     monkeypatch.setattr("altmarl_torch.alternation.players.announcing.LONG", -1.0)
+    PLAYERS[solver](dataclasses.replace(run, only_global=True))
+    assert "single changes" not in caplog.text  # pi_l stays as it is
     PLAYERS[solver](run)
     assert f"L-LEARN weighs 4 single changes of pi_l on {on}" in caplog.text
