@@ -30,9 +30,10 @@ from altmarl_torch.alternation.options import (
 from altmarl_torch.alternation.players.problems import GlobalFunction, LocalFunction
 from altmarl_torch.alternation.prior_search import learn_posterior, make_prior
 from altmarl_torch.alternation.run import AlternationRun, fit, warn_if_vacuous
+from altmarl_torch.alternation.runner import learn
 from altmarl_torch.alternation.selection import select_by_rollout, select_by_value
 from altmarl_torch.alternation.solution import Solution
-from altmarl_torch.alternation.starts import learn_restarting
+from altmarl_torch.alternation.starts import restarted
 from altmarl_torch.alternation.words import Observation, Select, read_k
 from altmarl_torch.games.crowd import refuse_crowd
 from altmarl_torch.games.game import Game, check_game
@@ -205,8 +206,10 @@ def _solve(game: Game, options: Options) -> Solution:
         return learn_posterior(run)
     if problem.observation == "filter":
         run = run.at(memory_size(game, learning.solver))
-    search = select_by_value if learning.starts > 1 else learn_nested if nests(run) else learn_restarting
-    found = search(run)
+    if learning.starts > 1:
+        found = select_by_value(run)
+    else:
+        found = learn_nested(run) if nests(run) else restarted(run, learn(run))
     return remember(found, game, int(problem.k)) if problem.observation == "filter" else found
 
 

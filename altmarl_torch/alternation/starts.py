@@ -37,7 +37,7 @@ from altmarl_torch.games.game import Game
 from altmarl_torch.policies.rules import WALKERS
 from altmarl_torch.policies.tabular import deterministic_local
 
-__all__ = ["Started", "learn_from_starts", "learn_restarting", "start_policies"]
+__all__ = ["Started", "learn_from_starts", "restarted", "start_policies"]
 
 logger = logging.getLogger(__name__)
 
@@ -83,9 +83,8 @@ def learn_from_starts(run: AlternationRun) -> list[Started]:
     return [Started(found[0].start, best), *found[1:]]
 
 
-def learn_restarting(run: AlternationRun) -> Solution:
-    """Run the alternation; where it ends with the uniform local policy, from other starts too."""
-    first = learn(run)
+def restarted(run: AlternationRun, first: Solution) -> Solution:
+    """What the alternation found; where that ends with the uniform local policy, the best from other starts too."""
     if not (_may_restart(run) and _stayed(run, first)):
         return first
     others = islice(start_policies(run.game, STARTS, run.options.learning.seed), 1, None)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import altmarl_torch as am
-from altmarl_torch.alternation import starts
+from altmarl_torch.alternation import solving, starts
 
 STAYED, MET = 5.0, 9.5
 
@@ -62,7 +62,8 @@ def test_where_nothing_is_better_the_first_run_is_returned():
 @pytest.mark.parametrize("seed", range(6))
 def test_a_run_that_moves_is_run_once(seed, monkeypatch):
     runs = []
-    monkeypatch.setattr(starts, "learn", lambda run, learn=starts.learn: runs.append(run) or learn(run))
+    for module in (solving, starts):
+        monkeypatch.setattr(module, "learn", lambda run, learn=starts.learn: runs.append(run) or learn(run))
     am.solve(am.games.random_game(seed=seed), 2)
     assert len(runs) == 1
 
