@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -159,7 +160,7 @@ class DeviationJudge:
         """
         present = self.surrogate.plan.companions.simplex.counts.T + 1
         share = present.to(torch.float64) / self.surrogate.simplex.k
-        law = occupancy(self.surrogate, self.pi_g)[:, tagged.joined] * share
+        law = self._occupancy[:, tagged.joined] * share
         worth = einsum(law, tagged.action_values(values), "g l c, g l a c -> l g a")
         gain = rearrange(worth.amax(-1) - (self.pi_l * worth).sum(-1), "l g -> (l g)")
         turned, order = rearrange(greedy(worth), "l g a -> (l g) a"), gain.argsort(descending=True)
@@ -170,6 +171,11 @@ class DeviationJudge:
                 deviation[states] = turned[states]
                 deviations.append(deviation.reshape(self.pi_l.shape))
         return deviations
+
+    @cached_property
+    def _occupancy(self) -> Tensor:
+        """How much each (s_g, h) counts for the value of the pair, `[sg, N]`: the same whatever is judged."""
+        return occupancy(self.surrogate, self.pi_g)
 
     def _watch(self, part: str) -> Callable[[int, float], None] | None:
         """The progress of one part."""
