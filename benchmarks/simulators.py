@@ -12,6 +12,7 @@ printed.
 """
 
 import argparse
+import pathlib
 import time
 
 import numpy as np
@@ -124,7 +125,9 @@ def learn(arguments):
             solution = am.solve(game, k, seed=seed, observation=arguments.observation)
             spent = f"{time.process_time() - processor:.0f} CPU s, {time.perf_counter() - wall:.0f} s | "
             if arguments.keep:
-                solution.save(f"{arguments.keep}/{arguments.observation}-k{k}-seed{seed}.npz")
+                folder = pathlib.Path(arguments.keep)
+                folder.mkdir(parents=True, exist_ok=True)
+                solution.save(folder / f"{arguments.observation}-k{k}-seed{seed}.npz")
             turns = [f"{turn.player[0]}{turn.value_proposed - turn.value_before:+.2f}" for turn in solution.history]
             marks = ["" if turn.adopted else "-" for turn in solution.history]
             spent += " ".join(turn + mark for turn, mark in zip(turns, marks, strict=True))

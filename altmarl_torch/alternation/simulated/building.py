@@ -38,9 +38,10 @@ from altmarl_torch.support.tables import as_integer, check_kind
 
 __all__ = ["Turns", "check_begin", "number_played", "objective_of", "players_of"]
 
-MOST_PLAYED, MOST_DIFFERENTIATED = 512, 64
+MOST_PLAYED, MOST_DIFFERENTIATED, FOR_EACH_SEEN = 512, 64, 20
 """Agents that are played at most where the sample is k of a population, and where their episodes are differentiated;
-what k of more see differs by little.
+what k of more see differs by little. Derivatives need at least so many for each that is seen: the variance of a mean of
+k of N is short by k/N, and a filter's gain by about half of that.
 """
 
 Turns = Literal["both", "global", "local"]
@@ -58,7 +59,7 @@ def number_played(game: SimulatedGame, k: int, observation: object, population: 
     if population is not None:
         return as_integer("population", population, k, game.n, ArgumentError)
     finite = isinstance(game.global_action, Discrete) and isinstance(game.local_action, Discrete)
-    return max(k, min(game.n, MOST_PLAYED if finite else MOST_DIFFERENTIATED))
+    return max(k, min(game.n, MOST_PLAYED if finite else max(MOST_DIFFERENTIATED, FOR_EACH_SEEN * k)))
 
 
 def objective_of(game: SimulatedGame, objective: object) -> Objective:

@@ -51,7 +51,7 @@ LOCAL_STEPS, LOCAL_REFRESH = 2000, 500
 LOOKED_AT = 40_000
 """Agents per row of a batch that a turn of the global agent looks at, within those bounds."""
 
-PATH_STEPS, PATH_RATE = 150, 5
+PATH_STEPS, PATH_RATE = 300, 5
 """Of continuous actions: gradient steps of a turn, and the step size in units of the learning rate."""
 
 LATER = 0.5

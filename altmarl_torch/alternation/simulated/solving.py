@@ -102,8 +102,8 @@ def solve_simulator(
             there are; "filter" plays many as well, and lets the dispatcher remember what it has seen
             (`learners.simulated.memory`). On n agents the first is better than the second wherever k is small, and the
             default; the third helps where agents stay what they are.
-        population: how many agents are played, in k..n; None for min(n, 512) (with continuous actions min(n, 64)),
-            or k if that is more.
+        population: how many agents are played, in k..n; None for min(n, 512) (with continuous actions min(n, 64), or
+            20 k of them), or k if that is more.
         objective: what a local agent maximises, its "own" reward, as in the paper, or the "team"'s. None is "own" for
             finitely many local actions, which know nothing else, and "team" for continuous ones.
         start: rules to begin from; None for uniform actions.

@@ -30,7 +30,7 @@ __all__ = ["Objective", "Paths", "ascend"]
 
 Objective = Literal["own", "team"]
 
-BATCH, MOST_STEPS, LEFT = 32, 60, 1e-2
+BATCH, MOST_STEPS, LEFT = 64, 60, 1e-2
 """Episodes of a gradient step, and when they end."""
 
 LARGEST_GRADIENT = 10.0

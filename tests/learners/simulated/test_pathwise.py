@@ -4,6 +4,7 @@ game against Riccati, and what has no derivative.
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from altmarl_torch.learners.simulated.actors import GlobalActor, LocalActor, int
 from altmarl_torch.learners.simulated.features import Frame
 from altmarl_torch.learners.simulated.pathwise import Paths
 from altmarl_torch.learners.simulated.policies import GivenGlobal, GivenLocal
+from altmarl_torch.simulators.play import play
 
 LAWS = am.games.LinearQuadratic()
 
@@ -109,6 +111,20 @@ def test_the_tracking_leader_who_remembers_earns_what_the_kalman_filter_earns(mo
         return -am.rollout(game, pair, episodes=3000, horizon=60, seed=4).mean - laws.spread
 
     assert cost(solution) < 1.03 * cost(Kalman(v / e_0))
+
+
+def test_the_tracking_leader_without_memory_believes_a_sample_as_much_as_the_best_gain_does(monkeypatch):
+    """The part of mhat - y that it moves by, where it goes itself, within 5 % of g*; the surrogate's is 1."""
+    monkeypatch.setattr(players, "EPISODES", 256)
+    laws = am.games.Tracking(n=400, k=2, gamma=0.85)
+    still = am.simulators.RulePair(2, lambda s_g, sample: sample.mean(1), lambda s_l, s_g: 0 * s_l)
+    solution = am.solve(laws.game(), 2, start=still, turns="global", steps=1)
+    moved = wanted = 0.0
+    for t, step in enumerate(play(laws.game(), solution, 128, 40, np.random.SeedSequence(2))):
+        apart = step.sample.mean(1) - step.s_g
+        moved += laws.gamma**t * float((apart * (step.a_g - step.s_g)).sum())
+        wanted += laws.gamma**t * float(apart.square().sum())
+    assert moved / wanted == pytest.approx(laws.best_gain, rel=0.05)
 
 
 @pytest.mark.parametrize("observation", ["population", "filter"])
