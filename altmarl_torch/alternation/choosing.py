@@ -1,8 +1,8 @@
 """`solver="auto"`: tables where they take a second or two, lifted functions beyond, networks where those fail.
 
-Some options leave no choice: a network of one's own and `l_learner="neural"` ask for networks, "ucfh", functions as
-learners and, where these can be listed, draws (m, xi) for tables, and a degree or k = inf for lifted functions. One
-line in the log says which solver it is, and why.
+Some options leave no choice: a network of one's own, `l_learner="neural"` and `observation="population"` ask for
+networks, "ucfh", functions as learners and, where these can be listed, draws (m, xi) for tables, and a degree or
+k = inf for lifted functions. One line in the log says which solver it is, and why.
 """
 
 import dataclasses
@@ -66,6 +66,8 @@ def _choice(game: Game, options: Options) -> tuple[Solver, str]:
     simplex = None if math.isinf(k) else CountSimplex(int(k), game.num_sl)
     if learning.network is not None or learning.l_learner == "neural":
         return "neural", "a network is given"
+    if options.problem.observation == "population":
+        return "neural", "agents are played"
     if options.problem.sizes is not None:
         return "neural", "several k are asked for"
     if learning.l_learner == "ucfh" or learning.has_functions:

@@ -246,6 +246,8 @@ class Options:
             self._check_several()
         if observation == "surrogate":
             return
+        if observation == "population":
+            self._check_population()
         if learning.l_learner == "ucfh" or learning.has_functions:
             one = "l_learner='ucfh'" if learning.l_learner == "ucfh" else "a learner of one's own"
             raise ArgumentError(f"{one} needs observation='surrogate', not {observation!r}: it knows no other")
@@ -257,6 +259,15 @@ class Options:
             raise ArgumentError(
                 f"xi draws the rewards of the surrogate; it has no place in observation={observation!r}"
             )
+
+    def _check_population(self) -> None:
+        """Agents that are played are met by networks, and are what other observation models are selected by."""
+        learning = self.learning
+        if learning.solver not in ("neural", "auto") or learning.degree is not None:
+            other = "degree" if learning.degree is not None else f"solver={learning.solver!r}"
+            raise ArgumentError(f"observation='population' is learned by networks: use solver='neural', not {other}")
+        if learning.select != "value":
+            raise ArgumentError("select='rollout' has no place beside observation='population', which plays n agents")
 
     def _check_several(self) -> None:
         """Several k are of networks on the paper's surrogate alone."""

@@ -34,7 +34,7 @@ from altmarl_torch.learners.chains.chain import chain_form, require_planned
 from altmarl_torch.learners.lifted.degrees import check_degree
 from altmarl_torch.learners.neural.policies import UniformPolicy
 from altmarl_torch.learners.neural.samples import SampleSizes
-from altmarl_torch.learners.neural.surrogate import check_count
+from altmarl_torch.learners.neural.surrogate import LARGEST_COUNTED, check_count
 from altmarl_torch.learners.settings import MOST_XI, Settings
 from altmarl_torch.operators.joint_value import value_span
 from altmarl_torch.policies.base import Pair, check_pair
@@ -154,6 +154,12 @@ class AlternationRun:
     def samples(self) -> SampleSizes:
         """How many agents the global agent sees: k, or where several are learned any of them."""
         return SampleSizes.of(self.options.problem.sizes or self.k)
+
+    @property
+    def population(self) -> int | None:
+        """How many agents are played where k of them are seen ("population"): all n, as far as float32 counts."""
+        played = min(self.game.n, LARGEST_COUNTED)
+        return played if self.options.problem.observation == "population" and self.k < played else None
 
     @property
     def sees_all(self) -> bool:

@@ -130,4 +130,5 @@ def _solution(run: AlternationRun, result: Alternation[Any, Any], before: Sequen
         interrupted=result.interrupted,
         policy=policy,
         sizes=run.options.problem.sizes,
+        observation="surrogate" if run.population is None else "population",
     )

@@ -102,7 +102,8 @@ def solve(
         chain: how "ucfh" is run; its defaults where None. (`docs/ucfh.md`)
         objective: what the local agents maximise: "team", the reward of the game, or "own", the paper's.
         observation: what the sample is taken for: "surrogate", the paper's, is the population; "posterior" is evidence
-            about it; "filter" gives the dispatcher a memory, outside the paper's class Pi_g. (`docs/posterior.md`)
+            about it; "population", of networks, plays n agents and shows k of them, so that what a sample says is
+            learned; "filter" gives the dispatcher a memory, outside the paper's class Pi_g. (`docs/posterior.md`)
         alpha: prior of "posterior": a table `[sl]` or `[sg, sl]`, or its sum, spread by the initial law's mean; None
             leaves the choice to the n-agent system.
         eta: UPDATE's tolerance in units of value, or "auto", or "paper".

@@ -35,8 +35,10 @@ LLearner = Literal["auto", "dp", "ucfh", "neural"]
 Solver = Literal["tabular", "neural", "lifted"]
 """What policies and values are made of."""
 
-Observation = Literal["surrogate", "posterior", "filter"]
-"""What the sample is taken for: the population, evidence about it (`prior_search`), or one look of many (`memory`)."""
+Observation = Literal["surrogate", "posterior", "filter", "population"]
+"""What the sample is taken for: the population, evidence about it (`prior_search`), one look of many (`memory`), or
+k of n agents that are played (`learners.neural.sampled`).
+"""
 
 Select = Literal["value", "rollout"]
 """What decides between candidates: the joint value on the surrogate, or the returns of n agents."""

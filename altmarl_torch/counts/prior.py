@@ -13,7 +13,7 @@ from torch import Tensor
 from altmarl_torch.counts.resampling import ResamplingKernel
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.support.sampling import count_labels, dirichlet, distinct_labels, split, split_shares
+from altmarl_torch.support.sampling import dirichlet, draw_sample, split, split_shares
 from altmarl_torch.support.tables import as_table, refuse_first
 
 __all__ = ["LARGEST_ALPHA", "SMALLEST_ALPHA", "Prior", "fit_alpha"]
@@ -76,8 +76,7 @@ class Prior:
         mu = dirichlet(after, generator)
         unseen = torch.full((len(mu), 1), float(self.n - k), dtype=torch.float64, device=mu.device)
         population = counts.to(torch.float64) + split(unseen, split_shares(mu).unsqueeze(1), generator)
-        labels = distinct_labels(len(mu), min(k, self.n - k), self.n, generator)
-        return count_labels(labels, population, k).to(counts.dtype)
+        return draw_sample(population, k, self.n, generator).to(counts.dtype)
 
 
 def fit_alpha(counts: Tensor, weights: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ from altmarl_torch.policies.rules import RULES, WALKERS, HeuristicPair
 from altmarl_torch.policies.tabular import TabularDispatcher, greedy
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.support.intervals import Difference
-from altmarl_torch.support.sampling import count_labels, distinct_labels
+from altmarl_torch.support.sampling import draw_sample
 from altmarl_torch.support.tables import as_integer
 from altmarl_torch.support.threads import one_thread
 from altmarl_torch.support.torch_state import door
@@ -123,9 +123,7 @@ class _ThinningDispatcher:
 
     def act(self, s_g: Tensor, counts: Tensor) -> Tensor:
         """Actions [batch] for s_g [batch] and the sampled agents' counts [batch, sl]."""
-        kept = self._simplex.k
-        labels = distinct_labels(len(counts), min(kept, self._k - kept), self._k, self._generator)
-        return self._table.act(s_g, count_labels(labels, counts.to(torch.float64), kept))
+        return self._table.act(s_g, draw_sample(counts, self._simplex.k, self._k, self._generator))
 
 
 @one_thread()

@@ -38,7 +38,6 @@ from altmarl_torch.runs.flags import (
 )
 from altmarl_torch.runs.named_game import (
     COUNTED,
-    AnyObservation,
     Preset,
     asked_sizes,
     check_data,
@@ -128,13 +127,14 @@ class TrainConfig:
         default="team",
         metadata=flag("what a local agent maximises: the joint reward or its own", choices=get_args(Objective)),
     )
-    observation: AnyObservation = field(
+    observation: Observation = field(
         default=None,  # type: ignore[arg-type]  # replaced by one of them, at the latest when the game is known
         metadata=flag(
-            "what the sample is taken for: the population (surrogate, the paper's), evidence about it (posterior), or "
-            "one look of many (filter: a dispatcher with memory)",
-            also={"population": "; of a simulator, some of those played (population), which is its default"},
-            choices=(*get_args(Observation), "population"),
+            "what the sample is taken for: the population (surrogate, the paper's), evidence about it (posterior), one "
+            "look of many (filter: a dispatcher with memory), or, with networks, some of n that are played "
+            "(population)",
+            also={"population": ", the default of simulators"},
+            choices=get_args(Observation),
             unset="surrogate",
         ),
     )
@@ -280,7 +280,8 @@ class TrainConfig:
         """The records, which check themselves."""
         chain = ChainSettings(self.epsilon, self.delta, self.confidence)
         learning = self._record(Learning, chain=chain if self.l_learner == "ucfh" else None)
-        observed = "surrogate" if self.observation in (None, "population") else self.observation
+        asked_later = self.observation is None or usual_observation(self.game) == "population"  # by simulators
+        observed = "surrogate" if asked_later else self.observation
         problem = self._record(Problem, observation=observed, sizes=asked_sizes(self))
         return Options(problem, learning, self._record(Stopping))
 
@@ -311,7 +312,7 @@ class TrainConfig:
         from altmarl_torch.alternation.run import fit
         from altmarl_torch.evaluation.rollouts import require_memory
 
-        game = fit(self._options, tables_of(self.game, named or self.named_game(), self.observation))
+        game = fit(self._options, tables_of(self.game, named or self.named_game()))
         require_memory(game, self.k, self.episodes, self.horizon)
         return game
 

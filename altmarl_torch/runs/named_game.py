@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COUNTED",
-    "AnyObservation",
     "Preset",
     "asked_sizes",
     "check_data",
@@ -33,7 +32,6 @@ __all__ = [
 ]
 
 Preset = Literal["paper", "code"]
-AnyObservation = Observation | Literal["population"]
 
 GAME_FILE = ".npz"
 
@@ -123,21 +121,19 @@ def _refuse_preset(word: str, preset: Preset, arguments: Sequence[str]) -> None:
         raise ArgumentError(f"preset must be paper for game {word!r}; {preset!r} is of the warehouse")
 
 
-def usual_observation(word: str) -> Literal["surrogate", "population"] | None:
+def usual_observation(word: str) -> Observation | None:
     """What the sample is taken for, unless something else is asked; None where only the function knows its game."""
     if is_function(word):
         return None
     return "population" if word in games.simulators() else "surrogate"
 
 
-def tables_of(word: str, named: "AnyGame", observation: str | None) -> "Game":
-    """The game, if it is one of tables; else, or where the observation is of simulators, an ArgumentError."""
+def tables_of(word: str, named: "AnyGame") -> "Game":
+    """The game, if it is one of tables; else an ArgumentError."""
     from altmarl_torch.simulators.game import SimulatedGame
 
     if isinstance(named, SimulatedGame):
         raise ArgumentError(f"{word} is a simulator: `altmarl train`, `evaluate` and `certify` alone take one")
-    if observation == "population":
-        raise ArgumentError("observation = 'population' is of simulators; choose surrogate, posterior or filter")
     return named
 
 

@@ -48,6 +48,7 @@ __all__ = [
     "deal",
     "dirichlet",
     "distinct_labels",
+    "draw_sample",
     "split",
     "split_shares",
 ]
@@ -238,6 +239,12 @@ def count_labels(labels: Tensor, counts: Tensor, k: int) -> Tensor:
     below = torch.searchsorted(labels, stretch_ends)  # [B, sl], how many labels are < each end
     chosen = below.diff(dim=-1, prepend=torch.zeros_like(below[:, :1]))
     return chosen if labels.shape[-1] == k else counts.to(torch.int64) - chosen
+
+
+def draw_sample(counts: Tensor, k: int, n: int, generator: torch.Generator) -> Tensor:
+    """The states of k agents drawn without replacement, for each row of counts `[B, sl]` of n agents: `[B, sl]`."""
+    labels = distinct_labels(len(counts), min(k, n - k), n, generator)
+    return count_labels(labels, counts.double(), k).to(counts.dtype)
 
 
 def dirichlet(alpha: Tensor, generator: torch.Generator) -> Tensor:

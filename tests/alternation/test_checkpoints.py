@@ -37,6 +37,7 @@ CASES = {
     "neural, drawn": NEURAL | {"drawn": True, "nested": "off"},
     "neural, every k": NEURAL | {"k": range(1, 4)},
     "neural, own, local network": NEURAL | {"l_learner": "neural", "objective": "own"},
+    "neural, population": NEURAL | {"k": 2, "observation": "population"},
     "starts": TABULAR | {"starts": 4},
     "posterior": TABULAR | {"observation": "posterior"},
     "rollout": TABULAR | {"observation": "filter", "select": "rollout", "k": 2},

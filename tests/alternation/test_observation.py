@@ -80,10 +80,17 @@ def test_an_alpha_that_is_no_prior_is_refused(alpha, message):
         make_prior(SMALL, alpha)
 
 
+NETWORKS = {"observation": "population", "solver": "auto"}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"observation": "dream"}, "observation must be one of 'surrogate', 'posterior', 'filter', not 'dream'"),
+        ({"observation": "dream"}, "observation must be one of 'surrogate', 'posterior', 'filter', 'population', not"),
+        ({"observation": "population"}, "observation='population' is learned by networks: use solver='neural'"),
+        (NETWORKS | {"degree": 3}, "observation='population' is learned by networks: .* not degree"),
+        (NETWORKS | {"select": "rollout"}, "select='rollout' has no place beside observation='population'"),
+        (NETWORKS | {"xi": 3}, "xi draws the rewards of the surrogate"),
         ({"observation": "posterior", "m": 30}, "observation='posterior' needs m=None with solver='tabular'"),
         ({"alpha": 1.0}, "alpha is the prior of observation='posterior'"),
         ({"observation": "filter", "alpha": 1.0}, "alpha is the prior of observation='posterior'"),
@@ -140,14 +147,15 @@ def test_a_saved_prior_comes_back(corrected, tmp_path):
     assert torch.equal(replay(SMALL, back), replay(SMALL, corrected))
 
 
-@pytest.mark.parametrize("observation", ["posterior", "filter"])
+@pytest.mark.parametrize("observation", ["posterior", "filter", "population"])
 def test_networks_observe_as_well(observation, tmp_path):
     with cut_short():
         solution = am.solve(SMALL, 2, solver="neural", observation=observation, steps=1)
+    assert (solution.observation, solution.k) == (observation, 2)
     solution.save(tmp_path / "policy.npz")
     back = am.Solution.load(tmp_path / "policy.npz")
     assert torch.equal(replay(SMALL, back), replay(SMALL, solution))
-    assert (solution.alpha is None, solution.belief is None) == (observation == "filter", observation == "posterior")
+    assert (solution.alpha is None, solution.belief is None) == (observation != "posterior", observation != "filter")
 
 
 def rewritten(solution, path, record=None, **entries):
@@ -167,7 +175,7 @@ def rewritten(solution, path, record=None, **entries):
         ({}, {"alpha": np.ones((1, 3))}, r"alpha has shape \[1, 3\]; pi_l is of \[sg, sl\] = \[2, 3\]"),
         ({}, {"alpha": np.zeros((2, 3))}, r"alpha\[sg=0, sl=0\] is 0"),
         ({}, {"alpha": np.array("much")}, "alpha holds"),
-        ({"observation": "dream"}, {}, "observation must be one of surrogate, posterior, filter, not 'dream'"),
+        ({"observation": "dream"}, {}, "observation must be one of surrogate, posterior, filter, population, not"),
         ({"observation": "filter"}, {}, "observation 'filter' does not go with reads = None"),
         ({"reads": 2}, {}, "observation 'posterior' does not go with reads = 2"),
         ({"observation": "filter", "reads": 2}, {}, "it lacks the entries belief/moves"),

@@ -3,9 +3,9 @@
 Its pi_l, and the continuation values of its last fit, are what the networks' own loop goes on from: the same loop at
 the same k, in which every proposal is judged by UPDATE as ever; the history begins with the proposals that led there.
 `nested="off"` and `eta="paper"` begin as printed, from uniform policies and networks that answer zero; so do a network
-of one's own, a start that is given, games of few pairs (s_g, h), where a training takes a moment
-(`learners.neural.grid`), and games of so many states that lifted functions would cost every gradient step more than the
-network does.
+of one's own, a start that is given, agents that are played, games of few pairs (s_g, h), where a training takes a
+moment (`learners.neural.grid`), and games of so many states that lifted functions would cost every gradient step more
+than the network does.
 
 **A network for several sizes** begins from lifted functions of each: their alternation is run for the middle size, and
 against its pi_l G-LEARN then responds at every *anchor*, sizes a fifth apart between which the start is read
@@ -85,7 +85,7 @@ def lifted_start(run: AlternationRun) -> LiftedStart | None:
     """What lifted functions find for a run on networks; None where these begin as printed."""
     learning, stopping = run.options.learning, run.options.stopping
     printed = learning.nested == "off" or stopping.eta == "paper" or run.network is not None
-    given = run.start is not None and not run.only_global
+    given = (run.start is not None and not run.only_global) or run.population is not None
     if printed or given or few_counts(run.game, run.samples) or not _is_cheap(run):
         return None
     begun, quiet = time.perf_counter(), _on_lifted_functions(run)

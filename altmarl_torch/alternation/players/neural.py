@@ -7,23 +7,21 @@ Thin adapters: the mathematics is in `surrogate`, `fitting` and `l_learn`. What 
 
 import copy
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from altmarl_torch.alternation.loop import Curve, Evaluator, PhaseProgress, Player, Players, Proposal, Update
+from altmarl_torch.alternation.loop import Evaluator, Player, Players, Proposal, Update
 from altmarl_torch.alternation.players.announcing import announce
+from altmarl_torch.alternation.players.fitted import FittedValues, Trainer, fitted
 from altmarl_torch.alternation.players.lifted_start import Interrupted, LiftedStart, lifted_start
 from altmarl_torch.alternation.run import AlternationRun
-from altmarl_torch.counts.prior import Prior
 from altmarl_torch.games.game import Game
 from altmarl_torch.learners.neural.exact_evaluator import ExactEvaluator
-from altmarl_torch.learners.neural.fitting import Fit, Monitor, fit
 from altmarl_torch.learners.neural.grid import few_counts
 from altmarl_torch.learners.neural.l_learn import (
     Gains,
@@ -36,20 +34,20 @@ from altmarl_torch.learners.neural.l_learn import (
 from altmarl_torch.learners.neural.networks import CountNetwork, LocalNetwork, check_network
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy
 from altmarl_torch.learners.neural.rollout_evaluator import RolloutEvaluator
-from altmarl_torch.learners.neural.samples import SampleSizes
+from altmarl_torch.learners.neural.sampled import ShownValues
 from altmarl_torch.learners.neural.started import StartedNetwork
 from altmarl_torch.learners.neural.storage import pack_network
-from altmarl_torch.learners.neural.surrogate import BatchSurrogate, centred
-from altmarl_torch.learners.settings import Settings
 from altmarl_torch.operators.joint_value import JointValue, gain_error
 from altmarl_torch.operators.words import Acceptance
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.support.digests import digest
-from altmarl_torch.support.snapshots import WorkInProgress
 
 __all__ = ["FittedValues", "NeuralGlobalLearner", "NeuralLocalLearner", "NeuralMemory", "Trainer", "neural_players"]
 
 logger = logging.getLogger(__name__)
+
+MOVED_ONE_BY_ONE = 1024
+"""Beyond so many agents a move costs no more."""
 
 MAX_ROUNDS = 20
 """A cap on the improvements of pi_l in one turn; one or two are usual."""
@@ -60,30 +58,14 @@ turns of pi_l must promise to be played, relative to such a gain: the derivative
 
 
 @dataclass(frozen=True, eq=False)
-class FittedValues:
-    """The continuation values that were fitted last, and for what.
-
-    Attributes:
-        network: from which the next fit starts.
-        baseline: `[sg, ag]`, added to its answers; None before the first fit.
-        fitted_to: digest of the pair whose values they are; None for none.
-        steps: gradient steps since the start.
-    """
-
-    network: nn.Module
-    baseline: Tensor | None = None
-    fitted_to: str | None = None
-    steps: int = 0
-
-
-@dataclass(frozen=True, eq=False)
 class NeuralMemory:
     """What the turns on networks leave for later ones.
 
     Attributes:
         team: the joint values.
         last: those before the newest fit of the global agent, for where its proposal is not taken.
-        own: those of the local agents' own reward, where that is their objective.
+        own: those of the local agents' own reward, where that is their objective; and, where k of a population are
+            seen, of the population's counts, which G-LEARN's are not.
         for_g, for_l: generators of either player's draws.
         turns: the local network, where pi_l is one.
     """
@@ -94,80 +76,6 @@ class NeuralMemory:
     for_g: torch.Generator
     for_l: torch.Generator
     turns: NetworkTurns | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Trainer:
-    """How values of one game are fitted.
-
-    Raises:
-        ArgumentError: values do not fit into float32.
-    """
-
-    game: Game  # with the rewards that are judged
-    k: SampleSizes
-    settings: Settings
-    prior: Prior | None = None  # of the posterior correction
-    curve: Curve | None = None
-    progress: PhaseProgress | None = None
-    work: WorkInProgress | None = None
-    xi: int | None = None  # draws of the rewards in each target; None for their means
-
-    def __post_init__(self) -> None:
-        _ = self.centred  # what does not fit is refused before anything is trained
-
-    @cached_property
-    def centred(self) -> Game:
-        """The game with its rewards around zero."""
-        return centred(self.game)[0]
-
-    @property
-    def nobody(self) -> Tensor | None:
-        """What stands for a sample of nobody, where samples may be of any size: the mean of the initial law."""
-        return self.game.initial.local_mean if self.k.several else None
-
-    def surrogate(self, pi_l: Tensor) -> BatchSurrogate:
-        """The k-agent MDP under `pi_l [sl, sg, al]`."""
-        surrogate = BatchSurrogate.build(self.centred, pi_l, self.k, self.prior)
-        if self.xi is None or not self.game.has_random_rewards:
-            return surrogate
-        return replace(surrogate, rewards=self.game.reward_sampler(pi_l), xi=self.xi)
-
-    def fit(
-        self,
-        values: FittedValues,
-        surrogate: BatchSurrogate,
-        policy: BatchPolicy | None,
-        generator: torch.Generator,
-        phase: str,
-    ) -> Fit:
-        """Fit on from the last network; those of `policy`, or of the best response where it is None."""
-        return fit(
-            surrogate,
-            values.network,
-            policy,
-            self.settings,
-            generator,
-            baseline=values.baseline,
-            phase=phase,
-            gentle=values.baseline is not None,
-            monitor=self._monitor(phase, values.steps),
-            work=self.work,
-        )
-
-    def _monitor(self, phase: str, before: int) -> Monitor:
-        def monitor(steps: int, residual: float, numbers: Mapping[str, float]) -> None:
-            if self.progress:
-                self.progress(phase, steps, residual)
-            if self.curve and (steps or not before):  # a later start that is left as it is would tell a step again
-                self.curve(before + steps, {f"{phase}/{name}": number for name, number in numbers.items()})
-
-        return monitor
-
-
-def _fitted(values: FittedValues, found: Fit, pair: Pair[BatchPolicy]) -> FittedValues:
-    """What a fit leaves: the values of `pair`."""
-    return FittedValues(found.network, found.baseline, digest(pair), values.steps + found.steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +104,7 @@ class NeuralGlobalLearner:
             "g_learn/noise": found.noise,
             "g_learn/greedy_changes": found.greedy_changes,
         }
-        left = replace(memory, last=memory.team, team=_fitted(memory.team, found, proposed), for_g=generator)
+        left = replace(memory, last=memory.team, team=fitted(memory.team, found, proposed), for_g=generator)
         return Proposal(proposed, None, None, found.steps, details), left
 
 
@@ -215,11 +123,13 @@ class NeuralLocalLearner:
         trainer: of the objective's values.
         evaluator: of the objective.
         is_team: whether the objective is the joint value.
+        shares: whether values of it are those that G-LEARN fits, functions of the same counts.
     """
 
     trainer: Trainer
     evaluator: NeuralEvaluator
     is_team: bool
+    shares: bool
     player: Player = "local"
     phase: str = "l_learn"
 
@@ -254,7 +164,7 @@ class NeuralLocalLearner:
 
     def _values(self, memory: NeuralMemory) -> FittedValues:
         """Those of the objective."""
-        return memory.team if self.is_team else memory.own
+        return memory.team if self.shares else memory.own
 
     def _first_better(
         self, pair: Pair[BatchPolicy], value: JointValue, turns: Iterator[Tensor]
@@ -272,15 +182,16 @@ class NeuralLocalLearner:
     def _gains(self, pair: Pair[BatchPolicy], memory: NeuralMemory) -> tuple[NeuralMemory, Gains]:
         """The derivative at the pair, its values fitted first where they are not at hand."""
         values, surrogate = self._values(memory), self.trainer.surrogate(pair.pi_l)
-        if self.is_team and memory.last.fitted_to == digest(pair):
+        if self.shares and memory.last.fitted_to == digest(pair):
             values = memory.last
         if values.fitted_to != digest(pair):
             found = self.trainer.fit(values, surrogate, pair.pi_g, memory.for_l, self.phase)
-            values = _fitted(values, found, pair)
-            memory = replace(memory, team=values) if self.is_team else replace(memory, own=values)
+            values = fitted(values, found, pair)
+            memory = replace(memory, team=values) if self.shares else replace(memory, own=values)
         assert values.baseline is not None  # it was fitted
-        continuation = network_values(surrogate, values.network, values.baseline, pair.pi_g)
-        return memory, local_gains(surrogate, pair.pi_l, pair.pi_g, continuation, memory.for_l)
+        parts = surrogate, values.network, values.baseline, pair.pi_g
+        worth = network_values(*parts) if surrogate.shown is None else ShownValues(*parts, memory.for_l)
+        return memory, local_gains(surrogate, pair.pi_l, pair.pi_g, worth, memory.for_l)
 
 
 def neural_players(run: AlternationRun) -> Players[BatchPolicy, NeuralMemory]:
@@ -296,16 +207,19 @@ def neural_players(run: AlternationRun) -> Players[BatchPolicy, NeuralMemory]:
     if options.learning.l_learner == "neural":
         turns = NetworkTurns.of(LocalNetwork(game.num_sl, game.num_sg, game.num_al, generator=local_weights))
     progress = options.keeping.progress
-    trainer = Trainer(game, run.samples, run.training, run.prior, run.curve, progress, run.work, run.reward_draws)
+    drawn = run.reward_draws, run.population
+    trainer = Trainer(game, run.samples, run.training, run.prior, run.curve, progress, run.work, *drawn)
     evaluator = _evaluator(run, game, options.stopping.accept, episodes)
     if isinstance(evaluator, RolloutEvaluator):  # else there are few pairs (s_g, h)
-        seconds = expected_seconds(game, run.k, evaluator.steps)
-        announce(run, seconds, f"episodes of k = {run.k:,} agents", "fewer local states take less")
+        agents = run.population or run.k
+        seconds = expected_seconds(game, min(agents, run.k + MOVED_ONE_BY_ONE), evaluator.steps)
+        announce(run, seconds, f"episodes of {agents:,} agents", "fewer local states take less")
     locally = trainer, evaluator
     if options.problem.objective == "own":
         own = game.replace(r_g=torch.zeros_like(game.r_g))
         locally = replace(trainer, game=own), _evaluator(run, own, "mean", episodes)
-    learners = NeuralGlobalLearner(trainer), NeuralLocalLearner(*locally, options.problem.objective == "team")
+    is_team = options.problem.objective == "team"
+    learners = NeuralGlobalLearner(trainer), NeuralLocalLearner(*locally, is_team, is_team and run.population is None)
     values, pair, start = FittedValues(network), run.first_pair, lifted_start(run)
     before: tuple[Update, ...] = ()
     if start is not None:
@@ -345,6 +259,8 @@ def _begun(trainer: Trainer, network: nn.Module, start: LiftedStart) -> tuple[Fi
 
 def _evaluator(run: AlternationRun, game: Game, accept: Acceptance, seed: int) -> NeuralEvaluator:
     """Who scores pairs by the rewards of `game`: exactly where that is no work, else by episodes."""
+    if run.population is not None:
+        return RolloutEvaluator(game, run.population, accept, seed, shown=run.k)
     if few_counts(game, run.samples):
         return ExactEvaluator(game, run.samples, run.prior)
     return RolloutEvaluator(game, run.samples, accept, seed, run.prior)

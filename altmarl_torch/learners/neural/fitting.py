@@ -84,7 +84,7 @@ def fit(
         LearningError: the loss is no longer finite.
     """
     with torch.enable_grad(), _seeded(generator):
-        kind = kind_of_training(surrogate, network)
+        kind = kind_of_training(surrogate, network, policy)
         training = kind(surrogate, network, baseline, policy, settings, generator, phase, monitor)
         if work and (kept := work.resume()):
             with reading():

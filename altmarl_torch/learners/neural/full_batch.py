@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from altmarl_torch.learners.neural.grid import CountGrid
 from altmarl_torch.learners.neural.networks import CountNetwork
+from altmarl_torch.learners.neural.policies import BatchPolicy
+from altmarl_torch.learners.neural.sampled import SeenThroughSamples
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate
 from altmarl_torch.learners.neural.training import BROAD, EPISODE_STEPS, EXPLORATION, Training
 
@@ -29,11 +31,14 @@ rewards, of which so many draws are taken in all.
 """
 
 
-def kind_of_training(surrogate: BatchSurrogate, network: nn.Module) -> type[Training]:
+def kind_of_training(surrogate: BatchSurrogate, network: nn.Module, policy: BatchPolicy | None) -> type[Training]:
     """On all pairs, where these are few and the network answers each row by itself; else on draws.
 
-    A network of another kind may look at its batch as a whole, as batch normalisation does.
+    A network of another kind may look at its batch as a whole, as batch normalisation does. Of a population that is
+    seen through samples, a best response knows the sample alone.
     """
+    if surrogate.shown is not None and policy is None:
+        return SeenThroughSamples
     return FullBatch if isinstance(network, CountNetwork) and surrogate.grid is not None else Training
 
 

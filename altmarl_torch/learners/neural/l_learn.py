@@ -12,6 +12,13 @@ policy gradient. Here occupancy and companions are *drawn*, and V is a network's
 One draw of h'' serves all landing places y, so the differences between actions, O(1/k) of V, do not drown in the noise
 of V; and every mean carries a standard error, so that pi_l turns only where the gain is sure.
 
+**Where pi_g sees j of the k agents** (`BatchSurrogate.shown`), V is that of all k, and the agent is among the j with
+the chance j/k. With g and g' fresh samples of j - 1 and of j companions,
+
+    E V(s_g', h'' + e_y) = E sum_a [ j/k pi_g(a | s_g', g + e_y) + (1 - j/k) pi_g(a | s_g', g') ] Q(s_g', h'' + e_y, a),
+
+whose two cases are taken with their weights: drawn, the rare one would drown all differences in noise.
+
 **The search.** Turn pi_l to the best action in every (z, s_g) whose gain is positive by two standard errors; where
 paired episodes do not confirm a higher value, try the half of the turns that promise most, and so on, as long as they
 promise anything that is worth the episodes. Refit V, and repeat until nothing is gained. With a `LocalNetwork` the
@@ -29,13 +36,22 @@ from altmarl_torch.games.game import Game
 from altmarl_torch.learners.neural.grid import TablePolicy
 from altmarl_torch.learners.neural.networks import LocalNetwork
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy
+from altmarl_torch.learners.neural.sampled import ShownValues, in_rows
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, Values
 from altmarl_torch.learners.settings import Settings
 from altmarl_torch.policies.base import cumulative, draw
 from altmarl_torch.policies.tabular import one_hot
 from altmarl_torch.support.sampling import CountMover
 
-__all__ = ["Gains", "NetworkTurns", "expected_seconds", "local_gains", "network_values", "sure_turns", "table_turns"]
+__all__ = [
+    "Gains",
+    "NetworkTurns",
+    "expected_seconds",
+    "local_gains",
+    "network_values",
+    "sure_turns",
+    "table_turns",
+]
 
 VISITS, EPISODES, CHUNK = 2**13, 1024, 2**13
 """Pairs (s_g, h) drawn from the occupancy; episodes that they come from; landings that are worked on at once."""
@@ -77,8 +93,7 @@ def network_values(surrogate: BatchSurrogate, network: nn.Module, baseline: Tens
     is_greedy = isinstance(policy, NetworkPolicy) and policy.network is network  # then the average is the maximum
 
     def values(counts: Tensor) -> Tensor:
-        continuation = surrogate.reward_scale * network(surrogate.samples.inputs(counts)).float() + baseline
-        Q = surrogate.action_values(counts, continuation)
+        Q = surrogate.network_action_values(network, baseline, counts)
         return Q.amax(-1) if is_greedy else policy.average(counts, Q)
 
     return values if surrogate.grid is None else surrogate.grid.looked_up(values)
@@ -98,7 +113,11 @@ def expected_seconds(game: Game, k: int, played: int) -> float:
 
 @torch.no_grad()
 def local_gains(
-    surrogate: BatchSurrogate, pi_l: Tensor, policy: BatchPolicy, values: Values, generator: torch.Generator
+    surrogate: BatchSurrogate,
+    pi_l: Tensor,
+    policy: BatchPolicy,
+    values: Values | ShownValues,
+    generator: torch.Generator,
 ) -> Gains:
     """Sample the derivative of the value in pi_l.
 
@@ -106,7 +125,8 @@ def local_gains(
         surrogate: the k-agent game under `pi_l`.
         pi_l: `[sl, sg, al]`.
         policy: the fixed pi_g.
-        values: V of the pair on counts with sum k; a common offset does not matter.
+        values: V of the pair on counts with sum k; a common offset does not matter. Of a surrogate of which a sample is
+            shown, `ShownValues`.
         generator: of all draws.
     """
     game = surrogate.game
@@ -125,7 +145,8 @@ def local_gains(
         z = torch.multinomial(moving, 1, generator=generator).squeeze(-1)
         others = companions(states, moving - _unit(z, game.num_sl), generator)
         reached = places[z]
-        landing = _landing_values(surrogate, policy, values, states, h, others, reached)
+        laws = policy(states, surrogate.show(h, generator))
+        landing = _landing_values(surrogate, laws, values, states, others, reached)
         reward, moves = worth_of_turn[0][z, states], worth_of_turn[1][z, states]
         moves = moves.gather(-1, reached[:, None].expand(-1, game.num_al, -1))
         gain = reward + game.gamma * surrogate.samples.of_rows(h) * einsum(moves, landing.double(), "b a L, b L -> b a")
@@ -162,18 +183,22 @@ def _places(P_l: Tensor) -> Tensor:
 
 def _landing_values(
     surrogate: BatchSurrogate,
-    policy: BatchPolicy,
-    values: Values,
+    laws: Tensor,
+    values: Values | ShownValues,
     s_g: Tensor,
-    counts: Tensor,
     others: Tensor,
     reached: Tensor,
 ) -> Tensor:
-    """E V(s_g', others + e_y) over s_g' for the landing places y that are `reached [b, y]`, less its mean: `[b, y]`."""
-    num_sl = counts.shape[-1]
-    landed = rearrange(others.unsqueeze(1) + _unit(reached, num_sl).to(counts.dtype), "b y l -> (b y) l")
-    worth = rearrange(values(landed), "(b y) G -> b y G", y=reached.shape[-1])
-    to_sg = einsum(policy(s_g, counts).float(), surrogate.P_g[s_g], "b a, b a G -> b G")
+    """E V(s_g', others + e_y) over s_g' for the landing places y that are `reached [b, y]`, less its mean: `[b, y]`.
+
+    The law of a_g, which moves s_g, is `laws [b, ag]`.
+    """
+    units = _unit(reached, others.shape[-1]).to(others.dtype)
+    if isinstance(values, ShownValues):
+        worth = values.landed(others, units)
+    else:
+        worth = rearrange(values(in_rows(others.unsqueeze(1) + units)), "(b y) G -> b y G", y=reached.shape[-1])
+    to_sg = einsum(laws.float(), surrogate.P_g[s_g], "b a, b a G -> b G")
     expected = einsum(worth, to_sg, "b y G, b G -> b y")
     return expected - expected.mean(-1, keepdim=True)
 
@@ -192,7 +217,7 @@ def _visits(
     met = []
     for _ in range(longest):
         met.append((s_g, counts))
-        a_g = draw(cumulative(policy(s_g, counts)), generator)
+        a_g = draw(cumulative(policy(s_g, surrogate.show(counts, generator))), generator)
         _, s_g, counts = surrogate.step(s_g, counts, a_g, generator, generator)
     weights = gamma ** torch.arange(longest, device=device, dtype=torch.float64)
     age = torch.multinomial(weights, number, replacement=True, generator=generator)

@@ -1,7 +1,7 @@
 r"""The joint value of a pair without tables: paired episodes of the k-agent game.
 
 UPDATE compares values, so what must be small is the error of a *difference*. Every pair is played from the same starts
-and with the same random numbers (one stream for the local agents, one for s_g, one for a randomised pi_g), episode by
+and with the same random numbers (one stream each for the local agents, s_g, a randomised pi_g, and samples), episode by
 episode; where two pairs act alike their returns are equal, and the error of the difference is that of the episodes in
 which they do not (`operators.joint_value.gain_error`).
 
@@ -60,6 +60,7 @@ class RolloutEvaluator:
             each played many times.
         seed: of the episodes.
         prior: of the posterior correction.
+        shown: how many of the k agents pi_g is shown, a fresh sample at every step; None: all.
         horizon, starts, repeats: steps of an episode; starts in each block; episodes from each start.
     """
 
@@ -68,6 +69,7 @@ class RolloutEvaluator:
     accept: Acceptance
     seed: int
     prior: Prior | None = None
+    shown: int | None = None
     _last: tuple[str, JointValue] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -123,14 +125,15 @@ class RolloutEvaluator:
 
     def _blocks(self, pair: Pair[BatchPolicy], first: int, last: int) -> list[tuple[Tensor, Tensor]]:
         """Play blocks first..last-1, side by side."""
-        surrogate, pi_g = BatchSurrogate.build(self.game, pair.pi_l, self.k, self.prior), self._listed(pair.pi_g)
+        surrogate = BatchSurrogate.build(self.game, pair.pi_l, self.k, self.prior, self.shown)
+        pi_g = self._listed(pair.pi_g)
         seeds = np.random.SeedSequence(self.seed).spawn(BLOCKS)[first:last]
         with one_thread():
             return run(lambda seed: self._play(surrogate, pi_g, seed), seeds)
 
     def _listed(self, pi_g: BatchPolicy) -> Rule:
         """What a network chooses, looked up where the counts are far fewer than the steps that are played."""
-        samples = SampleSizes.of(self.k)
+        samples = SampleSizes.of(self.shown or self.k)
         simplex = CountSimplex(samples.largest, self.game.num_sl, self.game.device)
         if (
             samples.several
@@ -145,12 +148,12 @@ class RolloutEvaluator:
     def _play(self, surrogate: BatchSurrogate, pi_g: Rule, block: np.random.SeedSequence) -> tuple[Tensor, Tensor]:
         """Discounted returns of one block of episodes, `[starts * repeats]`, and how far their tail drifts, `[]`."""
         device = self.game.device
-        streams = (torch.Generator(device).manual_seed(seed) for seed in block.generate_state(4).tolist())
-        begin, moves, global_moves, acts = streams
+        streams = (torch.Generator(device).manual_seed(seed) for seed in block.generate_state(5).tolist())
+        begin, moves, global_moves, acts, looks = streams
         s_g, counts = (part.repeat_interleave(self.repeats, 0) for part in surrogate.draw_start(self.starts, begin))
         returns, means = torch.zeros(len(s_g), dtype=torch.float64, device=device), []
         for t in range(self.horizon):
-            a_g = draw(cumulative(pi_g(s_g, counts)), acts)
+            a_g = draw(cumulative(pi_g(s_g, surrogate.show(counts, looks))), acts)
             reward, s_g, counts = surrogate.step(s_g, counts, a_g, moves, global_moves)
             returns += self.game.gamma**t * reward
             means.append(reward.double().mean())

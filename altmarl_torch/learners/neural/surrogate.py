@@ -21,16 +21,20 @@ the reward at (s_g, h, a), drawn afresh in every gradient step, enter the target
 This has mean 0, and it too is averaged after the maximum: the fixed point is T-hat_k's for every Xi, and Xi buys less
 noise. That rewards are centred (`centred`) makes no difference to it.
 
+**A sample of a population** (`shown`). The counts are those of a population, and the global agent sees `shown` of its
+agents, a fresh uniform sample at every step: the n-agent system of Algorithm 4 itself, on counts. `show` draws what is
+seen; everything else is as if all were.
+
 Given a table in place of the network (`table_values`), the same functions are the tabular operators; a test says so.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from einops import einsum, rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.simplex import CountSimplex
@@ -41,10 +45,10 @@ from altmarl_torch.games.reward_draws import RewardSampler
 from altmarl_torch.learners.neural.grid import CountGrid
 from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.policies.base import cumulative, draw
-from altmarl_torch.support.sampling import CountMover, split, split_shares
+from altmarl_torch.support.sampling import CountMover, draw_sample, split, split_shares
 from altmarl_torch.support.tables import check_indices
 
-__all__ = ["BatchSurrogate", "Values", "centred", "check_count", "table_values"]
+__all__ = ["LARGEST_COUNTED", "BatchSurrogate", "Values", "centred", "check_count", "table_values"]
 
 LARGEST_COUNTED, LARGEST_VALUE, SMALLEST_VALUE = 2**24, 1e15, 1e-15
 """How far float32 counts one by one; values whose squares it holds with room to spare."""
@@ -71,6 +75,7 @@ class BatchSurrogate:
         prior: of the posterior correction (`counts.resampling`); None: the k agents are the population.
         rewards: draws of the rewards, for targets; None: their means.
         xi: how many of them are averaged.
+        shown: how many of the agents the global agent sees, a fresh sample at every step; None: all.
     """
 
     game: Game
@@ -84,22 +89,31 @@ class BatchSurrogate:
     prior: Prior | None = None
     rewards: RewardSampler | None = None
     xi: int = 1
+    shown: int | None = None
 
     @classmethod
-    def build(cls, game: Game, pi_l: Tensor, k: int | SampleSizes, prior: Prior | None = None) -> "BatchSurrogate":
+    def build(
+        cls,
+        game: Game,
+        pi_l: Tensor,
+        k: int | SampleSizes,
+        prior: Prior | None = None,
+        shown: int | None = None,
+    ) -> "BatchSurrogate":
         """Form the surrogate of k agents under `pi_l [sl, sg, al]`; SizeError where float32 cannot count to k."""
         samples = SampleSizes.of(k)
         check_count(samples.largest)
         P_l_pi, r_l_pi = game.induced(pi_l)
         mover = CountMover(rearrange(P_l_pi, "l g L -> g l L"), samples.largest, fixed=not samples.several)
         local_means = rearrange(r_l_pi, "l g -> g l").float().contiguous()
-        return cls(
-            game, samples, P_l_pi, local_means, game.P_g.float(), game.r_g.float(), mover, cumulative(game.P_g), prior
-        )
+        tables = game.P_g.float(), game.r_g.float(), mover, cumulative(game.P_g)
+        return cls(game, samples, P_l_pi, local_means, *tables, prior, shown=shown)
 
     @cached_property
     def grid(self) -> CountGrid | None:
-        """Every count vector with its exact kernel, where the pairs (s_g, h) are few."""
+        """Every count vector with its exact kernel, where the pairs (s_g, h) are few and all agents are seen."""
+        if self.shown is not None:
+            return None
         return CountGrid.of(self.game, (self.P_l_pi, self.local_means.T.double()), self.samples, self.prior)
 
     @property
@@ -119,11 +133,24 @@ class BatchSurrogate:
         local = self._local_rewards(counts)
         return self.r_g + local.unsqueeze(-1) + self.game.gamma * continuation
 
+    def network_action_values(self, network: nn.Module, baseline: Tensor, counts: Tensor) -> Tensor:
+        """The same from a network's C in units of `reward_scale`, and `baseline [sg, ag]`, which is added to it."""
+        continuation = self.reward_scale * network(self.samples.inputs(counts)).float() + baseline
+        return self.action_values(counts, continuation)
+
     def _local_rewards(self, counts: Tensor) -> Tensor:
         """Expected reward of a local agent in every global state, of counts that have been checked: `[b, sg]`."""
         if self.prior is None:
             return einsum(counts.float(), self.local_means, "b l, g l -> b g") / self.samples.of_rows(counts)
         return einsum(self.prior.mean(counts, self.k).float(), self.local_means, "g b l, g l -> b g")
+
+    def sample(self) -> "BatchSurrogate":
+        """The same laws for as many agents as are shown, who are all seen: rewards and inputs of what is seen."""
+        return self if self.shown is None else replace(self, samples=SampleSizes.of(self.shown), shown=None)
+
+    def show(self, counts: Tensor, generator: torch.Generator) -> Tensor:
+        """What the global agent sees of counts `[b, sl]`: a draw without replacement, `[b, sl]`, or all."""
+        return counts if self.shown is None else draw_sample(counts, self.shown, self.k, generator)
 
     def movers(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
         """The counts that move, where those that are seen are given: the same, or a fresh sample."""

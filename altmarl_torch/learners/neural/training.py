@@ -102,6 +102,11 @@ class Training:
         return self.pairs[0][:HELD_OUT], self.pairs[1][:HELD_OUT]
 
     @property
+    def read(self) -> BatchSurrogate:
+        """That of the agents whose counts the network reads."""
+        return self.surrogate
+
+    @property
     def rows(self) -> int:
         """Pairs in a gradient step."""
         return self.settings.batch
@@ -179,10 +184,11 @@ class Training:
             len(self.pairs[0]), (self.settings.batch,), generator=self.generator, device=self.surrogate.game.device
         )
         s_g, counts = (part[chosen] for part in self.pairs)
+        known = self._known(counts, self.generator)
         with torch.no_grad():
             target = self.surrogate.targets(self.values, s_g, counts, self.settings.draws, self.generator) / self.scale
-        error = target - self._heads(self.online, s_g, counts)
-        loss: Tensor = error.sub(self.surrogate.samples.offsets(counts, error.detach())).square().mean()
+        error = target - self._heads(self.online, s_g, known)
+        loss: Tensor = error.sub(self.read.samples.offsets(known, error.detach())).square().mean()
         return loss
 
     @torch.no_grad()
@@ -196,19 +202,24 @@ class Training:
         for buffer, new in zip(self.average.buffers(), self.online.buffers(), strict=True):
             buffer.copy_(new)
 
+    def _known(self, counts: Tensor, generator: torch.Generator) -> Tensor:
+        """What the network reads, where these are the counts: all of them."""
+        return counts
+
     def values(self, counts: Tensor) -> Tensor:
         """V(., h) by the running average, without its offset: counts `[b, sl]` to `[b, sg]`."""
-        Q = self._action_values(counts)
-        return Q.amax(-1) if self.policy is None else self.policy.average(counts, Q)
+        Q = self._action_values(self._known(counts, self.generator))
+        if self.policy is None:
+            return Q.amax(-1)
+        return self.policy.average(self.surrogate.show(counts, self.generator), Q)
 
-    def _action_values(self, counts: Tensor) -> Tensor:
+    def _action_values(self, known: Tensor) -> Tensor:
         """Q by the running average, without its offset: `[b, sg, ag]`."""
-        continuation = self.scale * self.average(self.surrogate.samples.inputs(counts)).float() + self.baseline
-        return self.surrogate.action_values(counts, continuation)
+        return self.read.network_action_values(self.average, self.baseline, known)
 
-    def _heads(self, network: nn.Module, s_g: Tensor, counts: Tensor) -> Tensor:
+    def _heads(self, network: nn.Module, s_g: Tensor, known: Tensor) -> Tensor:
         """C(s_g, h, .) in units of the network: `[b, ag]`."""
-        heads: Tensor = network(self.surrogate.samples.inputs(counts)).float()
+        heads: Tensor = network(self.read.samples.inputs(known)).float()
         return heads[torch.arange(len(s_g), device=s_g.device), s_g] + self.baseline[s_g] / self.scale
 
     @torch.no_grad()
@@ -230,7 +241,7 @@ class Training:
         s_g, counts = self.held_out
         values = self.surrogate.draw_values(self.values, s_g, counts, HELD_OUT_DRAWS, self.generator)
         halves = rearrange(values, "(half j) b G -> half j b G", half=2).mean(1)
-        own = self.scale * self._heads(self.average, s_g, counts)
+        own = self.scale * self._heads(self.average, s_g, self._known(counts, _common(counts)))
         first, second = (self.surrogate.spread(half, s_g) - own for half in halves)
         return first, second
 
@@ -269,14 +280,15 @@ class Training:
     def _laws(self, counts: Tensor) -> Tensor:
         """The law of a_g in every global state, of the policy or the greedy one: `[b, sg, ag]`."""
         if self.policy is not None:
-            return self.policy.laws(counts)
-        Q = self._action_values(counts)
+            return self.policy.laws(self.surrogate.show(counts, _common(counts)))
+        Q = self._action_values(self._known(counts, _common(counts)))
         return torch.nn.functional.one_hot(Q.argmax(-1), Q.shape[-1]).float()
 
     @torch.no_grad()
     def greedy(self) -> Tensor:
         """Greedy actions of the running average at the held-out counts, in every global state: `[b, sg]`."""
-        return self._action_values(self.held_out[1]).argmax(-1)
+        counts = self.held_out[1]
+        return self._action_values(self._known(counts, _common(counts))).argmax(-1)
 
     def finish(self) -> Fit:
         """What has been learned."""
@@ -306,9 +318,15 @@ class Training:
         """The action of the policy (by default the greedy one) in each pair, or now and then any other: `[b]`."""
         generator, num_ag = self.generator, self.surrogate.game.num_ag
         if self.policy is None:
-            chosen = self._action_values(counts).argmax(-1).gather(-1, s_g.unsqueeze(-1)).squeeze(-1)
+            known = self._known(counts, generator)
+            chosen = self._action_values(known).argmax(-1).gather(-1, s_g.unsqueeze(-1)).squeeze(-1)
         else:
-            chosen = draw(cumulative(self.policy(s_g, counts)), generator)
+            chosen = draw(cumulative(self.policy(s_g, self.surrogate.show(counts, generator))), generator)
         other = torch.randint(num_ag, s_g.shape, generator=generator, device=s_g.device)
         astray = torch.rand(s_g.shape, generator=generator, dtype=torch.float64, device=s_g.device) < EXPLORATION
         return torch.where(astray, other, chosen)
+
+
+def _common(counts: Tensor) -> torch.Generator:
+    """For draws from held-out counts: the same sample of each of them at every check."""
+    return torch.Generator(counts.device).manual_seed(0)

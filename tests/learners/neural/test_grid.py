@@ -43,7 +43,7 @@ def network_of(game, extra=0):
 def training(surrogate, policy=None, settings=None, network=None):
     network = network or network_of(surrogate.game, int(surrogate.samples.several))
     baseline = torch.rand(3, 2, generator=seeded(4))
-    kind = kind_of_training(surrogate, network)
+    kind = kind_of_training(surrogate, network, policy)
     return kind(surrogate, network, baseline, policy, settings or Settings(), seeded(5), "g_learn", None)
 
 
