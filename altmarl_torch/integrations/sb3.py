@@ -158,7 +158,7 @@ class Sb3Learner:
         """The greedy policy that is learned, in the shape of the problem's; SB3 begins anew, not at `start`."""
         given = {"gamma": problem.game.gamma, "seed": problem.seed, "device": "cpu"} | self._settings()
         venv = Sb3VecEnv(self._systems(problem))
-        with _own_randomness():
+        with own_randomness():
             scaled = sb3.common.vec_env.VecNormalize(venv, norm_obs=False, gamma=given["gamma"])
             model = ALGORITHMS[self.algorithm]("MlpPolicy", scaled, **given)
             model.learn(self.total_steps)
@@ -181,7 +181,7 @@ class Sb3Learner:
 
 
 @contextlib.contextmanager
-def _own_randomness() -> Iterator[None]:
+def own_randomness() -> Iterator[None]:
     """SB3 seeds the global generators of Python, NumPy and torch; they are the caller's, and are put back."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # read and restored, never drawn from
     try:

@@ -17,7 +17,7 @@ from oracles.neural import cut_short, drawn
 from altmarl_torch import games
 from altmarl_torch.alternation import checkpoints
 from altmarl_torch.alternation.checkpoints import CheckpointFolder, RunCheckpoint
-from altmarl_torch.alternation.players.neural import FittedValues, Trainer
+from altmarl_torch.alternation.players.fitted import FittedValues, Trainer
 from altmarl_torch.alternation.solving import solve
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.learners.neural.networks import CountNetwork

@@ -5,13 +5,14 @@ differentiated.
 """
 
 import copy
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
 from torch import nn
 
 from altmarl_torch.alternation.loop import Players
+from altmarl_torch.alternation.simulated.own_learners import OwnLocalLearner, SimulatedLocalFunction
 from altmarl_torch.alternation.simulated.players import (
     PathwiseLearner,
     SimulatedEvaluator,
@@ -36,7 +37,7 @@ from altmarl_torch.simulators.pairs import RulePair
 from altmarl_torch.simulators.spaces import Discrete
 from altmarl_torch.support.tables import as_integer, check_kind
 
-__all__ = ["Turns", "check_begin", "number_played", "objective_of", "players_of"]
+__all__ = ["Turns", "check_begin", "number_played", "objective_of", "own_learner", "players_of"]
 
 MOST_PLAYED, MOST_DIFFERENTIATED, FOR_EACH_SEEN = 512, 64, 20
 """Agents that are played at most where the sample is k of a population, and where their episodes are differentiated;
@@ -73,6 +74,17 @@ def objective_of(game: SimulatedGame, objective: object) -> Objective:
     return "own" if objective == "own" else "team"
 
 
+def own_learner(game: SimulatedGame, l_learner: object) -> SimulatedLocalFunction | None:
+    """A function for the local agents, or None for the learner that there is; an ArgumentError for anything else."""
+    if l_learner == "auto":
+        return None
+    if not callable(l_learner):
+        raise ArgumentError(f"l_learner must be 'auto', or a function of a problem and pi_l, not {l_learner!r}")
+    if not isinstance(game.local_action, Discrete):
+        raise ArgumentError("a learner of one's own needs finitely many local actions; those of this game are a Box")
+    return cast(SimulatedLocalFunction, l_learner)
+
+
 def check_begin(start: object, turns: object) -> None:
     """Raise an ArgumentError unless there are rules, or none, and turns are a word for them."""
     if start is not None:
@@ -91,6 +103,7 @@ def players_of(
     start: RulePair | None,
     turns: Turns,
     remembers: bool,
+    l_learner: SimulatedLocalFunction | None,
     **told: Any,
 ) -> tuple[Players[Any, SimulatedMemory], Study]:
     """Learners, evaluator and start; each draws from a generator of its own."""
@@ -110,6 +123,8 @@ def players_of(
         SimulatedGlobalLearner(study) if leads[0] else PathwiseLearner(study, "global", "g_learn"),
         SimulatedLocalLearner(study) if leads[1] else PathwiseLearner(study, "local", "l_learn"),
     )
+    if l_learner is not None:
+        learners = learners[0], OwnLocalLearner(study, l_learner)
     asked = tuple(learner for learner in learners if turns in ("both", learner.player))
     return Players(asked, SimulatedEvaluator(study, episodes, device), first, memory), study
 

@@ -49,7 +49,7 @@ def pack_pair(pi_g: GlobalPolicy, pi_l: LocalPolicy) -> dict[str, Any]:
     if isinstance(pi_l, GreedyLocal | ActorLocal):
         entries |= module_arrays("pi_l/network/", pi_l.network)
     if isinstance(pi_l, GreedyLocal):
-        spec |= {"local_scale": pi_l.scale}
+        spec |= {"local_scale": pi_l.scale, "local_is_whole": pi_l.is_whole}
         for name, frame in (("leader", pi_l.leader), ("local", pi_l.local)):
             entries |= {f"pi_l/{name}/low": frame.low.numpy(), f"pi_l/{name}/high": frame.high.numpy()}
     return {"policies": json.dumps(spec), **entries}
@@ -135,7 +135,8 @@ def _local(arrays: Arrays, spec: Mapping[str, Any], game: SimulatedGame, device:
     leader, local = (_frame(arrays, f"pi_l/{name}/", space) for name, space in spaces)
     values = LocalValues(leader, local, space.num, weights)
     load_module("pi_l/network/", values, arrays)
-    return GreedyLocal(game, values.to(device).eval(), float(spec["local_scale"]), leader, local)
+    whole = bool(spec.get("local_is_whole", False))  # unknown to older files
+    return GreedyLocal(game, values.to(device).eval(), float(spec["local_scale"]), leader, local, whole)
 
 
 def _frames(arrays: Arrays, prefix: str, game: SimulatedGame) -> tuple[Frame, Frame]:

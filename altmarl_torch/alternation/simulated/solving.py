@@ -34,8 +34,10 @@ from altmarl_torch.alternation.simulated.building import (
     check_begin,
     number_played,
     objective_of,
+    own_learner,
     players_of,
 )
+from altmarl_torch.alternation.simulated.own_learners import SimulatedLocalFunction
 from altmarl_torch.alternation.simulated.players import (
     SimulatedMemory,
     Study,
@@ -56,6 +58,7 @@ from altmarl_torch.learners.simulated.pathwise import Objective
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.simulators.game import SimulatedGame, check_simulated
 from altmarl_torch.simulators.pairs import RulePair
+from altmarl_torch.support.digests import known_as
 from altmarl_torch.support.kinds import typed_as
 from altmarl_torch.support.snapshots import Arrays, pack, reading, tensor_of, under, unpack
 from altmarl_torch.support.tables import as_device, as_integer, as_number, as_seed, check_callable
@@ -79,6 +82,7 @@ def solve_simulator(
     start: RulePair | None = None,
     turns: Turns = "both",
     network: nn.Module | None = None,
+    l_learner: Literal["auto"] | SimulatedLocalFunction = "auto",
     eta: float | Literal["auto"] = "auto",
     steps: int = 10,
     seed: int = 0,
@@ -111,6 +115,9 @@ def solve_simulator(
             as they start.
         network: a module of one's own, s_g `[b, dg]` and sample `[b, k, dl]` to `[b, ag]`, to be trained in place
             of the set network (`learners.simulated.networks`); it is left as it was.
+        l_learner: "auto", or a function of one's own `(problem, pi_l)`, for finitely many local actions: calling the
+            problem, a `SimulatedLocalProblem`, makes the environment of one tagged agent, and what comes back is
+            `problem.network()`, trained, or a rule of (s_l, s_g). (`docs/simulators.md`)
         eta: UPDATE's tolerance in units of value, or "auto".
         steps: at most so many proposals of each player.
         seed: of every random number.
@@ -142,12 +149,14 @@ def solve_simulator(
     told = {"curve": curve, "progress": progress, "objective": objective_of(game, objective)}
     check_begin(start, turns)
     small = unchecked(game, n=agents)
-    players, study = players_of(small, k, network, seed, place, rate, start, turns, observation == "filter", **told)
+    remembers, own = observation == "filter", own_learner(game, l_learner)
+    players, study = players_of(small, k, network, seed, place, rate, start, turns, remembers, own, **told)
     rules, checkpoint, reached = _rules(study, eta), None, None
     if checkpoints is not None:
         asked = {"game": game.name, "n": game.n, "gamma": game.gamma, "k": k, "agents": agents, "seed": seed}
         asked |= {"learning_rate": rate, "eta": eta, "steps": steps, "turns": turns, "observation": observation}
-        folder = CheckpointFolder(Path(checkpoints), asked | {"objective": study.objective})
+        asked |= {"objective": study.objective, "l_learner": known_as(l_learner)}
+        folder = CheckpointFolder(Path(checkpoints), asked)
         folder.check()
         checkpoint = folder.next_run()
         reached = _reached(checkpoint, players, game, network, place)

@@ -29,6 +29,7 @@ from altmarl_torch.simulators.game import beside
 __all__ = ["LocalValues", "SetNetwork", "check_set_network", "initialise", "values_at"]
 
 POOLED, WIDTH = 32, 64
+"""Of what is known of a sample, and of hidden layers."""
 
 
 @runtime_checkable
@@ -89,6 +90,7 @@ class LocalValues(nn.Module):
     def __init__(self, leader: Frame, local: Frame, num_al: int, generator: torch.Generator) -> None:
         super().__init__()
         apart = difference(local, leader)
+        self.dl = local.space.d
         self.psi, self.phi = Features(leader), Features(local)
         self.apart = None if apart is None else Features(apart)
         width = self.psi.width + self.phi.width + (0 if self.apart is None else self.apart.width)
@@ -96,12 +98,16 @@ class LocalValues(nn.Module):
         self.body = nn.Sequential(hidden[0], nn.SiLU(), hidden[1], nn.SiLU(), nn.Linear(WIDTH, num_al))
         initialise(self, generator)
 
-    def forward(self, s_l: Tensor, s_g: Tensor) -> Tensor:
-        """Values of the local actions."""
+    def features(self, s_l: Tensor, s_g: Tensor) -> Tensor:
+        """What the body sees of both states: `[..., width]`."""
         parts = [self.phi(s_l), self.psi(s_g)]
         if self.apart is not None:
             parts.append(self.apart(s_l - s_g))
-        values: Tensor = self.body(torch.cat(parts, -1))
+        return torch.cat(parts, -1)
+
+    def forward(self, s_l: Tensor, s_g: Tensor) -> Tensor:
+        """Values of the local actions."""
+        values: Tensor = self.body(self.features(s_l, s_g))
         return values
 
 

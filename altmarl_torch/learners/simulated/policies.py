@@ -120,10 +120,18 @@ class GreedyGlobal:
 
 
 class GreedyLocal:
-    """Greedy in r_l + gamma scale C_l, or scale Q_l."""
+    """Greedy in r_l + gamma scale C_l, or scale Q_l; `is_whole`: in the network's answers alone, whatever they are."""
 
-    def __init__(self, game: SimulatedGame, network: LocalValues, scale: float, leader: Frame, local: Frame) -> None:
-        self.game, self.network, self.scale = game, network, scale
+    def __init__(
+        self,
+        game: SimulatedGame,
+        network: LocalValues,
+        scale: float,
+        leader: Frame,
+        local: Frame,
+        is_whole: bool = False,
+    ) -> None:
+        self.game, self.network, self.scale, self.is_whole = game, network, scale, is_whole
         self.leader, self.local = leader, local
         self.table = self._table() if self._is_small() else None
 
@@ -156,8 +164,11 @@ class GreedyLocal:
         """The action of largest value, of states `[m, d]`: `[m]`."""
         chosen = []
         for own, leader in zip(torch.split(s_l, CHUNK), torch.split(s_g, CHUNK), strict=True):
-            known, weight = known_local_rewards(self.game, own, leader)
-            chosen.append(torch.add(known, self.network(own, leader), alpha=weight * self.scale).argmax(-1))
+            values = self.network(own, leader)
+            if not self.is_whole:
+                known, weight = known_local_rewards(self.game, own, leader)
+                values = torch.add(known, values, alpha=weight * self.scale)
+            chosen.append(values.argmax(-1))
         return torch.cat(chosen)
 
     @torch.no_grad()
