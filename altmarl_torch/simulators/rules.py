@@ -45,13 +45,26 @@ def walk(offsets: object, feature: int = 0) -> LocalRule:
         offsets: `[al]`, by how much each action moves the agent on average.
         feature: which feature of both states is meant.
     """
-    steps = as_float64("offsets", offsets, ArgumentError).float()
+    edges, actions = _nearest(as_float64("offsets", offsets, ArgumentError).float())
 
     def rule(s_l: Tensor, s_g: Tensor) -> Tensor:
-        gap = (s_g[..., feature] - s_l[..., feature]).unsqueeze(-1)
-        return (gap - steps.to(s_l.device)).abs().argmin(-1)
+        gap = s_g[..., feature] - s_l[..., feature]
+        return actions.to(gap.device).take(torch.bucketize(gap, edges.to(gap.device)))
 
     return rule
+
+
+def _nearest(steps: Tensor) -> tuple[Tensor, Tensor]:
+    """Offsets `[al]` as edges, between which one of them is nearest, and its action in each cell; ties to the first.
+
+    A cell holds its upper edge, so that an edge whose tie goes to the cell above lies a little lower.
+    """
+    ordered, actions = steps.sort(stable=True)
+    first = torch.cat([steps.new_ones(1), ordered.diff()]) > 0  # of actions that move alike
+    ordered, actions = ordered[first], actions[first]
+    middles = (ordered[1:] + ordered[:-1]) / 2
+    lower = torch.nextafter(middles, torch.full_like(middles, -torch.inf))
+    return torch.where(actions[:-1] < actions[1:], middles, lower), actions
 
 
 def heuristic_pairs(game: SimulatedGame, k: int) -> dict[str, SimulatedPair]:

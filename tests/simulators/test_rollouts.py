@@ -56,6 +56,14 @@ def test_tables_as_a_simulator_earn_what_counts_earn():
     assert abs(ours.mean - theirs.mean) < 4 * (ours.sem**2 + theirs.sem**2) ** 0.5
 
 
+@pytest.mark.parametrize("offsets", [[0, 0.05, -0.05], [1, 0, -1, 0, 2], [3.0], [0.5, -0.5]])
+def test_walk_takes_the_nearest_offset_and_the_first_on_ties(offsets):
+    halves = torch.randint(-8, 9, (2000, 1), generator=torch.Generator().manual_seed(0)) / 2
+    gaps = torch.cat([halves, torch.randn(2000, 1, generator=torch.Generator().manual_seed(1))])
+    nearest = (gaps - torch.tensor(offsets)).abs().argmin(-1)
+    assert torch.equal(am.simulators.walk(offsets)(-gaps, torch.zeros_like(gaps)), nearest)
+
+
 def test_equal_seeds_are_equal_and_hold_and_walk_earns_what_an_independent_loop_earns():
     game = am.games.continuous_warehouse()
     zones = am.simulators.Binning([-2, -1.2, -0.4, 0.4, 1.2, 2])
