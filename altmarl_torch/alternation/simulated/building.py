@@ -25,6 +25,7 @@ from altmarl_torch.alternation.simulated.players import (
     played,
 )
 from altmarl_torch.alternation.simulated.solution import SimulatedObservation
+from altmarl_torch.alternation.simulated.team_learner import TeamLocalLearner
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.simulated.actors import GlobalActor, LocalActor, octaves_of
 from altmarl_torch.learners.simulated.experience import probe
@@ -67,11 +68,8 @@ def objective_of(game: SimulatedGame, objective: object) -> Objective:
     """What a local agent maximises."""
     if objective not in (None, *get_args(Objective)):
         raise ArgumentError(f"objective must be one of {', '.join(map(repr, get_args(Objective)))}, not {objective!r}")
-    if isinstance(game.local_action, Discrete):
-        if objective == "team":
-            raise ArgumentError("objective = 'team' needs continuous local actions; with finitely many it is 'own'")
-        return "own"
-    return "own" if objective == "own" else "team"
+    usual: Objective = "own" if isinstance(game.local_action, Discrete) else "team"
+    return usual if objective is None else cast(Objective, objective)
 
 
 def own_learner(game: SimulatedGame, l_learner: object) -> SimulatedLocalFunction | None:
@@ -118,15 +116,22 @@ def players_of(
     values = _global_network(study, network, torch.Generator().manual_seed(seeds[0]), device, weights)
     own = _local_network(study, torch.Generator().manual_seed(seeds[1]), device)
     memory = SimulatedMemory(Taught(values.eval(), for_g), Taught(own.eval(), for_l))
-    leads = isinstance(game.global_action, Discrete), isinstance(game.local_action, Discrete)
+    leads = isinstance(game.global_action, Discrete)
     learners: tuple[Any, ...] = (
-        SimulatedGlobalLearner(study) if leads[0] else PathwiseLearner(study, "global", "g_learn"),
-        SimulatedLocalLearner(study) if leads[1] else PathwiseLearner(study, "local", "l_learn"),
+        SimulatedGlobalLearner(study) if leads else PathwiseLearner(study, "global", "g_learn"),
+        _local_learner(study, l_learner),
     )
-    if l_learner is not None:
-        learners = learners[0], OwnLocalLearner(study, l_learner)
     asked = tuple(learner for learner in learners if turns in ("both", learner.player))
     return Players(asked, SimulatedEvaluator(study, episodes, device), first, memory), study
+
+
+def _local_learner(study: Study, l_learner: SimulatedLocalFunction | None) -> Any:
+    """Who responds for the local agents."""
+    if l_learner is not None:
+        return OwnLocalLearner(study, l_learner)
+    if not isinstance(study.game.local_action, Discrete):
+        return PathwiseLearner(study, "local", "l_learn")
+    return TeamLocalLearner(study) if study.objective == "team" else SimulatedLocalLearner(study)
 
 
 def _global_network(

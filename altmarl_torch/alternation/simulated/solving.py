@@ -109,7 +109,7 @@ def solve_simulator(
         population: how many agents are played, in k..n; None for min(n, 512) (with continuous actions min(n, 64), or
             20 k of them), or k if that is more.
         objective: what a local agent maximises, its "own" reward, as in the paper, or the "team"'s. None is "own" for
-            finitely many local actions, which know nothing else, and "team" for continuous ones.
+            finitely many local actions and "team" for continuous ones.
         start: rules to begin from; None for uniform actions.
         turns: whose policies are learned: "both", or those of the "global" or "local" agents alone, the others' kept
             as they start.

@@ -181,8 +181,6 @@ def test_what_has_no_derivative_is_refused_and_explosions_are_named(monkeypatch)
     )  # fmt: skip
     with pytest.raises(am.ArgumentError, match=r"g_learn: continuous actions are learned through the derivatives"):
         am.solve(flat, 3, steps=1)
-    with pytest.raises(am.ArgumentError, match="objective = 'team' needs continuous local actions"):
-        am.solve(am.games.continuous_warehouse(n=9), 3, objective="team")
     with pytest.raises(am.ArgumentError, match="objective must be one of 'own', 'team'"):
         am.solve(game, 3, objective="mine")
     with pytest.raises(am.ArgumentError, match="start must be a RulePair"):
