@@ -32,19 +32,23 @@ from altmarl_torch.learners.simulated.experience import probe
 from altmarl_torch.learners.simulated.memory import RunningMeans
 from altmarl_torch.learners.simulated.networks import LocalValues, SetNetwork, check_set_network
 from altmarl_torch.learners.simulated.pathwise import Objective
-from altmarl_torch.learners.simulated.policies import GivenGlobal, GivenLocal, UniformGlobal, UniformLocal
+from altmarl_torch.learners.simulated.policies import GivenGlobal, GivenLocal, UniformGlobal
+from altmarl_torch.learners.simulated.starts import local_starts
+from altmarl_torch.policies.base import Pair
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.pairs import RulePair
 from altmarl_torch.simulators.spaces import Discrete
 from altmarl_torch.support.tables import as_integer, check_kind
 
-__all__ = ["Turns", "check_begin", "number_played", "objective_of", "own_learner", "players_of"]
+__all__ = ["Turns", "first_pairs", "number_played", "objective_of", "own_learner", "players_of"]
 
 MOST_PLAYED, MOST_DIFFERENTIATED, FOR_EACH_SEEN = 512, 64, 20
 """Agents that are played at most where the sample is k of a population, and where their episodes are differentiated;
 what k of more see differs by little. Derivatives need at least so many for each that is seen: the variance of a mean of
 k of N is short by k/N, and a filter's gain by about half of that.
 """
+
+MOST_STARTS = 1_000
 
 Turns = Literal["both", "global", "local"]
 
@@ -83,12 +87,25 @@ def own_learner(game: SimulatedGame, l_learner: object) -> SimulatedLocalFunctio
     return cast(SimulatedLocalFunction, l_learner)
 
 
-def check_begin(start: object, turns: object) -> None:
-    """Raise an ArgumentError unless there are rules, or none, and turns are a word for them."""
-    if start is not None:
-        check_kind("start", start, RulePair, "simulators.RulePair(k, rule_g, rule_l) makes one")
+def first_pairs(game: SimulatedGame, start: object, starts: object, turns: object) -> dict[str, Pair[Any]]:
+    """Where the alternation begins, by name: the rules that are given, or as many local policies as are asked for.
+
+    Raises:
+        ArgumentError: the rules are none, there are not so many policies, or turns are no word.
+    """
     if turns not in get_args(Turns):
         raise ArgumentError(f"turns must be one of {', '.join(map(repr, get_args(Turns)))}, not {turns!r}")
+    every = local_starts(game)
+    number = as_integer("starts", starts, 1, MOST_STARTS, ArgumentError)
+    if number > len(every):
+        raise ArgumentError(f"starts = {number}: {game.name} has {len(every)}, {', '.join(every)}")
+    if start is None:
+        return {name: as_pair(UniformGlobal(game), pi_l) for name, pi_l in list(every.items())[:number]}
+    if number > 1:
+        raise ArgumentError(f"start is a pair to begin from, and starts = {number} begins from several: give one")
+    check_kind("start", start, RulePair, "simulators.RulePair(k, rule_g, rule_l) makes one")
+    rules = cast(RulePair, start)
+    return {"given": as_pair(GivenGlobal(rules), GivenLocal(rules))}
 
 
 def players_of(
@@ -98,7 +115,7 @@ def players_of(
     seed: int,
     device: torch.device,
     rate: float,
-    start: RulePair | None,
+    first: Pair[Any],
     turns: Turns,
     remembers: bool,
     l_learner: SimulatedLocalFunction | None,
@@ -107,9 +124,6 @@ def players_of(
     """Learners, evaluator and start; each draws from a generator of its own."""
     *seeds, episodes = np.random.SeedSequence(seed).generate_state(5).tolist()
     weights, look, for_g, for_l = (torch.Generator(device).manual_seed(number) for number in seeds)
-    first = as_pair(UniformGlobal(game), UniformLocal(game))
-    if start is not None:
-        first = as_pair(GivenGlobal(start), GivenLocal(start))
     leader, local, scale = probe(game, played(k, first), look)
     belief = RunningMeans(local, octaves_of(local)) if remembers else None
     study = Study(game, k, leader, local, scale, rate, belief=belief, **told)

@@ -25,6 +25,7 @@ from altmarl_torch.learners.simulated.policies import (
     UniformGlobal,
     UniformLocal,
 )
+from altmarl_torch.learners.simulated.starts import NamedLocal, local_starts
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.spaces import Box, Discrete
 from altmarl_torch.support.snapshots import Arrays, load_module, module_arrays, tensor_of
@@ -56,6 +57,8 @@ def pack_pair(pi_g: GlobalPolicy, pi_l: LocalPolicy) -> dict[str, Any]:
 
 
 def _word(policy: object) -> str:
+    if isinstance(policy, NamedLocal):
+        return policy.name
     if isinstance(policy, UniformGlobal | UniformLocal):
         return UNIFORM
     if isinstance(policy, ActorGlobal | ActorLocal):
@@ -88,7 +91,7 @@ def unpack_pair(
         raise FileFormatError("one of its policies is a rule of your own, which is in no file")
     rules = given or (UniformGlobal(game), UniformLocal(game))
     pi_g = {UNIFORM: UniformGlobal(game), GIVEN: rules[0]}.get(words[0]) or _global(arrays, spec, game, network, device)
-    pi_l = {UNIFORM: UniformLocal(game), GIVEN: rules[1]}.get(words[1]) or _local(arrays, spec, game, device)
+    pi_l = (local_starts(game) | {GIVEN: rules[1]}).get(words[1]) or _local(arrays, spec, game, device)
     return pi_g, pi_l
 
 

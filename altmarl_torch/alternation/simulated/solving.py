@@ -31,7 +31,7 @@ from altmarl_torch.alternation.loop import (
 )
 from altmarl_torch.alternation.simulated.building import (
     Turns,
-    check_begin,
+    first_pairs,
     number_played,
     objective_of,
     own_learner,
@@ -80,6 +80,7 @@ def solve_simulator(
     population: int | None = None,
     objective: Objective | None = None,
     start: RulePair | None = None,
+    starts: int = 1,
     turns: Turns = "both",
     network: nn.Module | None = None,
     l_learner: Literal["auto"] | SimulatedLocalFunction = "auto",
@@ -111,6 +112,8 @@ def solve_simulator(
         objective: what a local agent maximises, its "own" reward, as in the paper, or the "team"'s. None is "own" for
             finitely many local actions and "team" for continuous ones.
         start: rules to begin from; None for uniform actions.
+        starts: how many local policies to begin from: uniform, walk to s_g (of games with `offsets`), greedy for r_l.
+            The pair with the best joint value wins.
         turns: whose policies are learned: "both", or those of the "global" or "local" agents alone, the others' kept
             as they start.
         network: a module of one's own, s_g `[b, dg]` and sample `[b, k, dl]` to `[b, ag]`, to be trained in place
@@ -147,23 +150,23 @@ def solve_simulator(
         as_number("eta", eta, "[0, inf) or auto", lambda x: 0 <= x < math.inf, ArgumentError)
     agents, place = number_played(game, k, observation, population), as_device(device)
     told = {"curve": curve, "progress": progress, "objective": objective_of(game, objective)}
-    check_begin(start, turns)
-    small = unchecked(game, n=agents)
-    remembers, own = observation == "filter", own_learner(game, l_learner)
-    players, study = players_of(small, k, network, seed, place, rate, start, turns, remembers, own, **told)
-    rules, checkpoint, reached = _rules(study, eta), None, None
+    firsts = first_pairs(game, start, starts, turns)
+    remembers, own, folder = observation == "filter", own_learner(game, l_learner), None
     if checkpoints is not None:
         asked = {"game": game.name, "n": game.n, "gamma": game.gamma, "k": k, "agents": agents, "seed": seed}
         asked |= {"learning_rate": rate, "eta": eta, "steps": steps, "turns": turns, "observation": observation}
-        asked |= {"objective": study.objective, "l_learner": known_as(l_learner)}
+        asked |= {"objective": told["objective"], "l_learner": known_as(l_learner), "starts": len(firsts)}
         folder = CheckpointFolder(Path(checkpoints), asked)
         folder.check()
-        checkpoint = folder.next_run()
-        reached = _reached(checkpoint, players, game, network, place)
-    for update in reached.history if reached and callback else ():
-        callback(update)  # type: ignore[misc]  # asked in the same line
-    save = None if checkpoint is None else partial(_save, checkpoint)
-    result = alternate(players, rules, steps=steps, callback=callback, reached=reached, save=save)
+    tells, found = callback if len(firsts) == 1 else None, list[tuple[str, Alternation[Any, SimulatedMemory], Rules]]()
+    for name, first in firsts.items():
+        small = unchecked(game, n=agents)
+        players, study = players_of(small, k, network, seed, place, rate, first, turns, remembers, own, **told)
+        rules = _rules(study, eta)
+        found.append((name, _alternate(players, rules, steps, tells, folder, game, network, place), rules))
+        if found[-1][1].interrupted:
+            break
+    result, rules = _best(found, callback if len(firsts) > 1 else None)
     return SimulatedSolution(
         k=k,
         pi_g=result.pair.pi_g,
@@ -177,8 +180,42 @@ def solve_simulator(
         observation=observation,
         population=agents,
         phase_seconds=result.seconds,
-        interrupted=result.interrupted,
+        interrupted=any(other.interrupted for _, other, _ in found),
     )
+
+
+def _alternate(
+    players: Players[Any, SimulatedMemory],
+    rules: Rules,
+    steps: int,
+    callback: Callable[[Update], None] | None,
+    folder: CheckpointFolder | None,
+    game: SimulatedGame,
+    network: nn.Module | None,
+    device: torch.device,
+) -> Alternation[Any, SimulatedMemory]:
+    """One run of the alternation, from where the folder's next checkpoint has left it."""
+    if folder is None:
+        return alternate(players, rules, steps=steps, callback=callback)
+    checkpoint = folder.next_run()
+    reached = _reached(checkpoint, players, game, network, device)
+    for update in reached.history if reached and callback else ():
+        callback(update)  # type: ignore[misc]  # asked in the same line
+    save = partial(_save, checkpoint)
+    return alternate(players, rules, steps=steps, callback=callback, reached=reached, save=save)
+
+
+def _best(
+    found: list[tuple[str, Alternation[Any, SimulatedMemory], Rules]], callback: Callable[[Update], None] | None
+) -> tuple[Alternation[Any, SimulatedMemory], Rules]:
+    """The run with the best joint value, and its rules; its listener is told its updates."""
+    name, result, rules = max(found, key=lambda run: run[1].value.mean)
+    if len(found) > 1:
+        worth = ", ".join(f"{other} {run.value.mean:.6g}" for other, run, _ in found)
+        logger.info("of the starts %s, %s is taken", worth, name)
+    for update in result.history if callback else ():
+        callback(update)  # type: ignore[misc]  # asked in the same line
+    return result, rules
 
 
 @typed_as(solve_simulator, tables.solve)

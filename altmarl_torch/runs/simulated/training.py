@@ -10,6 +10,7 @@ import shlex
 import time
 from typing import Any, get_args
 
+from altmarl_torch.alternation.simulated.building import first_pairs
 from altmarl_torch.alternation.simulated.solution import SimulatedObservation, SimulatedSolution
 from altmarl_torch.alternation.simulated.solving import solve_simulator
 from altmarl_torch.errors import ArgumentError
@@ -35,7 +36,7 @@ from altmarl_torch.support.files import alone
 
 __all__ = ["resume", "train"]
 
-ASKED = ("k", "observation", "eta", "steps", "seed", "device", "learning_rate")
+ASKED = ("k", "observation", "eta", "starts", "steps", "seed", "device", "learning_rate")
 OF_GAME = ("game", "game_option", "n", "gamma")
 AROUND = ("objective", "solver", "certify", "episodes", "horizon", "runs_dir", "quiet")
 """Options that simulators have: of learning, of the game, and around it."""
@@ -88,6 +89,7 @@ def _check(config: TrainConfig, game: SimulatedGame) -> None:
     if config.observation not in get_args(SimulatedObservation):
         words = " or ".join(map(repr, get_args(SimulatedObservation)))
         raise ArgumentError(f"observation must be {words} for a simulator, not {config.observation!r}")
+    first_pairs(game, None, config.starts, "both")
     if config.certify == "always":
         raise ArgumentError("a simulator has no tables to certify with; `altmarl certify` tries deviations afterwards")
     if config.eta == "paper":

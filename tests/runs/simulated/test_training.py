@@ -165,8 +165,8 @@ def test_what_goes_wrong_while_learning_is_one_line_and_leaves_a_readable_folder
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--starts", "3"], "starts = 3 is of tables, and truck is a simulator"),
-        (["--solver", "tabular"], "solver = 'tabular' is of tables"),
+        (["--starts", "3"], "starts = 3: truck has 2, uniform, greedy"),
+        (["--solver", "tabular"], "learned by networks"),
         (["--observation", "posterior"], "observation must be 'population' or 'surrogate' or 'filter' for a simulator"),
         (["--certify", "always"], "no tables to certify with"),
         (["--eta", "paper"], "eta = 'paper' needs the largest reward"),
@@ -194,6 +194,7 @@ def test_a_run_knows_its_simulator_and_tables_stay_with_their_commands(tmp_path,
     assert "is finished" in capsys.readouterr().err
     assert main(["collect", "--game", "continuous_warehouse", "--k", "2", "--out", str(tmp_path / "log.npz")]) == 2
     assert "is a simulator" in capsys.readouterr().err
-    assert main(["train", "--game", "steer", "--k", "2", "--observation", "population"]) == 2
-    assert "is of simulators" in capsys.readouterr().err
+    steer = ["--game", "steer", "--k", "2", "--solver", "tabular"]
+    assert main(["train", *steer, "--observation", "population"]) == 2
+    assert "observation='population' is learned by networks" in capsys.readouterr().err
     assert tables.TrainedRun is training.TrainedRun
