@@ -6,8 +6,11 @@ a moment (a start whose first step leads to a pi_l that an earlier one ended wit
 with the best joint value gives its pi_l, and from there the same loop runs at k: the global agent
 responds first, every proposal is judged by UPDATE on the exact values of k agents, and it ends where neither player
 gains. Nothing of the coarse level enters values or bounds at k. The history begins with the proposals of the winning
-start, each with the k that it was made
-for (`nested/k` among its details).
+start, each with the k that it was made for (`nested/k` among its details).
+
+Lifted functions and networks begin there too, wherever tables for at most half of the agents are small (`FEW_ENTRIES`):
+from uniform policies both may end in a poorer equilibrium than tables do (the federated game at k = 10: 6.45 in place
+of 7.33). Where networks begin with lifted functions, these begin there.
 
 `nested="off"` begins at k from uniform policies, as Algorithm 3 is printed.
 """
@@ -16,8 +19,9 @@ import dataclasses
 import logging
 
 from altmarl_torch.alternation.loop import Update
+from altmarl_torch.alternation.players.lifted_start import begins_lifted
 from altmarl_torch.alternation.run import AlternationRun
-from altmarl_torch.alternation.runner import learn, learn_unless
+from altmarl_torch.alternation.runner import altered, learn, learn_unless
 from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.alternation.starts import start_policies
 from altmarl_torch.counts.simplex import CountSimplex
@@ -29,6 +33,9 @@ logger = logging.getLogger(__name__)
 FEW_COUNTS, MANY_COUNTS = 250, 5_000
 """Count vectors of the coarse level at most, and those of k above which there is one: its starts must cost little."""
 
+FEW_ENTRIES = 20_000
+"""Of tables `[sg, h, sl]` of the coarse level at most, where what comes after are no tables: they take a moment."""
+
 COARSE_TOLERANCE = 1e-5
 """Error of coarse values, relative to their span: of what is found there, pi_l alone is carried up."""
 
@@ -37,13 +44,23 @@ COARSE_STARTS = 3
 
 
 def nests(run: AlternationRun) -> bool:
-    """Whether a run has a coarse level: exact, on tables that are large, from no start of its own."""
-    learning, stopping = run.options.learning, run.options.stopping
-    exact = learning.solver == "tabular" and learning.chain is None and learning.m is None and learning.xi is None
-    exact = exact and not learning.has_functions
+    """Whether a run has a coarse level: of few agents where it has many, from no start of its own."""
+    learning = run.options.learning
     alone = run.start is None and run.prior is None and not run.only_global
-    large = CountSimplex(run.k, run.game.num_sl).size > MANY_COUNTS
-    return learning.nested == "on" and exact and alone and large and stopping.eta != "paper"
+    alone = alone and run.network is None and run.population is None
+    if learning.nested == "off" or run.options.stopping.eta == "paper" or not alone or learning.has_functions:
+        return False
+    size = CountSimplex(run.k, run.game.num_sl).size
+    if learning.solver == "tabular":
+        return learning.chain is None and learning.m is None and learning.xi is None and size > MANY_COUNTS
+    many = learning.solver == "neural" or size > FEW_COUNTS  # of fewer, lifted functions are exact
+    return many and _few(run).size * run.game.num_sg * run.game.num_sl <= FEW_ENTRIES
+
+
+def _few(run: AlternationRun) -> CountSimplex:
+    """The coarse level: the largest sample with few counts; of what is no table, at most half of the agents."""
+    most = run.k if run.options.learning.solver == "tabular" else min(max(1, run.k // 2), FEW_COUNTS)
+    return CountSimplex(most, run.game.num_sl).coarser(FEW_COUNTS)
 
 
 def learn_nested(run: AlternationRun) -> Solution:
@@ -55,6 +72,8 @@ def learn_nested(run: AlternationRun) -> Solution:
     before = tuple(_marked(update, coarse.k, name) for update in coarse.history)
     run.tell(before)
     at_k = run.starting_at(coarse.pi_l)
+    if begins_lifted(run):
+        at_k = dataclasses.replace(run, before_lifted=coarse.pi_l)
     if coarse.interrupted:
         at_k = dataclasses.replace(at_k, steps=0, folder=None)
     solution = learn(at_k)
@@ -62,7 +81,7 @@ def learn_nested(run: AlternationRun) -> Solution:
         phase: coarse.phase_seconds.get(phase, 0.0) + solution.phase_seconds.get(phase, 0.0)
         for phase in {**coarse.phase_seconds, **solution.phase_seconds}
     }
-    return dataclasses.replace(
+    return altered(
         solution,
         history=(*before, *solution.history),
         interrupted=solution.interrupted or coarse.interrupted,
@@ -70,10 +89,19 @@ def learn_nested(run: AlternationRun) -> Solution:
     )
 
 
+def _on_tables(run: AlternationRun) -> AlternationRun:
+    """The same run on tables, for one k."""
+    learning = run.options.learning
+    if learning.solver == "tabular":
+        return run
+    exact = dataclasses.replace(learning, solver="tabular", l_learner="auto", m=None, xi=None, degree=None)
+    problem = dataclasses.replace(run.options.problem, k=run.k, sizes=None)
+    return dataclasses.replace(run, options=dataclasses.replace(run.options, learning=exact, problem=problem))
+
+
 def _coarse_solution(run: AlternationRun) -> tuple[str, Solution]:
     """The start whose pair is best for few agents, and that pair; after an interrupt, of the starts that were tried."""
-    few = CountSimplex(run.k, run.game.num_sl).coarser(FEW_COUNTS)
-    coarse = dataclasses.replace(run.at(few.k).quiet(), folder=None, tolerance=COARSE_TOLERANCE)
+    coarse = dataclasses.replace(_on_tables(run.quiet()), folder=None, tolerance=COARSE_TOLERANCE).at(_few(run).k)
     found = list[tuple[str, Solution]]()
     for name, pi_l in start_policies(run.game, COARSE_STARTS, run.options.learning.seed):
         solution = learn_unless(coarse.starting_at(pi_l), [other.pi_l for _, other in found])

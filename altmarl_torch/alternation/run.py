@@ -75,6 +75,7 @@ class AlternationRun:
         callback, curve: who is told; None for a run that is not the one to be watched.
         prior: of the posterior correction; None without it.
         start: the pair that it begins from; None for uniform policies.
+        before_lifted: pi_l that the lifted functions before networks begin from; None for the uniform one.
         only_global: whether pi_l stays as it is.
         folder: of checkpoints; None keeps none.
         work: where long computations keep half-done work; None keeps none.
@@ -90,6 +91,7 @@ class AlternationRun:
     curve: Curve | None
     prior: Prior | None = None
     start: Pair[Any] | None = None
+    before_lifted: Tensor | None = None
     only_global: bool = False
     folder: CheckpointFolder | None = None
     work: WorkInProgress | None = None

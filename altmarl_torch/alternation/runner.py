@@ -26,7 +26,7 @@ from altmarl_torch.alternation.solution_files import table_of
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import FileFormatError
 
-__all__ = ["learn", "learn_unless"]
+__all__ = ["altered", "learn", "learn_unless"]
 
 PLAYERS: Mapping[str, Callable[[AlternationRun], Players[Any, Any]]] = {
     "tabular": tabular_players,
@@ -55,6 +55,11 @@ def learn(run: AlternationRun) -> Solution:
     if not result.interrupted:
         checkpoint.finish(solution)
     return solution
+
+
+def altered(solution: Solution, **changes: Any) -> Solution:
+    """The solution with other fields; a table of pi_g that nobody has asked for is not made."""
+    return dataclasses.replace(solution, pi_g=vars(solution)["_pi_g"], **changes)
 
 
 def learn_unless(run: AlternationRun, known: Sequence[Tensor]) -> Solution | None:

@@ -46,7 +46,7 @@ from altmarl_torch.policies.tabular import TabularDispatcher, read_policy, table
 from altmarl_torch.support.intervals import Difference
 from altmarl_torch.support.npz import read_npz, write_npz
 from altmarl_torch.support.showing import as_html, as_plain, in_columns
-from altmarl_torch.support.tables import as_float64, as_integer, as_table
+from altmarl_torch.support.tables import as_integer, as_numbers, as_table
 from altmarl_torch.support.torch_state import door
 
 __all__ = [
@@ -243,7 +243,7 @@ class Solution:
             ArgumentError: a global state is none of the game's, or a row of counts holds no whole numbers from 0 on
                 that sum to `sample_size` (of one that was learned for several k: to that or less).
         """
-        states, table = (as_float64(name, given, ArgumentError) for name, given in (("s_g", s_g), ("counts", counts)))
+        states, table = (as_numbers(name, given, ArgumentError) for name, given in (("s_g", s_g), ("counts", counts)))
         if table.shape[:-1] != states.shape or not table.ndim:
             raise ArgumentError(f"counts [..., sl] are of the shape {list(table.shape)}, s_g of {list(states.shape)}")
         sight = Sight(self.sample_size, self.pi_l.shape[1], len(self.pi_l), self.pi_l.device)

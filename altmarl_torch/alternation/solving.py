@@ -112,10 +112,11 @@ def solve(
             with the best joint value wins.
         start: an earlier solution, of any k, or another pair of this game, to begin from in place of uniform policies:
             its pi_l, and of a solution what pi_g does (`Solution.seeing`), or its network.
-        nested: "on": large tables begin from what three starts find for few agents (`alternation.nested`), networks
-            from lifted functions (`docs/neural.md`), and a run that ends with the uniform pi_l begins again elsewhere
-            (`alternation.starts`); "off": from uniform policies, as printed. Given `start`, `starts` or learners and
-            networks of one's own, nothing nests, nor do sampled operators on tables.
+        nested: "on": large tables, lifted functions and networks begin from what three starts find for few agents
+            (`alternation.nested`), networks from lifted functions besides (`docs/neural.md`), and a run that ends with
+            the uniform pi_l begins again elsewhere (`alternation.starts`); "off": from uniform policies, as printed.
+            Given `start`, `starts` or learners and networks of one's own, nothing nests, nor do sampled operators on
+            tables.
         select: "value", or "rollout": whatever earns most on n agents, of all starts, of the observation models up to
             `observation`, and of a pair that looks at nothing. (`docs/posterior.md`)
         steps: at most so many proposals of each player.

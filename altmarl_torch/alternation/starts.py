@@ -17,7 +17,7 @@ therefore run again from the other starts (walk, greedy, random), and the pair w
 better by what UPDATE takes for a gain. Its history begins with the proposals that were tried in vain, and the log says
 which start won. (Large tables are begun from several starts in any case: `nested`.) `nested="off"`, `eta="paper"` and
 `accept="all-states"` stay with the uniform start, as Algorithm 3 is printed; so do sampled operators, and what begins
-from a start, a prior, learners or a network of one's own.
+from a start, a prior or learners of one's own.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ from torch import Tensor
 
 from altmarl_torch.alternation.loop import Update
 from altmarl_torch.alternation.run import AlternationRun
-from altmarl_torch.alternation.runner import learn
+from altmarl_torch.alternation.runner import altered, learn
 from altmarl_torch.alternation.solution import Selection, Solution, TriedPair
 from altmarl_torch.games.game import Game
 from altmarl_torch.policies.rules import WALKERS
@@ -78,7 +78,7 @@ def learn_from_starts(run: AlternationRun) -> list[Started]:
         return [Started("uniform", learn(run))]
     found = _best_first(_from_each(run, start_policies(run.game, learning.starts, learning.seed)))
     interrupted = any(started.solution.interrupted for started in found)
-    best = dataclasses.replace(found[0].solution, interrupted=interrupted)
+    best = altered(found[0].solution, interrupted=interrupted)
     run.tell(best.history)
     return [Started(found[0].start, best), *found[1:]]
 
@@ -111,7 +111,7 @@ def _may_restart(run: AlternationRun) -> bool:
     learning, stopping = run.options.learning, run.options.stopping
     printed = learning.nested == "off" or stopping.eta == "paper" or stopping.accept != "mean"
     sampled = learning.chain is not None or learning.m is not None or learning.xi is not None
-    given = run.start is not None or run.only_global or learning.has_functions or run.network is not None
+    given = run.start is not None or run.only_global or learning.has_functions
     return not (printed or sampled or given) and run.prior is None
 
 
@@ -127,7 +127,7 @@ def _better(run: AlternationRun, found: list[Started]) -> Solution:
     best = ranked[0]
     interrupted = any(one.solution.interrupted for one in found)
     if not best.solution.value - first.value > 2 * max(first.eta, best.solution.eta):
-        return dataclasses.replace(first, interrupted=interrupted)
+        return altered(first, interrupted=interrupted)
     logger.info(
         "from the uniform start nothing is gained, at %.6g; the start %r won with the value %.6g",
         *(first.value, best.start, best.solution.value),
@@ -135,7 +135,7 @@ def _better(run: AlternationRun, found: list[Started]) -> Solution:
     after = tuple(_marked(update, best.start) for update in best.solution.history)
     run.tell(after)
     choices = tuple(TriedPair(f"from {one.start}", one.solution.value, None, None) for one in ranked)
-    return dataclasses.replace(
+    return altered(
         best.solution,
         history=(*first.history, *after),
         selection=Selection("value", choices, None),

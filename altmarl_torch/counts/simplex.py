@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, SizeError
-from altmarl_torch.support.tables import as_device, as_integer, check_whole, refuse_first
+from altmarl_torch.support.tables import as_device, as_integer, check_whole, refuse_booleans, refuse_first
 
 __all__ = ["CountSimplex", "check_rows", "lift", "rank_known", "round_to_counts", "scale_up"]
 
@@ -167,6 +167,7 @@ class CountSimplex:
 
     def _integers(self, index: object, read: Callable[[], Any]) -> Any:
         """`index` as `read` reads it, if these are integers."""
+        refuse_booleans("index", index, ArgumentError)
         try:
             found = read()
         except (TypeError, ValueError, RuntimeError, OverflowError):
@@ -284,6 +285,7 @@ def check_rows(counts: Tensor, k: int, slack: float = 0.0) -> None:
 
     Without slack they are whole numbers, of any type, from 0 on with sum k; with it, k times frequencies, to `slack` k.
     """
+    refuse_booleans("counts", counts, ArgumentError)
     if not counts.numel():
         return
     rows = counts.reshape(-1, counts.shape[-1])

@@ -87,7 +87,7 @@ def _parts(name: str, what: str, example: str) -> tuple[str, str]:
     if not file or not function:
         raise ArgumentError(f"{what} {name!r} names no function; write {name.rstrip(':')}:{example}, for instance")
     if not Path(file).resolve().is_file():
-        raise ArgumentError(f"{what} {name!r}: there is no file {file}")
+        raise ArgumentError(f"{what} {name!r}: no such file: {file}")
     return file, function
 
 

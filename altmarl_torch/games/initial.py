@@ -47,10 +47,10 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError, GameError, SizeError
 from altmarl_torch.support.tables import (
     as_device,
-    as_float64,
     as_integer,
     as_law,
     as_number,
+    as_numbers,
     as_table,
     as_whole,
     check_devices,
@@ -170,7 +170,7 @@ class InitialLaw:
 
     def _read_counts(self, counts: object) -> tuple[torch.Size, Tensor, int]:
         """Return the shape of the law, the counts as int64 rows `[rows, sl]`, and their common sum."""
-        table, num_sl = as_float64("counts", counts, ArgumentError).to(self.device), len(self.local_mean)
+        table, num_sl = as_numbers("counts", counts, ArgumentError).to(self.device), len(self.local_mean)
         if table.ndim == 0 or table.shape[-1] != num_sl or table.numel() == 0:
             raise ArgumentError(
                 f"counts have shape {list(table.shape)}; expected [..., {num_sl}] with at least one row"

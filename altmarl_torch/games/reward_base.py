@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, GameError
-from altmarl_torch.support.tables import as_finite, as_float64, as_number, check_devices
+from altmarl_torch.support.tables import as_finite, as_float64, as_number, check_devices, check_indices, refuse_booleans
 
 __all__ = ["RewardLaw", "TabulatedLaw"]
 
@@ -40,11 +40,21 @@ class RewardLaw(ABC):
         """Where the tables lie."""
         return self.mean.device
 
+    def _check_entries(self, indices: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return `indices`, one for each axis of the table, or raise an ArgumentError: -1 is not the last state."""
+        words = AXES[self.mean.ndim].split()
+        if len(indices) != len(words):
+            raise ArgumentError(f"an entry is named by {len(words)} indices, {', '.join(words)}; not {len(indices)}")
+        for word, index, size in zip(words, indices, self.mean.shape, strict=True):
+            check_indices(word, index, size)
+        return indices
+
     @abstractmethod
     def draw(self, *indices: Tensor, generator: torch.Generator) -> Tensor:
         """One reward for each entry that the index tensors name (int64, broadcast together), in their shape.
 
         Raises:
+            ArgumentError: an index is none of the table's.
             GameError: a sampler of the caller's draws something outside its bounds; the message names the entry.
         """
 
@@ -54,10 +64,10 @@ class RewardLaw(ABC):
         Shapes as in `draw`. Exact up to 64 terms, by a beta law beyond (the module's page says how good).
 
         Raises:
-            ArgumentError: a count is negative.
+            ArgumentError: a count is negative, or an index none of the table's.
             GameError: as for `draw`; or a sum of many is asked of a law whose variance nobody knows.
         """
-        counts, *entries = broadcast(as_terms(counts), *indices)
+        counts, *entries = broadcast(as_terms(counts), *self._check_entries(indices))
         few = counts <= ONE_BY_ONE
         total = torch.where(few, 0.0, self._sum_of_many(counts, entries, few, generator))
         for term in range(int(counts.where(few, 0.0).max()) if counts.numel() else 0):
@@ -113,7 +123,8 @@ class TabulatedLaw(RewardLaw):
 
 
 def as_terms(counts: Tensor) -> Tensor:
-    """How many rewards to add up, as float64; an ArgumentError where a number is negative."""
+    """How many rewards to add up, as float64; an ArgumentError where one is negative, or a truth value."""
+    refuse_booleans("counts", counts, ArgumentError)
     if bool((counts < 0).any()):
         raise ArgumentError(f"counts must be at least 0; the least is {float(counts.min()):g}")
     return counts.to(torch.float64)

@@ -102,7 +102,7 @@ class DiscreteReward(TabulatedLaw):
 
     def draw_sum(self, counts: Tensor, *indices: Tensor, generator: torch.Generator) -> Tensor:
         """The sum of `counts` rewards of each entry, exact: how often each value falls is multinomial."""
-        counts, *rest = broadcast(as_terms(counts), *indices)
+        counts, *rest = broadcast(as_terms(counts), *self._check_entries(indices))
         entries = tuple(rest)
         fallen = deal(counts.contiguous(), split_shares(self.probabilities[entries]), generator)
         return (fallen * self.values[entries]).sum(-1)
@@ -143,7 +143,7 @@ class GaussianReward(TabulatedLaw):
 
     def draw(self, *indices: Tensor, generator: torch.Generator) -> Tensor:
         """One reward for each entry (`RewardLaw.draw`)."""
-        entries = tuple(broadcast(*indices))
+        entries = tuple(broadcast(*self._check_entries(indices)))
         noise = torch.randn(entries[0].shape, generator=generator, dtype=torch.float64, device=self.device)
         return (self.location[entries] + self.scale[entries] * noise).clamp(self.low, self.high)
 
@@ -191,7 +191,7 @@ class SampledReward(RewardLaw):
 
     def draw(self, *indices: Tensor, generator: torch.Generator) -> Tensor:
         """One reward for each entry (`RewardLaw.draw`), checked against the bounds."""
-        names = broadcast(*indices)
+        names = broadcast(*self._check_entries(indices))
         flat = [name.reshape(-1) for name in names]
         try:
             values = self.function(*flat, generator)

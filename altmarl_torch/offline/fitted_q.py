@@ -90,10 +90,10 @@ def fitted_q(
     check_count(data.k)
     check_entries("what a network reads of a batch", BATCH, data.num_sl)
     check_entries("what a network answers to a batch", BATCH, data.num_sg, data.num_ag)
-    largest = float(np.abs(data.rewards).max()) / (1 - data.gamma)
+    largest = float(np.abs(data.rewards - data.rewards.mean()).max()) / (1 - data.gamma)
     if not largest <= LARGEST_VALUE:
         raise ArgumentError(
-            f"values of these data may be up to {largest:.3g}; networks compute in float32 and need at most "
+            f"values of these data differ by up to {largest:.3g}; networks compute in float32 and need at most "
             f"{LARGEST_VALUE:g}: express the rewards in a larger unit"
         )
     rate = as_number("step_size", learning_rate, "(0, inf)", lambda x: 0 < x < math.inf, ArgumentError)

@@ -14,7 +14,9 @@ alike, since nothing is known of them. A network answers everywhere.
 
 **How long tables learn.** By default until nothing is left to learn: to what replay of the data tends, the fixed point
 of the game counted from them (`replay`). With a step size or a number of passes Eq. 46 is followed as printed; where
-the bound on what is left to this fixed point is more than 5 % of the span of values, a warning tells it.
+the bound on what is left to this fixed point is more than 5 % of the span of values, a warning tells it. Q starts at
+the mean of the rewards, for ever (at 0 in `q_learning`), and a state that no step left is worth that: an offset of the
+rewards changes nothing.
 
 **What the pair is worth.**  `value` is the mean of max_a Q over the first states of the log, in units of value: an
 estimate, of the k-agent game, with a bias upwards where data are few (a maximum of noisy numbers). What it earns with
@@ -22,6 +24,7 @@ n agents can be measured in a game only. `game_of_data` counts one from the same
 filled in by a weak prior where the data show nothing, and returns in it are returns *in the game counted from the log*.
 """
 
+import dataclasses
 import logging
 import time
 from typing import Literal
@@ -106,17 +109,28 @@ def learn_from_data(
 
 
 def _learn_table(data: Trajectories, step_size: StepSize | None, passes: int | None) -> Learned:
-    """Q by Eq. 46 as asked for, or what it tends to; a warning tells of a table that is far from that."""
+    """Q by Eq. 46 as asked for, or what it tends to; a warning tells of a table that is far from that.
+
+    It is learned from rewards less their mean, so that what was not met is worth the mean, whatever their offset.
+    """
+    mean = float(data.rewards.mean())
+    centred = dataclasses.replace(data, r_g=data.r_g - mean)
     if step_size is None and passes is None:
-        return replay_to_the_end(data)
+        return _lifted(replay_to_the_end(centred), mean / (1 - data.gamma))
     size = Polynomial() if step_size is None else step_size
-    learned = q_learning(data, step_size=size, passes=PASSES if passes is None else passes)
+    learned = q_learning(centred, step_size=size, passes=PASSES if passes is None else passes)
+    learned = _lifted(learned, mean / (1 - data.gamma))
     met = learned.Q[learned.visits > 0]
     if learned.error > NEAR * float(met.max() - met.min()):
         told = "Q may be %.3g off the fixed point of these data, whose Q is now %.3g to %.3g: %s"
         more = "make more passes, or leave passes and step_size to their defaults, which go to the end"
         logger.warning(told, learned.error, met.min(), met.max(), more)
     return learned
+
+
+def _lifted(learned: Learned, by: float) -> Learned:
+    """The same, with values of entries that were met higher by a number."""
+    return dataclasses.replace(learned, Q=torch.where(learned.visits > 0, learned.Q + by, learned.Q))
 
 
 def logged_policy(data: Trajectories) -> Tensor:

@@ -59,7 +59,7 @@ from altmarl_torch.policies.answers import RuleDispatcher
 from altmarl_torch.policies.base import Dispatcher, Rule, Sight
 from altmarl_torch.policies.tabular import greedy_actions, one_hot
 from altmarl_torch.policies.walkers import WALKERS
-from altmarl_torch.support.tables import as_integer, check_indices
+from altmarl_torch.support.tables import as_integer, check_indices, refuse_booleans
 
 __all__ = [
     "NEVER_LOOK",
@@ -107,6 +107,7 @@ class ActionRule:
 def _check_arguments(game: Game, s_g: Tensor, counts: Tensor) -> None:
     """Refuse states and counts that are none of the game's: a state -1 is not the last one."""
     check_indices("s_g", s_g, game.num_sg)
+    refuse_booleans("counts", counts, ArgumentError)
     if counts.shape != (*s_g.shape, game.num_sl) or bool((counts < 0).any()):
         shape = f"[..., {game.num_sl}] with the axes of s_g {list(s_g.shape)}"
         raise ArgumentError(f"counts must be numbers of at least 0, {shape}; not of shape {list(counts.shape)}")

@@ -24,7 +24,16 @@ from altmarl_torch.games.game import Game
 from altmarl_torch.policies.answers import Answers
 from altmarl_torch.policies.base import Dispatcher, Player, PolicyPair, Sight, cumulative, draw, for_one_too
 from altmarl_torch.support.showing import brief
-from altmarl_torch.support.tables import as_integer, as_law, as_seed, as_table, as_whole, check_indices, check_kind
+from altmarl_torch.support.tables import (
+    as_integer,
+    as_law,
+    as_seed,
+    as_table,
+    as_whole,
+    check_indices,
+    check_kind,
+    refuse_booleans,
+)
 
 __all__ = [
     "TabularDispatcher",
@@ -103,6 +112,7 @@ def deterministic_local(actions: Tensor, num_al: int) -> Tensor:
         ArgumentError: num_al is below 1.
     """
     num_al = as_integer("num_al", num_al, 1, math.inf, ArgumentError)
+    refuse_booleans("actions", actions, PolicyError)
     table = as_table("actions", actions, "sl sg", PolicyError)
     low, high = float(table.min()), float(table.max())
     if low < 0 or high >= num_al:

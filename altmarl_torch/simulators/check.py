@@ -19,7 +19,7 @@ from altmarl_torch.support.tables import as_integer, as_seed
 
 __all__ = ["check_rewards", "check_simulator", "check_states"]
 
-LARGEST_REWARD = 1e12
+LARGEST_REWARD = 1e30
 """Beyond, a float32 return has lost the differences that learning lives on."""
 
 REPEATED = "two calls under one seed differ: it draws from elsewhere, or remembers"
@@ -71,12 +71,12 @@ def check_states(name: str, space: Space, states: Tensor, where: str) -> None:
 
 
 def check_rewards(name: str, rewards: Tensor, where: str) -> None:
-    """Raise a GameError where rewards `[...]` are not finite, or beyond 1e12."""
+    """Raise a GameError where rewards `[...]` are not finite, or beyond 1e30: float32 holds them."""
     wrong = ~(rewards.abs() <= LARGEST_REWARD)
     if bool(wrong.any()):
         place = wrong.nonzero()[0].tolist()
         value = float(rewards[tuple(place)])
-        raise GameError(f"{name}{place} is {value:g} {where}; rewards must be finite, and at most 1e12 in size")
+        raise GameError(f"{name}{place} is {value:g} {where}; rewards must be finite, and at most 1e30 in size")
 
 
 class _Trial:

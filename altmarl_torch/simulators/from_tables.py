@@ -31,11 +31,11 @@ def functions(game: Any) -> dict[str, Any]:
         return _draw(sums["P_l"].to(s_l.device)[_index(s_l), _index(s_g), a_l], generator)
 
     def r_g(s_g: Tensor, a_g: Tensor) -> Tensor:
-        table: Tensor = game.r_g.float().to(s_g.device)
+        table: Tensor = game.r_g.to(s_g.device)
         return table[_index(s_g), a_g]
 
     def r_l(s_l: Tensor, s_g: Tensor, a_l: Tensor) -> Tensor:
-        table: Tensor = game.r_l.float().to(s_l.device)
+        table: Tensor = game.r_l.to(s_l.device)
         return table[_index(s_l), _index(s_g), a_l]
 
     found: dict[str, Any] = {"start": start, "move_g": move_g, "move_l": move_l, "r_g": r_g, "r_l": r_l}
@@ -52,7 +52,7 @@ def _crowd(game: Any) -> dict[str, Any]:
     def r_g(s_g: Tensor, a_g: Tensor, mu: Tensor) -> Tensor:
         table: Tensor = game.r_g.to(s_g.device)
         earned: Tensor = table[_index(s_g), a_g] + game.r_g_mu(_index(s_g), a_g, mu.double())
-        return earned.float()
+        return earned
 
     return {"population": population, "r_g": r_g}
 

@@ -37,7 +37,7 @@ from altmarl_torch.simulators.from_tables import functions
 from altmarl_torch.simulators.spaces import Discrete, Space, as_space
 from altmarl_torch.support.tables import as_float64, as_integer, as_number, check_kind
 
-__all__ = ["SimulatedGame", "Start", "beside", "check_simulated"]
+__all__ = ["Function", "SimulatedGame", "Start", "beside", "check_simulated", "unchecked"]
 
 LARGEST_N = 10**8
 """Agents are played one by one."""
@@ -174,6 +174,14 @@ class SimulatedGame:
 def beside(s_g: Tensor, s_l: Tensor) -> Tensor:
     """s_g `[..., dg]` broadcast against the agents of s_l `[..., m, dl]`: `[..., m, dg]`."""
     return s_g.unsqueeze(-2).expand(*s_l.shape[:-1], s_g.shape[-1])
+
+
+def unchecked(game: SimulatedGame, **changes: object) -> SimulatedGame:
+    """The game with other fields, without trying it again."""
+    other = object.__new__(SimulatedGame)
+    for name, value in {**vars(game), **changes}.items():
+        object.__setattr__(other, name, value)
+    return other
 
 
 def check_simulated(game: object) -> None:

@@ -51,6 +51,7 @@ __all__ = [
     "as_integer",
     "as_law",
     "as_number",
+    "as_numbers",
     "as_seed",
     "as_table",
     "as_tolerance",
@@ -62,6 +63,7 @@ __all__ = [
     "check_kind",
     "check_whole",
     "place",
+    "refuse_booleans",
     "refuse_first",
     "refuse_masked",
 ]
@@ -74,6 +76,7 @@ FLOAT32_ROUNDING = 1e-6
 LARGEST_TABULATED = 2**25
 """Entries of the largest table that a formula or a function is tabulated into: 256 MiB of float64."""
 WHOLE = "every entry must be a whole number, at least 0"
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 _NUMERIC_KINDS = "fiub"  # numpy's letters for float, signed and unsigned integer, boolean
 _ULP = torch.finfo(torch.float64).eps
 
@@ -128,6 +131,24 @@ def refuse_masked(name: str, values: object, error: ErrorType) -> None:
         raise error(f"{name}{first if first else ''} is masked: not known is no number; fill it in, or leave it out")
 
 
+def refuse_booleans(name: str, values: object, error: ErrorType) -> None:
+    """Raise `error` for truth values in the place of indices or counts, in lists too: they would pass for 0 and 1."""
+    if _holds_booleans(values):
+        raise error(f"{name} holds True or False; {WHOLE}")
+
+
+def as_numbers(name: str, values: object, error: ErrorType) -> Tensor:
+    """As `as_float64`, of indices or counts: True and False are none."""
+    refuse_booleans(name, values, error)
+    return as_float64(name, values, error)
+
+
+def _holds_booleans(values: object) -> bool:
+    if isinstance(values, list | tuple):
+        return any(map(_holds_booleans, values))
+    return isinstance(values, bool) or getattr(values, "dtype", None) in (torch.bool, np.dtype(bool))
+
+
 def place(name: str, axes: str, indices: list[int], called: Mapping[str, Sequence[str]] | None = None) -> str:
     """Name an entry or a row: `place("P_l", "sl sg al sl'", [2, 0, 1])` is `P_l[sl=2, sg=0, al=1]`.
 
@@ -170,6 +191,7 @@ def as_indices(name: str, values: object, axes: str, error: ErrorType) -> Tensor
 
     Raises `error` where an axis is missing, surplus or empty, or an entry is no whole number of at least 0.
     """
+    refuse_booleans(name, values, error)
     given = values if isinstance(values, Tensor) else _as_integers(values)
     if given is None or given.dtype is not torch.int64 or given.layout is not torch.strided or given.is_meta:
         return as_whole(name, as_finite(name, as_table(name, values, axes, error), axes, error), axes, error)
@@ -223,8 +245,9 @@ def refuse_first(
 
 def check_indices(name: str, indices: Tensor, size: int) -> None:
     """Raise an ArgumentError unless `indices [...]` are integers in 0..size-1; it names the first that is not."""
-    if indices.is_floating_point() or indices.is_complex() or indices.dtype is torch.bool:
-        raise ArgumentError(f"{name} must hold integers in 0..{size - 1}, not {indices.dtype}")
+    found = indices.dtype if isinstance(indices, Tensor) else type(indices).__name__
+    if found not in INTEGERS:
+        raise ArgumentError(f"{name} must be a tensor of integers in 0..{size - 1}, not {found}")
     if indices.numel() and not (int(indices.min()) >= 0 and int(indices.max()) < size):
         flat = indices.reshape(-1)
         bad = (flat < 0) | (flat >= size)

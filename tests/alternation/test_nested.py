@@ -115,6 +115,28 @@ def test_a_player_that_has_answered_does_not_search_again():
     assert repeated.value_proposed == repeated.value_before
 
 
+@pytest.mark.parametrize("solver", ["lifted", "neural"])
+def test_no_solver_stays_at_the_poorer_equilibrium_of_the_federated_game(solver):
+    """From uniform policies lifted functions and networks end at 6.45 of n agents, as tables do not."""
+    game = am.games.federated()
+    found = am.solve(game, 10, solver=solver)
+    assert am.rollout(game, found, episodes=300).mean > 7.2
+    assert found.value == pytest.approx(am.solve(game, 10).value, rel=1e-3)
+    assert {update.details.get("nested/k") for update in found.history} == {5, None}
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_networks_of_few_counts_begin_there_too(k):
+    game = am.games.federated()
+    assert am.solve(game, k, solver="neural").value == pytest.approx(am.solve(game, k).value, rel=1e-3)
+
+
+def test_where_tables_of_few_agents_are_large_there_are_none():
+    for zones, is_small in ((5, True), (60, False)):
+        options = Options(Problem(20), Learning(solver="neural"))
+        assert nested.nests(run.AlternationRun.of(am.games.warehouse(num_zones=zones), options)) == is_small
+
+
 def test_the_coarse_run_is_the_same_run_for_fewer(monkeypatch):
     seen = []
     monkeypatch.setattr(nested, "learn", lambda one: seen.append(one) or runner.learn(one))

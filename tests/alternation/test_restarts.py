@@ -38,11 +38,32 @@ def test_a_symmetric_start_is_left(solver, k, caplog):
     assert [update.details.get("restart/start") for update in told] == [None, None, "walk", "walk", "walk"]
 
 
+def meeting_by_chance():
+    """As `meeting`, but the coordinator arrives with the chance 0.9, an agent with 0.8: they meet with 0.74."""
+    game, eye = meeting(), torch.eye(2, dtype=torch.float64)
+    P_g, P_l = (chance * eye + (1 - chance) * (1 - eye) for chance in (0.9, 0.8))
+    return game.replace(P_g=P_g.expand(2, 2, 2), P_l=P_l.expand(2, 2, 2, 2))
+
+
+@pytest.mark.parametrize("k", [1, 2, 20])
+@pytest.mark.parametrize("solver", ["tabular", "lifted", "neural", "auto"])
+def test_no_solver_stays_where_unilateral_changes_gain_nothing(solver, k):
+    """1/2 + 9 (0.9 0.8 + 0.1 0.2) = 7.16 in place of 5."""
+    game = meeting_by_chance()
+    assert am.solve(game, k, solver=solver).value == pytest.approx(7.16, rel=1e-6)
+    assert am.solve(game, k, solver=solver, nested="off").value == pytest.approx(STAYED, rel=1e-6)
+
+
 @pytest.mark.parametrize("options", [{"nested": "off"}, {"eta": "paper"}, {"accept": "all-states"}], ids=str)
 def test_the_printed_algorithm_stays(options):
     solution = am.solve(meeting(), 3, **options)
     assert solution.value == pytest.approx(STAYED)
     assert solution.selection is None
+
+
+def test_a_network_of_ones_own_begins_again():
+    network = am.neural.CountNetwork(2, 2, 2, generator=torch.Generator().manual_seed(0))
+    assert am.solve(meeting(), 2, solver="neural", network=network).value == pytest.approx(MET)
 
 
 def test_a_start_of_ones_own_stays():

@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be_run_is_one_line(file, text, message):
 
 
 def test_no_such_file_and_no_preset(file):
-    with pytest.raises(ArgumentError, match=r"there is no file none\.py"):
+    with pytest.raises(ArgumentError, match=r"no such file: none\.py"):
         TrainConfig(game="none.py:build").build_game()
     with pytest.raises(ArgumentError, match="preset must be paper"):
         TrainConfig(game=f"{file}:build", preset="code").build_game()

@@ -57,7 +57,7 @@ def test_rewards_whose_values_no_float_holds_are_refused():
     with pytest.raises(ArgumentError, match=r"so small that \(max\|r_g\| \+ max\|r_l\|\) / \(1 - gamma\) is finite"):
         one_trajectory([0, 0], r_g=1.7e308, r_l=1.7e308)
     with pytest.raises(ArgumentError, match="express the rewards in a larger unit"):
-        fitted_q(one_trajectory([0, 0], r_g=1e300), passes=1)
+        fitted_q(one_trajectory([0, 0, 0], r_g=[1e300, 0.0]), passes=1)
 
 
 def test_tables_and_networks_beyond_memory_are_refused_before_they_are_built():

@@ -58,7 +58,7 @@ def test_a_table_says_how_far_it_is_at_most(passes, trajectories):
 
 
 def test_near_gamma_one_tables_learn_to_the_end_or_tell(caplog):
-    """81.8 instead of 138.1 was reported after five passes, without a word."""
+    """81.8 instead of 138.1 was reported after five passes from Q = 0, without a word."""
     game = am.games.steer().replace(gamma=0.99)
     data = am.collect(game, 2, explore=0.2, steps=2000, trajectories=20, seed=1)
     learned = am.learn_from_data(data)
@@ -68,9 +68,9 @@ def test_near_gamma_one_tables_learn_to_the_end_or_tell(caplog):
     assert learned.value == pytest.approx(float(starts), rel=0.005)  # two ways to count one log
     assert learned.value == pytest.approx(138.0, abs=0.1)
     assert not caplog.records
-    assert am.learn_from_data(data, passes=5).value < 110
+    assert am.learn_from_data(data, passes=5).value < 0.95 * learned.value
     (record,) = caplog.records
-    assert record.getMessage().startswith("Q may be 53.")
+    assert record.getMessage().startswith("Q may be 16.8 off")
 
 
 def test_enough_passes_are_taken_without_a_word(caplog):

@@ -116,7 +116,7 @@ def test_what_is_wrong_is_said_before_anything_is_learned(file, word, message):
 
 
 def test_what_is_no_file_is_refused(tmp_path):
-    with pytest.raises(ArgumentError, match="there is no file"):
+    with pytest.raises(ArgumentError, match="no such file"):
         check_rules(f"{tmp_path}/none.py:f", GAME, 4)
     with pytest.raises(ArgumentError, match="is no function in a file"):
         check_rules("hold + walk", GAME, 4)

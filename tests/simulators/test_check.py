@@ -105,7 +105,7 @@ def aging(after, value):
     )
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e13])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e31])
 def test_what_goes_wrong_late_is_found_by_the_check_and_by_a_run(value):
     game = aging(29.5, value)
     with pytest.raises(am.GameError, match=r"r_g.* at step 30"):

@@ -9,7 +9,10 @@ import pytest
 import torch
 
 import altmarl_torch as am
+from altmarl_torch.alternation.simulated import players
 from altmarl_torch.counts.pair_moves import PairPlan
+from altmarl_torch.learners.neural.grid import few_counts
+from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.learners.settings import ChainSettings
 from altmarl_torch.operators.joint_value import value_span
 from altmarl_torch.operators.surrogate import exact_surrogate
@@ -111,6 +114,63 @@ def test_what_is_learned_from_data_too(seed):
     pairs = [am.learn_from_data(am.collect(each, 2, steps=400, trajectories=2)) for each in (game, other)]
     one, two = (worth(game, pair) for pair in pairs)
     assert two == pytest.approx(one, abs=1e-3 * value_span(game))
+
+
+@pytest.mark.parametrize("learning", [{}, {"passes": 5}, {"step_size": 0.1}, {"solver": "neural", "passes": 20}])
+@pytest.mark.parametrize("seed", [2, 5])
+def test_every_way_to_learn_from_data(seed, learning):
+    """Few data, so that many states are met and never left; the value that is promised follows the rewards, too."""
+    game = random_game(seed)
+    other, c, d = changed(game, seed)
+    data = [am.collect(each, 3, steps=12, trajectories=3) for each in (game, other)]
+    plain, found = (am.learn_from_data(each, **learning) for each in data)
+    assert worth(game, found) == pytest.approx(worth(game, plain), abs=1e-3 * value_span(game))
+    told = found.value / c - d / (1 - game.gamma)
+    assert told == pytest.approx(plain.value, abs=1e-3 * value_span(game))
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Simulators' turns of some hundred gradient steps."""
+    for name, few in (("GLOBAL_STEPS", (200, 200)), ("LOCAL_STEPS", 300), ("PATH_STEPS", 25), ("EPISODES", 64)):
+        monkeypatch.setattr(players, name, few)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_simulators_with_finitely_many_actions_too(quick, seed):
+    game = am.games.random_game(num_sg=2, num_sl=3, num_ag=2, num_al=2, gamma=0.8, seed=seed)
+    other, c, d = changed(game, seed)
+    both = [am.SimulatedGame.from_tables(each) for each in (game, other)]
+    plain, found = (am.solve(each, 3, population=16, steps=1, seed=seed) for each in both)
+    told = found.value / c - d / (1 - game.gamma)
+    assert told == pytest.approx(plain.value, abs=1e-3 * value_span(game))
+    assert found.eta / c == pytest.approx(plain.eta, rel=1e-3)
+    returns = [am.rollout(both[0].replace(n=16), each, episodes=100, horizon=40).mean for each in (plain, found)]
+    assert returns[1] == pytest.approx(returns[0], abs=1e-3 * value_span(game))
+
+
+def test_simulators_with_continuous_actions_too(quick):
+    c, d_g, d_l = 1e-12, -1e5, 1e6
+    game = am.games.linear_quadratic(n=16)
+    other = game.replace(
+        r_g=lambda *of: c * (game.r_g(*of).double() + d_g), r_l=lambda *of: c * (game.r_l(*of).double() + d_l)
+    )
+    plain, found = (am.solve(each, 3, steps=1) for each in (game, other))
+    assert found.value / c - (d_g + d_l) / (1 - game.gamma) == pytest.approx(plain.value, rel=1e-3)
+    returns = [am.rollout(game, each, episodes=50, horizon=40).mean for each in (plain, found)]
+    assert returns[1] == pytest.approx(returns[0], rel=1e-3)
+
+
+def test_networks_that_are_judged_by_episodes_too():
+    """More pairs (s_g, h) than are listed."""
+    seed = 3
+    game = am.games.random_game(num_sg=3, num_sl=4, num_ag=3, num_al=2, gamma=0.9, seed=seed)
+    assert not few_counts(game, SampleSizes.of(13))
+    other, c, d = changed(game, seed)
+    plain, found = (am.solve(each, 13, solver="neural", steps=1) for each in (game, other))
+    assert worth(game, found) == pytest.approx(worth(game, plain), abs=1e-3 * value_span(game))
+    told = found.value / c - d / (1 - game.gamma)
+    assert told == pytest.approx(plain.value, abs=1e-3 * value_span(game))
 
 
 @pytest.mark.parametrize("seed", [1, 6])

@@ -37,7 +37,7 @@ from altmarl_torch.learners.neural.started import few_agents
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.policies.base import Pair
 
-__all__ = ["Interrupted", "LiftedStart", "anchors_of", "lifted_start"]
+__all__ = ["Interrupted", "LiftedStart", "anchors_of", "begins_lifted", "lifted_start"]
 
 logger = logging.getLogger(__name__)
 
@@ -81,12 +81,18 @@ class Interrupted:
         raise KeyboardInterrupt
 
 
-def lifted_start(run: AlternationRun) -> LiftedStart | None:
-    """What lifted functions find for a run on networks; None where these begin as printed."""
+def begins_lifted(run: AlternationRun) -> bool:
+    """Whether a run is one of networks that begin with lifted functions."""
     learning, stopping = run.options.learning, run.options.stopping
     printed = learning.nested == "off" or stopping.eta == "paper" or run.network is not None
     given = (run.start is not None and not run.only_global) or run.population is not None
-    if printed or given or few_counts(run.game, run.samples) or not _is_cheap(run):
+    alone = learning.solver == "neural" and not printed and not given
+    return alone and not few_counts(run.game, run.samples) and _is_cheap(run)
+
+
+def lifted_start(run: AlternationRun) -> LiftedStart | None:
+    """What lifted functions find for a run on networks; None where these begin as printed."""
+    if not begins_lifted(run):
         return None
     begun, quiet = time.perf_counter(), _on_lifted_functions(run)
     players, work = lifted_players(quiet), lifted_workspace(quiet)
@@ -108,7 +114,8 @@ def _on_lifted_functions(run: AlternationRun) -> AlternationRun:
     problem = dataclasses.replace(run.options.problem, k=k, sizes=None)
     learning = dataclasses.replace(run.options.learning, solver="lifted", l_learner="auto", m=None, xi=None)
     options = dataclasses.replace(run.options, problem=problem, learning=learning)
-    return dataclasses.replace(run.quiet(), options=options, folder=None, work=None, k=k)
+    quiet = dataclasses.replace(run.quiet(), options=options, folder=None, work=None, k=k)
+    return quiet if run.before_lifted is None else quiet.starting_at(run.before_lifted)
 
 
 def _marked(update: Update, samples: SampleSizes, k: int) -> Update:

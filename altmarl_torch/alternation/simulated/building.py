@@ -124,9 +124,9 @@ def players_of(
     """Learners, evaluator and start; each draws from a generator of its own."""
     *seeds, episodes = np.random.SeedSequence(seed).generate_state(5).tolist()
     weights, look, for_g, for_l = (torch.Generator(device).manual_seed(number) for number in seeds)
-    leader, local, scale = probe(game, played(k, first), look)
+    leader, local, met = probe(game, played(k, first), look)
     belief = RunningMeans(local, octaves_of(local)) if remembers else None
-    study = Study(game, k, leader, local, scale, rate, belief=belief, **told)
+    study = Study(game, k, leader, local, met.units, met.deviation, rate, belief=belief, **told)
     values = _global_network(study, network, torch.Generator().manual_seed(seeds[0]), device, weights)
     own = _local_network(study, torch.Generator().manual_seed(seeds[1]), device)
     memory = SimulatedMemory(Taught(values.eval(), for_g), Taught(own.eval(), for_l))

@@ -19,6 +19,7 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.simulated.features import Frame
 from altmarl_torch.learners.simulated.networks import LocalValues
 from altmarl_torch.learners.simulated.policies import GivenLocal, GreedyLocal, LocalPolicy
+from altmarl_torch.learners.simulated.units import Units
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.simulators.game import SimulatedGame
@@ -99,7 +100,7 @@ class OwnLocalLearner:
         study = self.study
         if isinstance(found, LocalValues):
             network = found.to(study.local.low.device).eval()
-            return GreedyLocal(study.game, network, 1.0, study.leader, study.local, is_whole=True)
+            return GreedyLocal(study.game, network, Units(1.0), study.leader, study.local, is_whole=True)
         if not callable(found):
             raise ArgumentError(
                 f"l_learner returned a {type(found).__name__}; expected problem.network(), trained, or a function of "

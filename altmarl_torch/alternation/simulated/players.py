@@ -7,6 +7,7 @@ which the next one starts, and draws from a generator of its own (`SimulatedMemo
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
@@ -24,6 +25,7 @@ from altmarl_torch.learners.simulated.networks import LocalValues
 from altmarl_torch.learners.simulated.pathwise import Objective, Paths, ascend
 from altmarl_torch.learners.simulated.policies import GreedyGlobal, GreedyLocal, PlayedPair
 from altmarl_torch.learners.simulated.training import regress
+from altmarl_torch.learners.simulated.units import Units
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.simulators.game import SimulatedGame
@@ -79,7 +81,8 @@ class Study:
         game: with the N agents that are played.
         k: how many of them the dispatcher sees.
         leader, local: where states lie.
-        scale: units of value per unit of the networks.
+        units: in what the rewards are learned.
+        deviation: standard deviation of the rewards that were met.
         learning_rate: of Adam.
         objective: what a local agent maximises.
         belief: of a dispatcher that remembers; None without.
@@ -90,21 +93,27 @@ class Study:
     k: int
     leader: Frame
     local: Frame
-    scale: float
+    units: Units
+    deviation: float
     learning_rate: float
     objective: Objective = "own"
     belief: RunningMeans | None = None
     curve: Curve | None = None
     progress: PhaseProgress | None = None
 
+    @cached_property
+    def centred(self) -> SimulatedGame:
+        """The game with its rewards around zero: what players and episodes are given."""
+        return self.units.centre(self.game)
+
     def monitor(self, phase: str, before: int) -> Callable[[int, dict[str, float]], None]:
         """Tell the listeners how a network learns."""
 
         def told(steps: int, numbers: dict[str, float]) -> None:
             if self.progress:
-                self.progress(phase, steps, math.sqrt(numbers["loss"]) * self.scale)
+                self.progress(phase, steps, math.sqrt(numbers["loss"]) * self.units.scale)
             if self.curve:
-                shown = numbers | {"loss": numbers["loss"] * self.scale**2}
+                shown = numbers | {"loss": numbers["loss"] * self.units.scale**2}
                 self.curve(before + steps, {f"{phase}/{name}": number for name, number in shown.items()})
 
         return told
@@ -152,14 +161,14 @@ class SimulatedGlobalLearner:
         """The best response to `pair.pi_l`."""
         study, pi_l, before = self.study, cast(Any, pair.pi_l), memory.leader
         generator = before.generator.clone_state()
-        batches = GlobalBatches(study.game, study.k, pi_l, study.scale, generator, study.belief)
+        batches = GlobalBatches(study.centred, study.k, pi_l, study.units.scale, generator, study.belief)
         met: list[Experience] = []
         taken = 0
 
         def draw(online: nn.Module, average: nn.Module) -> tuple[Tensor, Tensor]:
             nonlocal taken
             if taken % GLOBAL_REFRESH == 0:
-                now = PlayedPair(study.k, GreedyGlobal(study.game, average, study.scale, study.belief), pi_l)
+                now = PlayedPair(study.k, GreedyGlobal(study.game, average, study.units, study.belief), pi_l)
                 met[:] = [collect(study.game, now, study.leader, generator, exploring=True, belief=study.belief)]
             taken += 1
             return batches.draw(online, average, met[0])
@@ -168,7 +177,7 @@ class SimulatedGlobalLearner:
         fewest, most = GLOBAL_STEPS
         steps = _turn(min(most, max(fewest, LOOKED_AT // study.k)), before.steps)
         network = regress(before.network, draw, steps, study.learning_rate, monitor, self.phase)
-        proposed = as_pair(GreedyGlobal(study.game, network, study.scale, study.belief), pi_l)
+        proposed = as_pair(GreedyGlobal(study.game, network, study.units, study.belief), pi_l)
         left = replace(memory, leader=Taught(network, generator, before.steps + steps))
         return Proposal(proposed, None, None, steps, {"g_learn/steps": steps}), left
 
@@ -187,7 +196,7 @@ class SimulatedLocalLearner:
         """The best response of one agent to `pair`."""
         study, before = self.study, memory.local
         generator = before.generator.clone_state()
-        batches = LocalBatches(study.game, study.local, study.scale, generator)
+        batches = LocalBatches(study.centred, study.local, study.units.scale, generator)
         met: list[Experience] = []
         taken = 0
 
@@ -201,7 +210,7 @@ class SimulatedLocalLearner:
         monitor = study.monitor(self.phase, before.steps)
         steps = _turn(LOCAL_STEPS, before.steps)
         network = regress(cast(LocalValues, before.network), draw, steps, study.learning_rate, monitor, self.phase)
-        pi_l = GreedyLocal(study.game, network, study.scale, study.leader, study.local)
+        pi_l = GreedyLocal(study.game, network, study.units, study.leader, study.local)
         proposal = Proposal(as_pair(pair.pi_g, pi_l), None, None, steps, {"l_learn/steps": steps})
         return proposal, replace(memory, local=Taught(network, generator, before.steps + steps))
 
@@ -221,7 +230,7 @@ class PathwiseLearner:
         study, leads = self.study, self.player == "global"
         before: Taught[nn.Module] = memory.leader if leads else memory.local
         generator = before.generator.clone_state()
-        paths = Paths(study.game, study.k, not leads and study.objective == "own", generator)
+        paths = Paths(study.centred, study.k, not leads and study.objective == "own", generator)
 
         def with_actor(network: nn.Module) -> Pair[Any]:
             if leads:
@@ -233,7 +242,7 @@ class PathwiseLearner:
             return paths.mean_return(proposed.pi_g, proposed.pi_l)
 
         steps = _turn(PATH_STEPS, before.steps)
-        rate, scale = PATH_RATE * study.learning_rate, study.scale / (1 - study.game.gamma)
+        rate, scale = PATH_RATE * study.learning_rate, study.units.scale / (1 - study.game.gamma)
         told = study.ascent(self.phase, before.steps)
         network = ascend(before.network, mean_return, steps, rate, scale, told, self.phase)
         taught = Taught(network, generator, before.steps + steps)
@@ -255,7 +264,7 @@ class SimulatedEvaluator:
 
     def evaluate(self, pair: Pair[Any], start: Tensor | None) -> JointValue:
         """The joint value of the pair; `start` is of no use here."""
-        game = self.study.game
+        game = self.study.centred
         horizon = 1 if game.gamma == 0 else min(LONGEST, math.ceil(math.log(TAIL) / math.log(game.gamma)))
         sizes = blocks(EPISODES, game.n)
         seeds = np.random.SeedSequence(self.seed).spawn(len(sizes))
@@ -270,6 +279,7 @@ class SimulatedEvaluator:
         quarter, tail = max(1, horizon // 4), game.gamma**horizon / (1 - game.gamma)
         last, before = rewards[-quarter:].mean(), rewards[-2 * quarter :][:quarter].mean()
         values = (discounts.unsqueeze(-1) * rewards).sum(0) + tail * last
+        values += self.study.units.lowered / (1 - game.gamma)
         standard_error = float(values.std()) / len(values) ** 0.5
         error = float((tail * (last - before)).abs())
         return JointValue(values, float(values.mean()), error, 0, standard_error, values.unsqueeze(-1))

@@ -26,6 +26,7 @@ from altmarl_torch.learners.simulated.policies import (
     UniformLocal,
 )
 from altmarl_torch.learners.simulated.starts import NamedLocal, local_starts
+from altmarl_torch.learners.simulated.units import Units
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.spaces import Box, Discrete
 from altmarl_torch.support.snapshots import Arrays, load_module, module_arrays, tensor_of
@@ -46,11 +47,12 @@ def pack_pair(pi_g: GlobalPolicy, pi_l: LocalPolicy) -> dict[str, Any]:
         spec |= {"remembers": None if pi_g.belief is None else pi_g.belief.octaves}
         entries |= module_arrays("pi_g/", pi_g.network)
     if isinstance(pi_g, GreedyGlobal):
-        spec |= {"global_scale": pi_g.scale}
+        spec |= {"global_scale": pi_g.units.scale, "global_middles": pi_g.units.middles}
     if isinstance(pi_l, GreedyLocal | ActorLocal):
         entries |= module_arrays("pi_l/network/", pi_l.network)
     if isinstance(pi_l, GreedyLocal):
-        spec |= {"local_scale": pi_l.scale, "local_is_whole": pi_l.is_whole}
+        spec |= {"local_scale": pi_l.units.scale, "local_middles": pi_l.units.middles}
+        spec |= {"local_is_whole": pi_l.is_whole}
         for name, frame in (("leader", pi_l.leader), ("local", pi_l.local)):
             entries |= {f"pi_l/{name}/low": frame.low.numpy(), f"pi_l/{name}/high": frame.high.numpy()}
     return {"policies": json.dumps(spec), **entries}
@@ -117,7 +119,7 @@ def _global(
     filled = filled.to(device).eval()
     if word == ACTOR:
         return ActorGlobal(filled, belief)
-    return GreedyGlobal(game, filled, float(spec["global_scale"]), belief)
+    return GreedyGlobal(game, filled, _units(spec, "global"), belief)
 
 
 def _belief(spec: Mapping[str, Any], local: Frame) -> tuple[RunningMeans | None, int]:
@@ -139,7 +141,13 @@ def _local(arrays: Arrays, spec: Mapping[str, Any], game: SimulatedGame, device:
     values = LocalValues(leader, local, space.num, weights)
     load_module("pi_l/network/", values, arrays)
     whole = bool(spec.get("local_is_whole", False))  # unknown to older files
-    return GreedyLocal(game, values.to(device).eval(), float(spec["local_scale"]), leader, local, whole)
+    return GreedyLocal(game, values.to(device).eval(), _units(spec, "local"), leader, local, whole)
+
+
+def _units(spec: Mapping[str, Any], player: str) -> Units:
+    """In what a policy's values are; files that know of no middles have rewards as they are."""
+    of_global, of_local = spec.get(f"{player}_middles", (0.0, 0.0))
+    return Units(float(spec[f"{player}_scale"]), (float(of_global), float(of_local)))
 
 
 def _frames(arrays: Arrays, prefix: str, game: SimulatedGame) -> tuple[Frame, Frame]:

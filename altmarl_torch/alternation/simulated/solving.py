@@ -53,10 +53,9 @@ from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.alternation.solution_files import read_update
 from altmarl_torch.errors import AltMarlError, ArgumentError
 from altmarl_torch.games.game import Game
-from altmarl_torch.learners.simulated.experience import unchecked
 from altmarl_torch.learners.simulated.pathwise import Objective
 from altmarl_torch.operators.joint_value import JointValue
-from altmarl_torch.simulators.game import SimulatedGame, check_simulated
+from altmarl_torch.simulators.game import SimulatedGame, check_simulated, unchecked
 from altmarl_torch.simulators.pairs import RulePair
 from altmarl_torch.support.digests import known_as
 from altmarl_torch.support.kinds import typed_as
@@ -232,16 +231,11 @@ def solve(game: Game | SimulatedGame, k: Any, **options: Any) -> Solution | Simu
 
 
 def _rules(study: Study, eta: float | Literal["auto"]) -> Rules:
-    """UPDATE by means. The span of values is that of the largest reward met, and no more than the values themselves;
-    Algorithm 3's eta has no formula here.
+    """UPDATE by means. The span of values is unknown: a standard deviation of the rewards that were met, at every step,
+    stands for it; Algorithm 3's eta has no formula here.
     """
     if eta == "auto":
-        largest = study.scale / (1 - study.game.gamma)
-
-        def automatic(proposed: JointValue, current: JointValue) -> float:
-            span = min(largest, max(abs(proposed.mean), abs(current.mean)))
-            return automatic_eta(span, proposed, current)
-
+        automatic = partial(automatic_eta, study.deviation / (1 - study.game.gamma))
         return Rules("mean", automatic, 0.0, adopt_better=True)
     return Rules("mean", lambda proposed, current: float(eta), 0.0)
 

@@ -35,7 +35,7 @@ class TeamLocalLearner:
         """An improvement of `pair.pi_l` under `pair.pi_g`."""
         study, before = self.study, memory.local
         generator = before.generator.clone_state()
-        batches = TeamBatches(study.game, study.local, study.scale, generator)
+        batches = TeamBatches(study.centred, study.local, study.units.scale, generator)
         met = _Episodes(study, pair, generator)
         monitor, rate = study.monitor(self.phase, before.steps), study.learning_rate
         weights = torch.Generator().manual_seed(before.steps)
@@ -51,7 +51,7 @@ class TeamLocalLearner:
 
         told = study.monitor(self.phase, before.steps + VALUE_STEPS)
         network = regress(cast(LocalValues, before.network), fit_agent, STEPS, rate, told, self.phase)
-        pi_l = GreedyLocal(study.game, network, study.scale, study.leader, study.local)
+        pi_l = GreedyLocal(study.game, network, study.units, study.leader, study.local)
         steps = VALUE_STEPS + STEPS
         left = replace(memory, local=Taught(network, generator, before.steps + steps))
         return Proposal(as_pair(pair.pi_g, pi_l), None, None, steps, {"l_learn/steps": steps}), left
@@ -67,6 +67,6 @@ class _Episodes:
     def now(self) -> Played:
         """Those of this gradient step."""
         if self._taken % REFRESH == 0:
-            self._met[:] = [watch(self._study.game, self._pair, self._study.leader, self._generator)]
+            self._met[:] = [watch(self._study.centred, self._pair, self._study.leader, self._generator)]
         self._taken += 1
         return self._met[0]

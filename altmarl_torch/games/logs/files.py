@@ -20,6 +20,7 @@ import importlib
 import io
 import os
 import reprlib
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -48,8 +49,17 @@ __all__ = ["as_log", "is_archive", "read_log"]
 LARGEST_CSV = 2**30
 """Bytes of the largest file that is read, and of the largest text that it unpacks to."""
 
-FORMATS = "a log is CSV (commas, semicolons or tabs), the same in gzip (.csv.gz), an npz archive or Parquet"
+FORMATS = "a log is CSV (commas, semicolons or tabs), the same compressed (.csv.gz), .npz or Parquet"
 ZIP, GZIP, PARQUET = b"PK", b"\x1f\x8b", b"PAR1"
+ELSEWHERE = {
+    b"BZh": "bzip2; write it as .csv.gz",
+    b"\xfd7zXZ": "xz; write it as .csv.gz",
+    b"\x28\xb5\x2f\xfd": "Zstandard; write it as .csv.gz",
+    b"\x89HDF": "HDF5; write it as CSV or Parquet",
+    b"ARROW1": "Feather; write it as CSV or Parquet",
+    b"SQLite format 3": "an SQLite database; write the table as CSV",
+}
+"""Files that people have, by how they begin, and what to do with them."""
 DELIMITERS = ",;\t"
 WORDED = frozenset(name for names in LABELLED.values() for name in names)
 """Columns that may hold words in place of numbers."""
@@ -99,8 +109,22 @@ def _read_npz(path: str | os.PathLike[str]) -> Transitions:
     try:
         arrays: dict[str, Any] = dict(read_npz(path, FILE_FORMAT, FILE_VERSION, (), wanted, unpacked=LARGEST_CSV))
     except FileFormatError as cause:
-        raise FileFormatError(f"{cause}; {FORMATS}") from cause
+        raise FileFormatError(f"{_said_of_archive(path, cause)}; {FORMATS}") from cause
     return Transitions.of(arrays, str(path))
+
+
+def _said_of_archive(path: str | os.PathLike[str], cause: FileFormatError) -> str:
+    """What an archive is that could not be read, where that is known."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return f"{path} is a damaged archive"
+    if "[Content_Types].xml" in names:
+        return f"{path} is an Excel workbook: save the sheet as CSV"
+    if not any(name.endswith(".npy") for name in names):
+        return f"{path} is an archive of {reprlib.repr(', '.join(names))}: unpack it"
+    return str(cause)
 
 
 def _read_bytes(content: bytes, source: str) -> Transitions:
@@ -109,6 +133,9 @@ def _read_bytes(content: bytes, source: str) -> Transitions:
         content = _unpacked(content, source)
     if content.startswith(PARQUET):
         return Transitions.of(_read_parquet(content, source), source)
+    for begins, what in ELSEWHERE.items():
+        if content.startswith(begins):
+            raise FileFormatError(f"{source} is {what}; {FORMATS}")
     return _read_csv(_text(content, source), source)
 
 
@@ -162,7 +189,8 @@ def _read_csv(text: str, source: str) -> Transitions:
     table = None
     first = next(csv.reader([lines[numbers[0]]], delimiter=delimiter))
     worded = {index for index in wanted if names[index] in WORDED and index < len(first) and is_word(first[index])}
-    if '"' not in text and not worded:  # a quoted cell may go over several lines
+    too_long = any(line.count(delimiter) >= len(names) for line in lines[begin:])
+    if '"' not in text and not worded and not too_long:  # a quoted cell may go over several lines
         rows = lines[begin:] if len(numbers) == len(lines) - begin else [lines[number] for number in numbers]
         try:
             table = list(np.loadtxt(rows, delimiter=delimiter, usecols=wanted, ndmin=2, comments=None).T)
@@ -206,7 +234,7 @@ def _row_by_row(
     numbers, table = [], []
     for number, cells in _rows(text, begin, delimiter, source):
         place = f"{source}, line {number + 1}"
-        if len(cells) <= max(wanted):
+        if len(cells) <= max(wanted) or any(cell.strip() for cell in cells[len(names) :]):
             raise LogError(f"{place} has {len(cells)} cells; the header has {len(names)}")
         numbers.append(number)
         table.append([read(cells[index], names[index], delimiter, place) for index, read in wanted.items()])

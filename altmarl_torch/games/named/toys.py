@@ -53,7 +53,15 @@ from altmarl_torch.games.named.warehouse import (
     zone_laws,
     zone_names,
 )
-from altmarl_torch.support.tables import as_integer, as_number, as_table, check_entries, check_whole, refuse_first
+from altmarl_torch.support.tables import (
+    as_integer,
+    as_number,
+    as_table,
+    check_entries,
+    check_whole,
+    refuse_booleans,
+    refuse_first,
+)
 from altmarl_torch.support.torch_state import door
 
 __all__ = ["beacon", "beacon_value", "beacon_value_against_waiting", "hash_game", "steer", "ware"]
@@ -203,6 +211,7 @@ def beacon_value_against_waiting(counts: Tensor, gamma: float = 0.8) -> Tensor:
 
 def _shares(counts: Tensor) -> Tensor:
     """h(s_g) / k for each zone s_g and each row h: `[sg, N]`."""
+    refuse_booleans("counts", counts, ArgumentError)
     table = as_table("counts", counts, "h sl", ArgumentError)
     check_whole("counts", table, "h sl", ArgumentError)
     total = table.sum(-1)

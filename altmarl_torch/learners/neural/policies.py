@@ -20,9 +20,10 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.policies.tabular import one_hot
-from altmarl_torch.support.tables import check_indices
+from altmarl_torch.support.tables import check_indices, refuse_booleans
 
 __all__ = ["BatchPolicy", "NetworkPolicy", "UniformPolicy", "tabulate"]
 
@@ -90,6 +91,7 @@ class NetworkPolicy:
             ArgumentError: a row of counts does not sum to k, or a global state is none of the game's.
         """
         samples = self.samples
+        refuse_booleans("counts", counts, ArgumentError)
         if self.nobody is not None:
             counts = torch.where(counts.sum(-1, keepdim=True) > 0, counts, self.nobody * samples.largest)
         samples.check(counts, READING)
@@ -114,6 +116,7 @@ class NetworkPolicy:
 
     def choose(self, s_g: Tensor, counts: Tensor) -> Tensor:
         """The greedy action: s_g `[...]` and counts `[..., sl]` to `[...]`, int64."""
+        check_indices("s_g", s_g, len(self.r_g))
         rows, states = counts.reshape(-1, counts.shape[-1]), s_g.reshape(-1)
         parts = zip(torch.split(rows, CHUNK), torch.split(states, CHUNK), strict=True)
         chosen = torch.cat([self.actions(part, own) for part, own in parts])

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from altmarl_torch.counts.simplex import check_rows
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.support.tables import check_whole, refuse_first
+from altmarl_torch.support.tables import check_whole, refuse_booleans, refuse_first
 
 __all__ = ["SampleSizes"]
 
@@ -72,7 +72,9 @@ class SampleSizes:
         """Raise an ArgumentError unless rows of counts `[b, sl]` are of these sizes, as `counts.check_rows` does."""
         if not self.several:
             check_rows(counts, self.largest, slack)
-        elif counts.numel():
+            return
+        refuse_booleans("counts", counts, ArgumentError)
+        if counts.numel():
             total, rule = counts.sum(-1), f"the counts of a sample are at least 0 and sum to 1..{self.largest}"
             if not bool(counts.min() >= -slack):
                 least = counts.amin(-1)

@@ -150,6 +150,7 @@ class BatchSurrogate:
 
     def show(self, counts: Tensor, generator: torch.Generator) -> Tensor:
         """What the global agent sees of counts `[b, sl]`: a draw without replacement, `[b, sl]`, or all."""
+        self.samples.check(counts)
         return counts if self.shown is None else draw_sample(counts, self.shown, self.k, generator)
 
     def movers(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
@@ -183,6 +184,7 @@ class BatchSurrogate:
 
     def spread(self, values: Tensor, s_g: Tensor) -> Tensor:
         """The expectation over s_g' of values `[b, sg']`, for every action: `[b, ag]`."""
+        check_indices("s_g", s_g, self.game.num_sg)
         return einsum(self.P_g[s_g], values, "b a G, b G -> b a")
 
     def step(

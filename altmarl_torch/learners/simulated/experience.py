@@ -12,7 +12,8 @@ from torch import Tensor
 from altmarl_torch.learners.simulated.features import Frame
 from altmarl_torch.learners.simulated.memory import RunningMeans
 from altmarl_torch.learners.simulated.policies import PlayedPair
-from altmarl_torch.simulators.game import SimulatedGame
+from altmarl_torch.learners.simulated.units import Met, met_rewards
+from altmarl_torch.simulators.game import SimulatedGame, unchecked
 from altmarl_torch.simulators.pairs import SampleDispatcher
 from altmarl_torch.simulators.play import Step, play
 from altmarl_torch.simulators.spaces import random_actions
@@ -85,24 +86,14 @@ def _remembered(belief: RunningMeans, steps: list[Step]) -> Tensor:
     return torch.cat(memories)
 
 
-def unchecked(game: SimulatedGame, **changes: object) -> SimulatedGame:
-    """The game with other fields, without trying it again."""
-    other = object.__new__(SimulatedGame)
-    for name, value in {**vars(game), **changes}.items():
-        object.__setattr__(other, name, value)
-    return other
-
-
 @torch.no_grad()
-def probe(game: SimulatedGame, pair: PlayedPair, generator: torch.Generator) -> tuple[Frame, Frame, float]:
-    """Where the states of both players lie, and the scale of the rewards: max |r_g| + mean |r_l| over some episodes."""
+def probe(game: SimulatedGame, pair: PlayedPair, generator: torch.Generator) -> tuple[Frame, Frame, Met]:
+    """Where the states of both players lie, and where the rewards do, over some episodes."""
     seed = np.random.SeedSequence(int(torch.randint(2**62, (), generator=generator, device=generator.device)))
     few = unchecked(game, n=min(game.n, max(pair.k, 32)))
     steps = list(play(few, pair, 64, STEPS, seed, generator.device))
     leader, local = (torch.stack([getattr(step, name) for step in steps]) for name in ("s_g", "s_l"))
-    rewards = torch.stack([step.reward for step in steps])
-    scale = float(rewards.abs().max())
-    return Frame(game.global_state, leader), Frame(game.local_state, local), max(scale, 1e-6)
+    return Frame(game.global_state, leader), Frame(game.local_state, local), met_rewards(game, steps, generator)
 
 
 class _Exploring:

@@ -19,6 +19,7 @@ from altmarl_torch.errors import ArgumentError, PolicyError
 from altmarl_torch.learners.simulated.features import Frame
 from altmarl_torch.learners.simulated.memory import RunningMeans
 from altmarl_torch.learners.simulated.networks import LocalValues
+from altmarl_torch.learners.simulated.units import Units
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.pairs import RulePair, SampleDispatcher, number_of
 from altmarl_torch.simulators.spaces import Box, random_actions
@@ -101,12 +102,12 @@ class GivenLocal:
 
 
 class GreedyGlobal:
-    """Greedy in r_g + gamma scale C, or scale Q; `belief` is None without a memory."""
+    """Greedy in r_g + gamma scale C, or scale Q, with rewards around zero; `belief` is None without a memory."""
 
     def __init__(
-        self, game: SimulatedGame, network: nn.Module, scale: float, belief: RunningMeans | None = None
+        self, game: SimulatedGame, network: nn.Module, units: Units, belief: RunningMeans | None = None
     ) -> None:
-        self.game, self.network, self.scale, self.belief = game, network, scale, belief
+        self.game, self.network, self.units, self.belief = units.centre(game), network, units, belief
 
     @torch.no_grad()
     def actions(self, s_g: Tensor, sample: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -116,22 +117,25 @@ class GreedyGlobal:
         values = torch.cat([self.network(own, seen).float() for own, seen in parts])
         plain = s_g[:, : self.game.global_state.d]
         known, weight = known_rewards(self.game, plain)
-        return torch.add(known, values, alpha=weight * self.scale).argmax(-1)
+        return torch.add(known, values, alpha=weight * self.units.scale).argmax(-1)
 
 
 class GreedyLocal:
-    """Greedy in r_l + gamma scale C_l, or scale Q_l; `is_whole`: in the network's answers alone, whatever they are."""
+    """Greedy in r_l + gamma scale C_l, or scale Q_l, with rewards around zero.
+
+    `is_whole`: in the network's answers alone, whatever they are.
+    """
 
     def __init__(
         self,
         game: SimulatedGame,
         network: LocalValues,
-        scale: float,
+        units: Units,
         leader: Frame,
         local: Frame,
         is_whole: bool = False,
     ) -> None:
-        self.game, self.network, self.scale, self.is_whole = game, network, scale, is_whole
+        self.game, self.network, self.units, self.is_whole = units.centre(game), network, units, is_whole
         self.leader, self.local = leader, local
         self.table = self._table() if self._is_small() else None
 
@@ -167,7 +171,7 @@ class GreedyLocal:
             values = self.network(own, leader)
             if not self.is_whole:
                 known, weight = known_local_rewards(self.game, own, leader)
-                values = torch.add(known, values, alpha=weight * self.scale)
+                values = torch.add(known, values, alpha=weight * self.units.scale)
             chosen.append(values.argmax(-1))
         return torch.cat(chosen)
 

@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from altmarl_torch.learners.simulated.experience import EPISODES, MOST_KEPT, STEPS, unchecked
+from altmarl_torch.learners.simulated.experience import EPISODES, MOST_KEPT, STEPS
 from altmarl_torch.learners.simulated.features import Frame
 from altmarl_torch.learners.simulated.networks import LocalValues, SetNetwork
 from altmarl_torch.learners.simulated.policies import PlayedPair, local_action_rewards
 from altmarl_torch.learners.simulated.training import common_draws
-from altmarl_torch.simulators.game import SimulatedGame
+from altmarl_torch.simulators.game import SimulatedGame, unchecked
 from altmarl_torch.simulators.pairs import number_of
 from altmarl_torch.simulators.play import draw_subsets, play, take
 

@@ -5,6 +5,7 @@ import torch
 
 import altmarl_torch as am
 from altmarl_torch.alternation.simulated import players
+from altmarl_torch.learners.simulated.units import Units
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_the_networks_answer_alone_is_the_action(tmp_path):
 
     frame = Frame(am.Box(-2, 2), torch.zeros(2, 1))
     network = LocalValues(frame, frame, 3, torch.Generator().manual_seed(0)).eval()
-    policy = GreedyLocal(GAME, network, 1.0, frame, frame, is_whole=True)
+    policy = GreedyLocal(GAME, network, Units(1.0), frame, frame, is_whole=True)
     s_l, s_g = torch.linspace(-2, 2, 401).unsqueeze(-1), torch.zeros(401, 1)
     with torch.no_grad():
         wanted = network(s_l, s_g).argmax(-1)

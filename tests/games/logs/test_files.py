@@ -1,7 +1,9 @@
 """Files of logs are told apart by what is in them; what is none is refused by a message that names the formats."""
 
+import bz2
 import gzip
 import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -24,6 +26,14 @@ def text(delimiter=",", decimal=".", note=None):
 def archive(save):
     file = io.BytesIO()
     save(file, format="altmarl-transitions", version=1, **COLS)
+    return file.getvalue()
+
+
+def zipped(*names):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as made:
+        for name in names:
+            made.writestr(name, text())
     return file.getvalue()
 
 
@@ -63,7 +73,12 @@ def test_a_log_is_known_by_what_is_in_it(tmp_path, name):
     [
         (bytes(range(256)) * 9, "no text in UTF-8 or UTF-16"),
         (b"\0\0\0\0", "no text"),
-        (b"PK\x03\x04" + bytes(100), "no readable .npz archive"),
+        (b"PK\x03\x04" + bytes(100), "is a damaged archive"),
+        (zipped("[Content_Types].xml", "xl/workbook.xml"), "is an Excel workbook: save the sheet as CSV"),
+        (zipped("fleet.csv"), "is an archive of 'fleet.csv': unpack it"),
+        (bz2.compress(text().encode()), "is bzip2; write it as .csv.gz"),
+        (b"SQLite format 3\0" + bytes(100), "is an SQLite database; write the table as CSV"),
+        (b"\x89HDF\r\n" + bytes(100), "is HDF5"),
         (gzip.compress(b"a,b\n1,2\n", mtime=0), "lacks the columns"),
         (gzip.compress(text().encode(), mtime=0)[:-9], "is damaged"),
         (b"PAR1" + bytes(100), "Parquet"),

@@ -69,6 +69,7 @@ MALFORMED = {
     "version": (["# altmarl-transitions 2", HEADER, ROW], "line 1: '# altmarl-transitions 2'; expected"),
     "word": ([HEADER, ROW, "0,1,0.5,1,idle,0,1.0,2"], "line 3: sl is 'idle'; expected a number"),
     "nothing": ([HEADER, ROW, "0,1,,1,2,0,1.0,2"], "line 3: r_g is nan; expected a finite number"),
+    "decimal comma": ([HEADER, ROW, ROW + ",5"], "line 3 has 9 cells; the header has 8"),
     "short": ([HEADER, ROW, ROW, "0,1,0.5"], "line 4 has 3 cells; the header has 8"),
     "nan": ([HEADER, "", ROW, "0,1,nan,1,2,0,1.0,2"], "line 4: r_g is nan; expected a finite number"),
     "inf": ([HEADER, "0,1,0.5,1,2,0,1e999,2"], "line 2: r_l is inf; expected a finite number"),

@@ -10,6 +10,7 @@ import altmarl_torch as am
 from altmarl_torch.learners.simulated.features import Features, Frame
 from altmarl_torch.learners.simulated.networks import LocalValues, SetNetwork, check_set_network, values_at
 from altmarl_torch.learners.simulated.policies import GreedyLocal, local_action_rewards
+from altmarl_torch.learners.simulated.units import Units
 from altmarl_torch.simulators.play import take
 
 
@@ -64,7 +65,7 @@ def test_the_local_policy_is_its_network_at_the_nodes():
     game = am.games.continuous_warehouse()
     space = Frame(game.local_state, torch.zeros(2, 1))
     network = LocalValues(space, space, 3, generator())
-    policy = GreedyLocal(game, network, 2.0, space, space)
+    policy = GreedyLocal(game, network, Units(2.0), space, space)
     drawn = generator()
     s_l = -2 + 0.01 * torch.randint(401, (500, 1), generator=drawn)
     s_g = -2 + 0.025 * torch.randint(161, (500, 1), generator=drawn)
