@@ -21,6 +21,7 @@ from altmarl_torch.learners.beliefs.values import BeliefValues
 from altmarl_torch.policies.base import Sight
 from altmarl_torch.policies.tabular import check_pi_l
 from altmarl_torch.support.intervals import Returns
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_seed
 
 __all__ = ["BeliefPair", "Paid", "ask_and_pay", "decide_by_belief"]
@@ -37,6 +38,8 @@ class BeliefPair:
 
     values: BeliefValues
     pi_l: Tensor
+
+    __repr__ = brief
 
     @property
     def k(self) -> int:

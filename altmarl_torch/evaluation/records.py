@@ -96,10 +96,7 @@ class Rollouts(Returns):
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        episodes, sizes = len(self.returns), f"n={self.n}, k={self.k}"
-        told = f"mean return {self.mean:.6g}" + (f" +- {self.sem:.2g}" if episodes > 1 else "")
-        played = f"{episodes} episode{'s' * (episodes > 1)} of {self.horizon} steps"
-        return f"{type(self).__name__}({sizes}: {told} over {played})"
+        return self.line(self.n, self.k, self.horizon)
 
 
 @dataclass(eq=False)

@@ -45,6 +45,7 @@ from einops import rearrange
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, GameError, SizeError
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import (
     as_device,
     as_integer,
@@ -93,6 +94,8 @@ class InitialLaw:
     local_mean: Tensor  # [sl]
     strength: float = math.inf
     num_types: int = 1
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         sg = as_table("initial.sg", self.sg, "sg")

@@ -47,6 +47,7 @@ from altmarl_torch.games.reward_base import (
     set_fields,
 )
 from altmarl_torch.support.sampling import deal, split_shares
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_float64, as_law, place, refuse_first
 
 __all__ = ["DiscreteReward", "GaussianReward", "SampledReward", "law_from_arrays"]
@@ -78,6 +79,8 @@ class DiscreteReward(TabulatedLaw):
     variance: Tensor = field(init=False)
     kind: ClassVar[str] = "discrete"
     tables: ClassVar[tuple[str, ...]] = ("values", "probabilities")
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         values = as_entries("values", self.values, outcome=True)
@@ -131,6 +134,8 @@ class GaussianReward(TabulatedLaw):
     kind: ClassVar[str] = "gaussian"
     tables: ClassVar[tuple[str, ...]] = ("location", "scale")
 
+    __repr__ = brief
+
     def __post_init__(self) -> None:
         location, scale = as_entries("location", self.location), as_entries("scale", self.scale)
         check_alike({"location": location, "scale": scale})
@@ -171,6 +176,8 @@ class SampledReward(RewardLaw):
     std: Tensor | None = None
     variance: Tensor | None = field(init=False)
     kind: ClassVar[str] = "sampled"
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         if not callable(self.function):

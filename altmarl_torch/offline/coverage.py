@@ -42,6 +42,7 @@ from altmarl_torch.offline.behaviour import Behaviour, BehaviourPolicy
 from altmarl_torch.offline.trajectories import Trajectories
 from altmarl_torch.operators.bellman import next_sg_law
 from altmarl_torch.operators.surrogate import Surrogate
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_number, check_kind
 from altmarl_torch.support.torch_state import door
 
@@ -75,6 +76,8 @@ class Chain:
     mu: Floats | None
     mixing_steps: int | None
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True, eq=False)
 class Coverage:
@@ -102,6 +105,8 @@ class Coverage:
     mu_min: float | None
     delta: float
     steps: int
+
+    __repr__ = brief
 
     @property
     def problems(self) -> list[str]:

@@ -31,6 +31,7 @@ from altmarl_torch.games.logs.starts import FEWEST_EPISODES
 from altmarl_torch.games.logs.transitions import Table
 from altmarl_torch.games.tables import TABLE_AXES
 from altmarl_torch.policies.base import PolicyPair
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_integer, as_seed, place
 from altmarl_torch.support.torch_state import door
 
@@ -56,6 +57,8 @@ class FittedGame:
     game: Game
     errors: dict[str, Tensor]
     counted: Counted
+
+    __repr__ = brief
 
     @property
     def unseen(self) -> list[str]:

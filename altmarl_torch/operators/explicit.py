@@ -27,6 +27,7 @@ from altmarl_torch.errors import FileFormatError, GameError, SizeError
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.operators.surrogate import Surrogate, surrogate_reward
 from altmarl_torch.support.binomials import Floats
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_law, as_number, as_table
 
 __all__ = ["ExplicitMDP", "surrogate_mdp"]
@@ -52,6 +53,8 @@ class ExplicitMDP:
     r: Floats
     gamma: float
     initial: Floats | None = None
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         P = as_law("P", as_table("P", self.P, "s a s'"), "s a s'")

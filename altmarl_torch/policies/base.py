@@ -35,6 +35,7 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, PolicyError
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_indices, refuse_first
 
 __all__ = [
@@ -70,6 +71,8 @@ class Pair(Generic[GlobalPolicy]):
 
     pi_g: GlobalPolicy  # law of a_g given (s_g, h): a table [sg, N, ag], or whatever the learners agree on
     pi_l: Tensor  # [sl, sg, al] law of a_l given (s_l, s_g)
+
+    __repr__ = brief
 
 
 class Dispatcher(Protocol):

@@ -108,8 +108,7 @@ class Belief:
     def begin(self, batch: int) -> tuple[Tensor, Tensor]:
         """Mean `[batch, sl]` and strength `[batch, 1]` before anybody was seen."""
         strength = self.strength * (self.n - 1) / (self.n + self.strength) if self.strength < STRONGEST else self.n - 1
-        table = torch.full((batch, 1), min(max(strength, WEAKEST), STRONGEST), dtype=torch.float64)
-        return self.mean.expand(batch, -1), table.to(self.mean.device)
+        return self.mean.expand(batch, -1), self.mean.new_full((batch, 1), min(max(strength, WEAKEST), STRONGEST))
 
     def look(self, mean: Tensor, strength: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         """Count a sample in: mean `[b, sl]`, strength `[b, 1]` and counts `[b, sl]` to the new mean and strength."""

@@ -59,6 +59,7 @@ from altmarl_torch.policies.answers import RuleDispatcher
 from altmarl_torch.policies.base import Dispatcher, Rule, Sight
 from altmarl_torch.policies.tabular import greedy_actions, one_hot
 from altmarl_torch.policies.walkers import WALKERS
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_integer, check_indices, refuse_booleans
 
 __all__ = [
@@ -204,6 +205,8 @@ class HeuristicPair:
     k: int
     rule: Rule
     pi_l: Tensor  # [sl, sg, al]
+
+    __repr__ = brief
 
     def dispatcher(self, seed: int = 0) -> Dispatcher:
         """A new dispatcher that plays `rule`."""

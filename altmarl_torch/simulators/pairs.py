@@ -14,6 +14,7 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError, PolicyError
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.spaces import Discrete, random_actions
+from altmarl_torch.support.showing import brief
 
 __all__ = [
     "RulePair",
@@ -77,6 +78,8 @@ class RulePair:
     k: int
     rule_g: GlobalRule
     rule_l: LocalRule
+
+    __repr__ = brief
 
     def dispatcher(self, seed: int = 0) -> SampleDispatcher:
         """The global rule; nothing is drawn."""

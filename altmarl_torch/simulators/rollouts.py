@@ -14,6 +14,7 @@ from altmarl_torch.simulators.pairs import SimulatedPair, check_simulated_pair
 from altmarl_torch.simulators.play import blocks, play
 from altmarl_torch.simulators.spaces import Discrete
 from altmarl_torch.support.intervals import Returns
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_device, as_integer
 from altmarl_torch.support.threads import one_thread, run
 from altmarl_torch.support.torch_state import door
@@ -44,6 +45,8 @@ class SimulatedTrace:
     occupation: Tensor | None
     zones: Tensor | None = None
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True, eq=False)
 class SimulatedRollouts(Returns):
@@ -65,6 +68,9 @@ class SimulatedRollouts(Returns):
     mode_accuracy: ClassVar[None] = None
     types: ClassVar[None] = None
     """What the episodes of tables have, and these have not: a mode that is hit, and types of agents."""
+
+    def __repr__(self) -> str:
+        return self.line(self.n, self.k, self.horizon)
 
 
 @one_thread()

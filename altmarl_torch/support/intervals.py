@@ -42,6 +42,13 @@ class Returns:
         episodes = len(self.returns)
         return float(self.returns.std()) / math.sqrt(episodes) if episodes > 1 else math.nan
 
+    def line(self, n: int, k: int, horizon: int) -> str:
+        """What a person reads of episodes of n agents, k of them seen."""
+        episodes = len(self.returns)
+        told = f"mean return {self.mean:.6g}" + (f" +- {self.sem:.2g}" if episodes > 1 else "")
+        played = f"{episodes} episode{'s' * (episodes > 1)} of {horizon} steps"
+        return f"{type(self).__name__}(n={n}, k={k}: {told} over {played})"
+
 
 @dataclass(frozen=True)
 class Difference:

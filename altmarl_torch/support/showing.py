@@ -57,7 +57,7 @@ def _word(value: Any) -> str:
     text = repr(value)
     if isinstance(value, Mapping | list | tuple) and len(text) > LONGEST:
         return f"<{len(value)} entries>"
-    return text if len(text) <= LONGEST else f"<{type(value).__name__}>"
+    return text if len(text) <= LONGEST and "\n" not in text else f"<{type(value).__name__}>"
 
 
 def as_html(title: str, facts: Mapping[str, Any], columns: Mapping[str, Sequence[Any]] | None = None) -> str:

@@ -1,8 +1,11 @@
 """What people print: results in a line, not their tensors."""
 
+import dataclasses
+
 import pytest
 
 import altmarl_torch as am
+from altmarl_torch import heuristics, neural, offline, policies, rewards, simulators, tabular
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.games import steer
 from altmarl_torch.operators.surrogate import Surrogate
@@ -35,6 +38,32 @@ def test_a_result_prints_as_a_line_that_names_it(result):
     assert "tensor(" not in repr(result)
     assert "\n" not in repr(result)
     assert len(repr(result)) < 400
+
+
+def public_records():
+    """Every public dataclass, whatever module it is public in."""
+    modules = (am, am.games, heuristics, neural, offline, policies, rewards, simulators, tabular, am.theory)
+    things = (getattr(module, name) for module in modules for name in module.__all__)
+    return {thing for thing in things if isinstance(thing, type) and dataclasses.is_dataclass(thing)}
+
+
+@pytest.mark.parametrize("record", sorted(public_records(), key=lambda record: record.__name__))
+def test_no_public_record_dumps_its_arrays(record):
+    """The __repr__ that dataclasses make writes every tensor and array out."""
+    held = " ".join(str(one.type) for one in dataclasses.fields(record) if one.repr)
+    is_made = hasattr(record.__repr__, "__wrapped__")
+    assert not (is_made and any(word in held for word in ("Tensor", "ndarray", "Module")))
+
+
+def test_records_in_records_are_told_in_a_line():
+    simulator = am.SimulatedGame.from_tables(steer())
+    played = am.rollout(simulator, simulators.uniform_pair(simulator, 2), episodes=3, horizon=3)
+    belief = am.decide_by_belief(steer(), 1)
+    lifted = am.solve(steer(), 2, solver="lifted").policy
+    for record in (played, belief, belief.values, lifted, am.coverage_of_game(steer(), 1), steer().initial):
+        assert "\n" not in repr(record)
+        assert "tensor(" not in repr(record)
+        assert len(repr(record)) < 600
 
 
 def test_what_the_lines_say():

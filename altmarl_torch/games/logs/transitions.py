@@ -17,24 +17,21 @@ coordinator were, what both did, what both earned, and where both were next.
     agent      (optional) number of the agent                              whole number from 0
     terminated (optional) whether s_l' is an end: nothing follows           0 or 1
 
-Columns may stand in any order, and other columns may stand between them. Agents need no number: they are alike. Where
-they have one, a row that stands twice (one agent in one step) is counted once, which the log tells.
-
-**Several agents in one step.**  The global columns of a step are the same for all its agents, and must be counted once.
+Columns may stand in any order, and others between them. Agents need no number; where they have one, a row that stands
+twice is counted once, which the log tells.
+**Several agents in one step.**  The global columns of a step are the same for all its agents, and are counted once.
 `episode` and `step` say which rows those are: rows that share both must agree in sg, ag, r_g and sg_next, and where
 the log has the next step as well, it must begin where this one ended. Without the two columns every row is a step of
 its own, which is right where each row is one.
 
-r_g may stand on one row of a step and be missing (NaN, None, NA, an empty cell) on the others; nothing else may be
-missing. Rows of a step may differ in r_g by rounding, a millionth of the largest: sums in another order do.
+r_g may stand on one row of a step and be missing (NaN, None, NA, an empty cell) on the others; nothing else may. In a
+step r_g may differ by rounding, a millionth of the largest: sums in another order do.
 
 **Ends.**  An agent that broke down, or a case that was closed, is logged up to there. `terminated` marks the row in
 which it got there: the state s_l' is *absorbing*, and earns nothing (`games.logs.ends`). An episode that merely ends,
 because somebody stopped looking, is not marked.
 
-**Files** are read by `games.logs.files`; `Transitions.save` writes CSV and npz.
-
-**Words.** States and actions may be words in place of numbers (`games.logs.labels`).
+**Files** are read by `games.logs.files`; `save` writes CSV and npz. **Words** may stand for numbers (`games.logs.labels`).
 
 **Errors** name the first line at fault (of a CSV file as an editor counts them, from 1; of an array its row, from 0),
 what is there, and what would be right.
@@ -57,6 +54,7 @@ from altmarl_torch.games.logs.frames import known, opened
 from altmarl_torch.games.logs.labels import numbers_of, texts_of
 from altmarl_torch.support.files import whole
 from altmarl_torch.support.npz import write_npz
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import refuse_masked
 
 __all__ = ["COLUMNS", "OPTIONAL", "Table", "Transitions"]
@@ -124,6 +122,8 @@ class Transitions:
     source: str = "the log"
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     dropped: int = field(default=0, init=False)
+
+    __repr__ = brief
     """Rows that stood there twice."""
 
     def __post_init__(self) -> None:

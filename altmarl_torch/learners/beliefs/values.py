@@ -15,6 +15,7 @@ from altmarl_torch.learners.beliefs.points import MOST_DEGREE, BeliefFeatures, a
 from altmarl_torch.policies.belief import Belief
 from altmarl_torch.policies.tabular import greedy_actions
 from altmarl_torch.support.npz import as_scalar
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_finite, as_integer, as_law, as_number, as_table, as_whole
 
 __all__ = ["BeliefValues"]
@@ -49,6 +50,8 @@ class BeliefValues:
     price: float
     features: BeliefFeatures
     coefficients: Tensor
+
+    __repr__ = brief
 
     def pack(self) -> dict[str, Any]:
         """Its entries in a file; the belief has entries of its own."""

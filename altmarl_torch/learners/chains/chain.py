@@ -41,6 +41,7 @@ from altmarl_torch.learners.settings import Form
 from altmarl_torch.operators.tuples import uses_tuples
 from altmarl_torch.operators.words import Objective
 from altmarl_torch.support.scalars import check_kind, check_word
+from altmarl_torch.support.showing import brief
 from altmarl_torch.theory import horizon_algorithm_2
 
 __all__ = [
@@ -85,6 +86,8 @@ class ChainedMDP(EpisodicMDP):
     acting: Tensor = None  # type: ignore[assignment]  # [states]
     acting_number: Tensor = None  # type: ignore[assignment]  # [states]
     coordinates: tuple[Tensor, ...] = ()
+
+    __repr__ = brief
 
     def spread(self, pi_l: Tensor) -> Tensor:
         """The local policy `pi_l [sl, sg, al]` as a policy of the chain: laws `[states, actions]`."""

@@ -33,6 +33,7 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.support.sampling import split_shares
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_finite, as_integer, as_law, as_number, as_table
 
 __all__ = [
@@ -85,6 +86,8 @@ class EpisodicMDP:
     discounts: Tensor  # [rounds]
     start_law: Tensor  # [states]
     stage_start: tuple[int, ...]
+
+    __repr__ = brief
 
     @classmethod
     def from_tables(

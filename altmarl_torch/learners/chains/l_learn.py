@@ -36,6 +36,7 @@ from altmarl_torch.operators.joint_value import JointValue, joint_value, value_t
 from altmarl_torch.operators.surrogate import SurrogateCache
 from altmarl_torch.operators.words import Objective
 from altmarl_torch.policies.tabular import check_pi_l, uniform_local
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.snapshots import WorkInProgress
 from altmarl_torch.support.tables import check_kind
 
@@ -54,6 +55,8 @@ class ChainResponse:
     learned: UCFHResult
     chain_value: float  # of UCFH's policy, on the chain
     lost: float  # of it, what the projected policy loses there, before any ascent; negative: it gains
+
+    __repr__ = brief
 
 
 def chain_l_learn(

@@ -43,6 +43,7 @@ from altmarl_torch.learners.chains.episodic import EpisodicMDP
 from altmarl_torch.learners.chains.explorer import KEPT, Bounds, Sampler, UCFHExplorer
 from altmarl_torch.learners.chains.visits import sample_visits
 from altmarl_torch.learners.settings import MOST_EPISODES
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.snapshots import WorkInProgress, pack_attributes, reading, set_attributes
 from altmarl_torch.support.tables import as_integer, as_number, as_seed, check_callable, check_kind
 from altmarl_torch.support.threads import one_thread
@@ -71,6 +72,8 @@ class UCFHResult:
     seconds: float
     constants: Algorithm5
     history: tuple[Bounds, ...]
+
+    __repr__ = brief
 
 
 def ucfh(

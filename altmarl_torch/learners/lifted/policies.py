@@ -14,6 +14,7 @@ from torch import Tensor
 
 from altmarl_torch.counts.lifted import Basis, of_groups
 from altmarl_torch.policies.tabular import greedy_actions, one_hot
+from altmarl_torch.support.showing import brief
 
 __all__ = ["LiftedPolicy"]
 
@@ -36,6 +37,8 @@ class LiftedPolicy:
     degree: int
     num_sl: int
     k: float
+
+    __repr__ = brief
 
     @cached_property
     def basis(self) -> Basis:

@@ -42,6 +42,7 @@ from altmarl_torch.learners.settings import Settings
 from altmarl_torch.policies.base import cumulative, draw
 from altmarl_torch.policies.tabular import one_hot
 from altmarl_torch.support.sampling import CountMover
+from altmarl_torch.support.showing import brief
 
 __all__ = [
     "Gains",
@@ -80,6 +81,8 @@ class Gains:
     mean: Tensor  # [sl, sg, al] per visit, units of reward of the whole population
     error: Tensor  # [sl, sg, al] standard error; infinite where a state was met less than twice
     share: Tensor  # [sl, sg] how often an agent is there, discounted; sums to one
+
+    __repr__ = brief
 
     @property
     def sure(self) -> Tensor:

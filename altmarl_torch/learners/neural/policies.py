@@ -23,6 +23,7 @@ from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.policies.tabular import one_hot
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import check_indices, refuse_booleans
 
 __all__ = ["BatchPolicy", "NetworkPolicy", "UniformPolicy", "tabulate"]
@@ -70,6 +71,8 @@ class NetworkPolicy:
     scale: float
     k: int | SampleSizes
     nobody: Tensor | None = None
+
+    __repr__ = brief
 
     @property
     def samples(self) -> SampleSizes:

@@ -27,6 +27,7 @@ from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.operators.words import Acceptance
 from altmarl_torch.policies.base import Pair, Rule, cumulative, draw
 from altmarl_torch.support.digests import digest
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.threads import one_thread, run
 
 __all__ = ["RolloutEvaluator"]
@@ -71,6 +72,8 @@ class RolloutEvaluator:
     prior: Prior | None = None
     shown: int | None = None
     _last: tuple[str, JointValue] | None = field(default=None, init=False, repr=False)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         gamma = self.game.gamma

@@ -46,6 +46,7 @@ from altmarl_torch.learners.neural.grid import CountGrid
 from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.policies.base import cumulative, draw
 from altmarl_torch.support.sampling import CountMover, draw_sample, split, split_shares
+from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import check_indices
 
 __all__ = ["LARGEST_COUNTED", "BatchSurrogate", "Values", "centred", "check_count", "table_values"]
@@ -90,6 +91,8 @@ class BatchSurrogate:
     rewards: RewardSampler | None = None
     xi: int = 1
     shown: int | None = None
+
+    __repr__ = brief
 
     @classmethod
     def build(

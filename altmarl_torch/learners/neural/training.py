@@ -21,6 +21,7 @@ from altmarl_torch.learners.neural.surrogate import BatchSurrogate
 from altmarl_torch.learners.settings import Settings
 from altmarl_torch.policies.base import cumulative, draw
 from altmarl_torch.support.sampling import broad_laws
+from altmarl_torch.support.showing import brief
 
 __all__ = ["KEPT", "Fit", "Monitor", "Training"]
 
@@ -60,6 +61,8 @@ class Fit:
     noise: float  # root mean square deviation of one draw's target, units of value
     greedy_changes: float  # share of held-out (s_g, h) whose greedy action the annealing changed
     steps: int  # gradient steps
+
+    __repr__ = brief
 
 
 class Training:
