@@ -131,6 +131,7 @@ def _solution(run: AlternationRun, result: Alternation[Any, Any], before: Sequen
         solver=learning.solver,
         seed=learning.seed,
         game_name=run.game.name,
+        names=run.game.state_names or None,
         phase_seconds=result.seconds,
         interrupted=result.interrupted,
         policy=policy,

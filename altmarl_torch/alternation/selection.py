@@ -209,5 +209,6 @@ def _fixed(run: AlternationRun, pair: HeuristicPair) -> Solution:
         solver=learning.solver,
         seed=learning.seed,
         game_name=game.name,
+        names=game.state_names or None,
         phase_seconds={},
     )

@@ -12,7 +12,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -26,6 +26,7 @@ from altmarl_torch.alternation.solution_files import (
     number_of_global_states,
     pack_policy,
     read_global_policy,
+    read_names,
     read_observation,
     read_update,
     table_of,
@@ -114,24 +115,18 @@ class Solution:
             policy that is no table where the table would have more than 25 million entries. Given as a function
             without arguments, it is made when it is first asked for.
         pi_l: `[sl, sg, al]`, law of a_l given (s_l, s_g).
-        value: joint value on the k-agent surrogate, averaged over the initial law.
-        eta: UPDATE's tolerance in the last update.
-        eta_paper: Algorithm 3's.
-        history: every proposal, in order.
-        converged: whether the alternation ended by itself, with nothing left to gain.
-        solver, seed, game_name: how and for what it was found.
-        phase_seconds: wall seconds by phase.
-        interrupted: whether the run was broken off.
+        value, eta, eta_paper: joint value on the k-agent surrogate, UPDATE's last tolerance, and Algorithm 3's.
+        history, converged: every proposal, in order; whether the alternation ended with nothing left to gain.
+        solver, seed, game_name, phase_seconds, interrupted: how, for what and when it was found, or broken off.
         policy: the network's policy, of which pi_g is the table; None where the table is all there is.
-        observation: what the sample is taken for.
-        alpha: `[sg, sl]`, the prior of the posterior correction; None without it.
+        observation, alpha: what the sample is taken for, and the prior `[sg, sl]` of the posterior correction or None.
         belief: how the dispatcher's memory begins and moves ("filter"); None where it has none.
-        reads: with a memory, the size of the sample for which pi_g was learned: pi_g is a table over its counts, and is
-            read at the belief.
+        reads: with a memory, the size of the sample over whose counts pi_g is a table, which is read at the belief.
         values: of beliefs, by which a dispatcher with a memory acts to learn; None: as pi_g does at the belief's mean.
         selection: what the pair was chosen from, of several starts or by `select="rollout"`; not kept in files.
         sizes: where one network was learned for several k, all of them, of which k is the largest and `value` the mean;
             its dispatcher takes samples of any size up to k, each row its own. None for one k.
+        names: of global and local states, by `sg` and `sl`, for messages, or None.
     """
 
     k: int
@@ -155,6 +150,7 @@ class Solution:
     selection: Selection | None = None
     sizes: Sizes | None = None
     values: BeliefValues | None = None
+    names: Mapping[str, Sequence[str]] | None = None
 
     def __repr__(self) -> str:
         end = "converged" if self.converged else "interrupted" if self.interrupted else "not converged"
@@ -179,6 +175,9 @@ class Solution:
             return self.policy.samples.largest
         return self.sizes[-1] if self.sizes else 0
 
+    def _sight(self, k: int) -> Sight:
+        return Sight(k, self.pi_l.shape[1], len(self.pi_l), self.pi_l.device, self.names or {})
+
     def dispatcher(self, seed: int = 0) -> Dispatcher:
         """The deployable global agent: `reset(batch)`, then `act(s_g [batch], counts [batch, sl])`.
 
@@ -189,7 +188,7 @@ class Solution:
             >>> dispatcher.act([0, 1], [[3, 0], [1, 2]]).tolist()  # s_g, and where the three asked agents are
             [1, 1]
         """
-        sight = Sight(self.k, self.pi_l.shape[1], len(self.pi_l), self.pi_l.device)
+        sight = self._sight(self.k)
         if self.values is not None:
             return AskingDispatcher(self.values, sight, seed)
         if self.belief is not None:
@@ -204,7 +203,7 @@ class Solution:
         if self.policy is not None and (not is_within(self.policy, self.simplex, LARGEST_PLAYED) or self.pi_g is None):
             return RuleDispatcher(self.policy, sight, seed)
         assert self.pi_g is not None
-        return TabularDispatcher(self.pi_g, self.simplex, seed)
+        return TabularDispatcher(self.pi_g, self.simplex, seed, self.names)
 
     def seeing(self, k: int) -> "HeuristicPair | Solution":
         """The same pair where k agents are seen, of any number: a pair to play, not a better one.
@@ -246,7 +245,7 @@ class Solution:
         states, table = (as_numbers(name, given, ArgumentError) for name, given in (("s_g", s_g), ("counts", counts)))
         if table.shape[:-1] != states.shape or not table.ndim:
             raise ArgumentError(f"counts [..., sl] are of the shape {list(table.shape)}, s_g of {list(states.shape)}")
-        sight = Sight(self.sample_size, self.pi_l.shape[1], len(self.pi_l), self.pi_l.device)
+        sight = self._sight(self.sample_size)
         read = sight.read_all if self.sizes is None else sight.read
         law = self._law(*read(states.reshape(-1), table.reshape(-1, table.shape[-1])))
         return law.reshape(*states.shape, law.shape[-1])
@@ -282,7 +281,7 @@ class Solution:
         history = [
             dataclasses.asdict(update) | {"decision": update.decision.value, "seconds": 0.0} for update in self.history
         ]
-        sizes = {"k": self.k, "reads": self.reads, "sizes": self.sizes}
+        sizes = {"k": self.k, "reads": self.reads, "sizes": self.sizes, "names": self.names}
         entries: dict[str, Any] = {
             "pi_l": self.pi_l.cpu().numpy(),
             "record": json.dumps(record | {"history": history} | {k: v for k, v in sizes.items() if v is not None}),
@@ -318,12 +317,13 @@ class Solution:
             record = json.loads(str(arrays["record"]))
             history = tuple(read_update(line) for line in record.pop("history"))
             pi_l = as_table("pi_l", arrays["pi_l"], "sl sg al", FileFormatError)
-            k, reads, sizes = (record.pop(name, None) for name in ("k", "reads", "sizes"))
+            k, reads, sizes, names = (record.pop(name, None) for name in ("k", "reads", "sizes", "names"))
             table_k, pi_g, policy = read_global_policy(arrays, k if reads is None else reads, len(pi_l), network)
             num_sg = number_of_global_states(pi_g, policy)
             pi_l = read_policy("pi_l", pi_l, "sl sg al", (len(pi_l), num_sg, pi_l.shape[-1]))
             facts = fields_of(cls, record) | {"pi_g": pi_g, "pi_l": pi_l, "history": history, "policy": policy}
             k = table_k if reads is None else as_integer("k", k, 1, math.inf, FileFormatError)
+            facts["names"] = read_names(names, {"sg": num_sg, "sl": len(pi_l)})
             facts["sizes"] = None if sizes is None else read_sizes("sizes", sizes).numbers
             facts |= read_observation(arrays, facts.get("observation"), reads, (num_sg, len(pi_l)))
             return cls(k=k, phase_seconds={}, **facts)

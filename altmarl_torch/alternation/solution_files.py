@@ -34,6 +34,7 @@ __all__ = [
     "number_of_global_states",
     "pack_policy",
     "read_global_policy",
+    "read_names",
     "read_observation",
     "read_update",
     "table_of",
@@ -98,6 +99,19 @@ def read_observation(
         raise FileFormatError(f"the belief is of {list(belief.moves.shape)} [sg, sl, sl'], pi_l of {list(sizes)}")
     found = {"belief": belief, "reads": as_integer("reads", reads, 1, math.inf, FileFormatError)}
     return found | ({"values": BeliefValues.unpack(arrays, belief)} if BeliefValues.is_in(arrays) else {})
+
+
+def read_names(names: object, sizes: Mapping[str, int]) -> dict[str, tuple[str, ...]] | None:
+    """The names of global and local states, by `sg` and `sl`, where a file has them."""
+    if names is None:
+        return None
+    fits = isinstance(names, dict) and all(
+        word in sizes and isinstance(own, list) and len(own) == sizes[word] and all(isinstance(one, str) for one in own)
+        for word, own in names.items()
+    )
+    if not fits or not isinstance(names, dict):
+        raise FileFormatError(f"names must be one for each of {dict(sizes)} states, not {names!r:.80}")
+    return {word: tuple(own) for word, own in names.items()}
 
 
 def _read_alpha(arrays: dict[str, np.ndarray[Any, Any]], sizes: tuple[int, int]) -> Tensor:

@@ -72,6 +72,16 @@ class Named:
         kind, number = divmod(index, len(names))
         return f"{names[number]}, type {kind}" if word == "sl" and self.num_types > 1 else names[number]
 
+    @property
+    def state_names(self) -> dict[str, Names]:
+        """Names of every global and local state that has one, by `sg` and `sl`, those of types told apart."""
+        sizes = {
+            word: len(self.names[word]) * (self.num_types if word == "sl" else 1)
+            for word in ("sg", "sl")
+            if word in self.names
+        }
+        return {word: tuple(self.name_of(word, index) for index in range(size)) for word, size in sizes.items()}
+
     def _unfit_names(self, changes: Mapping[str, object]) -> list[str]:
         """Attributes whose names `changes` of tables (tensors, arrays or lists) or of the types leave no room for."""
         found = []

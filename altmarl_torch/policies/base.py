@@ -27,8 +27,8 @@ A draw from a law p over {0, .., A-1} inverts the distribution function: with U 
 
 import functools
 import numbers
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -196,12 +196,14 @@ class Sight:
         num_sg: number of global states.
         num_sl: number of local states.
         device: where the dispatcher computes.
+        names: of the states, by `sg` and `sl`, for messages; empty where they have none.
     """
 
     k: int
     num_sg: int
     num_sl: int
     device: torch.device
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def read(self, s_g: object, counts: object) -> tuple[Tensor, Tensor]:
         """Return s_g [batch] and counts [batch, sl] as int64 tensors on `device`; lists and arrays are welcome.
@@ -230,11 +232,25 @@ class Sight:
     def _read(self, s_g: object, counts: object) -> tuple[Tensor, Tensor]:
         """Both as tensors of this game's indices and shapes."""
         states = as_indices("s_g", s_g, "batch", ArgumentError).to(self.device)
-        h = as_indices("counts", counts, "batch sl", ArgumentError).to(self.device)
+        called = self.names if _width(counts) == self.num_sl else None
+        h = as_indices("counts", counts, "batch sl", ArgumentError, called).to(self.device)
         expected = [len(states), self.num_sl]
         if list(h.shape) != expected:
-            raise ArgumentError(f"counts must have shape [batch, sl] = {expected}, not {list(h.shape)}")
+            told = f"{expected}{self._listed('sl')}"
+            raise ArgumentError(f"counts must have shape [batch, sl] = {told}, not {list(h.shape)}")
         if int(states.max()) >= self.num_sg:
-            rule = f"global states are 0..{self.num_sg - 1}"
+            rule = f"global states are 0..{self.num_sg - 1}{self._listed('sg')}"
             refuse_first("s_g", states, "batch", states >= self.num_sg, rule, ArgumentError)
         return states, h
+
+    def _listed(self, word: str) -> str:
+        """The names of a set's elements in brackets, or nothing."""
+        return f" ({', '.join(self.names[word])})" if word in self.names else ""
+
+
+def _width(counts: Any) -> int | None:
+    """How many local states a batch of counts has; None for what is no batch."""
+    shape = getattr(counts, "shape", None)
+    if shape is not None:
+        return int(shape[-1]) if len(shape) == 2 else None
+    return len(counts[0]) if isinstance(counts, list | tuple) and counts and hasattr(counts[0], "__len__") else None

@@ -12,6 +12,7 @@ is within 1e-10 (max Q - min Q) of the row's maximum.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -51,6 +52,8 @@ __all__ = [
     "uniform_global",
     "uniform_local",
 ]
+
+Names = Mapping[str, Sequence[str]]
 
 TIE_TOLERANCE = 1e-10  # relative to max Q - min Q: far above rounding, far below any gap that matters
 TIE_ROUNDING = 2.0**-46  # relative to max|Q|: what sums in another order may differ by
@@ -155,18 +158,19 @@ def table_player(pi_g: Tensor, simplex: CountSimplex) -> Player:
 class TabularDispatcher:
     """Plays a table pi_g [sg, N, ag]: rank the counts, look up the row, draw from it.
 
-    A deterministic table (every row one-hot) is stored as actions [sg, N] and draws no random number.
+    A deterministic table (every row one-hot) is stored as actions [sg, N] and draws no random number. `names` are those
+    of the states, by `sg` and `sl`, for messages.
 
     Raises:
         PolicyError: pi_g is no table of laws over the N = simplex.size count vectors.
         ArgumentError: the seed is no integer in 0..2^63-1.
     """
 
-    def __init__(self, pi_g: Tensor, simplex: CountSimplex, seed: int = 0) -> None:
+    def __init__(self, pi_g: Tensor, simplex: CountSimplex, seed: int = 0, names: Names | None = None) -> None:
         check_kind("simplex", simplex, CountSimplex)
         pi_g = read_policy("pi_g", pi_g, "sg h ag", (None, simplex.size, None))
         self._play = table_player(pi_g, simplex)
-        self._answers = Answers(Sight(simplex.k, len(pi_g), simplex.num_sl, pi_g.device))
+        self._answers = Answers(Sight(simplex.k, len(pi_g), simplex.num_sl, pi_g.device, names or {}))
         self._generator = torch.Generator(device=pi_g.device).manual_seed(as_seed(seed))
 
     def reset(self, batch: int) -> None:

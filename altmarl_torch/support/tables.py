@@ -80,6 +80,9 @@ INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 _NUMERIC_KINDS = "fiub"  # numpy's letters for float, signed and unsigned integer, boolean
 _ULP = torch.finfo(torch.float64).eps
 
+Called = Mapping[str, Sequence[str]] | None
+"""Names of the elements of an axis, by its word; None or without the word: elements are called by their number."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -169,13 +172,13 @@ def as_finite(name: str, table: Tensor, axes: str, error: ErrorType = GameError)
     return table
 
 
-def as_whole(name: str, table: Tensor, axes: str, error: ErrorType) -> Tensor:
+def as_whole(name: str, table: Tensor, axes: str, error: ErrorType, called: Called = None) -> Tensor:
     """Return `table` (float64) as int64; raise `error` naming its first entry that is no whole number from 0 on."""
-    check_whole(name, table, axes, error)
+    check_whole(name, table, axes, error, called)
     return table.to(torch.int64)
 
 
-def check_whole(name: str, table: Tensor, axes: str, error: ErrorType) -> None:
+def check_whole(name: str, table: Tensor, axes: str, error: ErrorType, called: Called = None) -> None:
     """Raise `error` naming the first entry of a float table that is no whole number from 0 on."""
     if not table.numel():
         return
@@ -183,22 +186,23 @@ def check_whole(name: str, table: Tensor, axes: str, error: ErrorType) -> None:
     if bool((least >= 0) & (most < math.inf)) and float(table.frac().amax()) == 0:  # without a mask of each kind
         return
     bad = (table != table.floor()) | (table < 0) | ~table.isfinite()
-    refuse_first(name, table, axes, bad, WHOLE, error)
+    refuse_first(name, table, axes, bad, WHOLE, error, called=called)
 
 
-def as_indices(name: str, values: object, axes: str, error: ErrorType) -> Tensor:
+def as_indices(name: str, values: object, axes: str, error: ErrorType, called: Called = None) -> Tensor:
     """Return whole numbers from 0 on as an int64 tensor with the given axes; integers are neither copied nor converted.
 
-    Raises `error` where an axis is missing, surplus or empty, or an entry is no whole number of at least 0.
+    Raises `error` where an axis is missing, surplus or empty, or an entry is no whole number of at least 0, by its name
+    in `called`.
     """
     refuse_booleans(name, values, error)
     given = values if isinstance(values, Tensor) else _as_integers(values)
     if given is None or given.dtype is not torch.int64 or given.layout is not torch.strided or given.is_meta:
-        return as_whole(name, as_finite(name, as_table(name, values, axes, error), axes, error), axes, error)
+        return as_whole(name, as_finite(name, as_table(name, values, axes, error), axes, error), axes, error, called)
     if given.ndim != len(axes.split()) or not given.numel():
         as_table(name, given, axes, error)
     if int(given.min()) < 0:
-        refuse_first(name, given, axes, given < 0, WHOLE, error)
+        refuse_first(name, given, axes, given < 0, WHOLE, error, called=called)
     return given
 
 
@@ -231,7 +235,14 @@ def as_law(name: str, table: Tensor, axes: str, error: ErrorType = GameError) ->
 
 
 def refuse_first(
-    name: str, table: Tensor, axes: str, bad: Tensor, rule: str, error: ErrorType, verb: str = "is"
+    name: str,
+    table: Tensor,
+    axes: str,
+    bad: Tensor,
+    rule: str,
+    error: ErrorType,
+    verb: str = "is",
+    called: Called = None,
 ) -> None:
     """Raise `error` for the first entry marked in `bad`, with its indices, its value and what would be right."""
     if not bool(bad.any()):
@@ -240,7 +251,7 @@ def refuse_first(
     value = float(table[tuple(first)])
     others = int(bad.sum()) - 1
     also = f" (and {others} more like it)" if others else ""
-    raise error(f"{place(name, axes, first)} {verb} {value:.12g}{also}; {rule}")
+    raise error(f"{place(name, axes, first, called)} {verb} {value:.12g}{also}; {rule}")
 
 
 def check_indices(name: str, indices: Tensor, size: int) -> None:

@@ -106,3 +106,24 @@ class TestPlaces:
 
 def test_the_four_attributes_are_fields_of_a_game():
     assert set(NAMES.values()) <= {field.name for field in dataclasses.fields(am.Game)}
+
+
+def test_a_dispatcher_speaks_of_states_by_their_names(tmp_path):
+    """So does one that was read from a file, and one of networks."""
+    game = am.games.steer().replace(sg_names=["calm", "storm"], sl_names=["idle", "busy"])
+    solution = am.solve(game, 3)
+    solution.save(tmp_path / "policy.npz")
+    others = am.Solution.load(tmp_path / "policy.npz"), am.solve(game, 3, solver="lifted")
+    for one in (solution, *others):
+        act = one.dispatcher().act
+        with pytest.raises(am.ArgumentError, match=r"s_g\[batch=0\] is 7; global states are 0\.\.1 \(calm, storm\)"):
+            act([7], [[3, 0]])
+        with pytest.raises(am.ArgumentError, match=r"counts\[batch=0, sl=1 \(busy\)\] is -1; "):
+            act([0], [[4, -1]])
+        with pytest.raises(am.ArgumentError, match=r"counts\[batch=0, sl=0 \(idle\)\] is 1\.5 "):
+            act([0], [[1.5, 1.5]])
+        with pytest.raises(am.ArgumentError, match=r"\[1, 2\] \(idle, busy\), not \[1, 3\]"):
+            act([0], [[1, 1, 1]])
+    nameless = am.solve(am.games.random_game(seed=0), 2).dispatcher()
+    with pytest.raises(am.ArgumentError, match=r"s_g\[batch=0\] is 7; global states are 0\.\.2$"):
+        nameless.act([7], [[2, 0, 0]])

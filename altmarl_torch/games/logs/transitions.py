@@ -31,7 +31,7 @@ step r_g may differ by rounding, a millionth of the largest: sums in another ord
 which it got there: the state s_l' is *absorbing*, and earns nothing (`games.logs.ends`). An episode that merely ends,
 because somebody stopped looking, is not marked.
 
-**Files** are read by `games.logs.files`; `save` writes CSV and npz. **Words** may stand for numbers (`games.logs.labels`).
+**Files** are read by `games.logs.files`; `save` writes CSV and npz. Words may stand for numbers (`games.logs.labels`).
 
 **Errors** name the first line at fault (of a CSV file as an editor counts them, from 1; of an array its row, from 0),
 what is there, and what would be right.
