@@ -190,7 +190,8 @@ def of_groups(groups: Tensor, features: Tensor, coefficients: Tensor) -> Tensor:
         values = of_groups(groups[order], features[order], coefficients)
         return torch.empty_like(values).index_copy_(0, order, values)
     rows = torch.bincount(groups, minlength=len(coefficients)).tolist()
-    return torch.cat([part @ table.T for part, table in zip(torch.split(features, rows), coefficients, strict=True)])
+    parts = zip(torch.split(features, rows), coefficients, strict=True)
+    return torch.cat([(table @ part.T).T for part, table in parts])  # features are made by columns
 
 
 def as_frequencies(counts: Tensor, k: float) -> Tensor:

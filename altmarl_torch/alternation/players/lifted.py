@@ -15,39 +15,29 @@ Rewards are centred (`games.centring`), and values told as they are.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from altmarl_torch.alternation.loop import AUTO_ETA, Player, Players, Proposal
+from altmarl_torch.alternation.loop import Player, Players, Proposal
 from altmarl_torch.alternation.players.announcing import announce
-from altmarl_torch.alternation.players.lifted_memory import LiftedMemories, LiftedWorkspace, of_coefficients
+from altmarl_torch.alternation.players.lifted_local import LiftedLocalLearner
+from altmarl_torch.alternation.players.lifted_memory import SMALL_GAIN, STILL, LiftedMemories, LiftedWorkspace
 from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.games.centring import centre_rewards
 from altmarl_torch.learners.lifted.degrees import ladder
 from altmarl_torch.learners.lifted.episodes import Contender, Rule
-from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_best_response, fit_value, proven_error
-from altmarl_torch.learners.lifted.judging import Judged, laws_at
-from altmarl_torch.learners.lifted.l_learn import expected_seconds, local_gains, shares
+from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_best_response, proven_error
+from altmarl_torch.learners.lifted.judging import Judged
+from altmarl_torch.learners.lifted.l_learn import expected_seconds
 from altmarl_torch.learners.lifted.policies import LiftedPolicy
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
-from altmarl_torch.learners.turns import single_changes, turns
-from altmarl_torch.operators.joint_value import DIRECT, JointValue, gain_error
+from altmarl_torch.operators.joint_value import JointValue, gain_error
 from altmarl_torch.policies.base import Pair
 
-__all__ = ["LiftedEvaluator", "LiftedGlobalLearner", "LiftedLocalLearner", "lifted_players", "lifted_workspace"]
-
-SMALL_GAIN, STILL = 2 * AUTO_ETA, 3e-4
-"""Gains, relative to the span of values: below the first UPDATE finds none, below the second a degree is not higher."""
-
-SELDOM, MOST_SINGLES, ABREAST = 1e-3, 16, 4
-"""Part of all steps in which a state is met below which pi_l is not changed there alone; changes that are tried so, and
-side by side."""
-
-MAX_ROUNDS = 50
-"""A cap on the improvements of pi_l in one turn."""
+__all__ = ["LiftedEvaluator", "LiftedGlobalLearner", "lifted_players", "lifted_workspace"]
 
 
 @dataclass
@@ -135,136 +125,6 @@ class LiftedGlobalLearner:
         }
         bound = proven_error(best.surrogate, best.pair.pi_l, best.fit) if self.workspace.ends else None
         return details if bound is None else details | {"g_learn/proven_error": bound}
-
-
-@dataclass
-class LiftedLocalLearner:
-    """Proposes by the derivative of the value in pi_l (L-LEARN, model-based).
-
-    Attributes:
-        workspace: of the objective's values; the global learner's own for the team's.
-        team: the global learner's workspace.
-    """
-
-    workspace: LiftedWorkspace
-    team: LiftedWorkspace
-    player: Player = "local"
-    phase: str = "l_learn"
-
-    def propose(
-        self, pair: Pair[Rule], value: JointValue, memory: LiftedMemories
-    ) -> tuple[Proposal[Rule], LiftedMemories]:
-        """The best response to `pair.pi_g`, from `pair.pi_l`."""
-        self.team.take_up(memory.team)
-        work = self._at_work(memory)
-        best, rounds, tried = pair, 0, 0
-        surrogate, found = work.fitted(best, self.phase)
-        judged = first = work.known(best, surrogate, found)
-        while rounds < MAX_ROUNDS:
-            gains = local_gains(surrogate, best.pi_l, found.coefficients, judged.moments)
-            improved, count = self._improved(best, found, judged, gains, self.team.ends or not rounds)
-            tried += count
-            if improved is None:
-                break
-            gained, rounds = improved[1].mean - judged.value.mean, rounds + 1
-            best, judged = improved[0], replace(judged, value=improved[1])
-            if gained < STILL * work.span and not self._is_exact:
-                break  # what is left is not worth another fit
-            surrogate, found = work.fitted(best, self.phase)
-            judged = work.known(best, surrogate, found)
-        details: dict[str, float | int | str] = {
-            "l_learn/rounds": rounds,
-            "l_learn/changes_tried": tried,
-            "l_learn/objective_value": judged.value.mean,
-        }
-        joint = value if judged is first else self._joint_value(best, judged)
-        own = memory.own if self.is_team else work.leave()
-        return Proposal(best, None, joint, 0, details), LiftedMemories(self.team.leave(), own)
-
-    @property
-    def _is_exact(self) -> bool:
-        """Whether J = k."""
-        return self.workspace.points is not None and self.workspace.points.is_exact
-
-    @property
-    def is_team(self) -> bool:
-        """Whether the objective is the joint value."""
-        return self.workspace is self.team
-
-    def _at_work(self, memory: LiftedMemories) -> LiftedWorkspace:
-        """The workspace of the objective, in the degree that the global learner has reached."""
-        if not self.is_team:
-            self.workspace.take_up(memory.own)
-            while self.workspace.place < self.team.place:
-                self.workspace.climb()
-        return self.workspace
-
-    def _joint_value(self, pair: Pair[Rule], judged: Judged) -> JointValue:
-        """The joint value of a pair, which has been judged by the objective."""
-        return judged.value if self.is_team else self.team.known(pair, *self.team.fitted(pair, self.phase)).value
-
-    def _improved(
-        self, best: Pair[Rule], found: LiftedFit, judged: Judged, gains: Tensor, thorough: bool
-    ) -> tuple[tuple[Pair[Rule], JointValue] | None, int]:
-        """A change that raises the value for sure, with its value, and how many were tried."""
-        tried = 0
-        for batch in self._batches(best, judged, gains, thorough):
-            changed = [pi_l for pi_l in batch if not torch.equal(pi_l, best.pi_l)]
-            tried += len(changed)
-            values = self._values(best.pi_g, changed, found) if changed else []
-            sure = [self._sure_gain(value, judged.value) for value in values]
-            if sure and max(sure) > 0:
-                index = sure.index(max(sure))
-                return (Pair(best.pi_g, changed[index]), values[index]), tried
-        return None, tried
-
-    def _batches(self, best: Pair[Rule], judged: Judged, gains: Tensor, thorough: bool) -> Iterator[list[Tensor]]:
-        """What pi_l is tried for, in the order in which it is: those of a batch side by side, and the best is taken.
-
-        The turn of most states, the smaller ones, then changes of single states; once a turn has gained, and the last
-        degree is not reached, only turns that promise what counts there. Where J = k, where trying is exact and takes a
-        fit, one after another.
-        """
-        work, candidates = self.workspace, list(turns(best.pi_l, gains))
-        if self._is_exact:
-            yield from ([pi_l] for pi_l in candidates)
-            every = work.basis(work.place).size * work.game.num_sg <= DIRECT
-            yield from ([pi_l] for pi_l in single_changes(best.pi_l, gains, every=every))
-        elif thorough:
-            yield from (candidates[:1], candidates[1:])
-            singles = self._singles(best, judged, gains)
-            yield from (singles[first : first + ABREAST] for first in range(0, len(singles), ABREAST))
-        else:
-            least = SMALL_GAIN * work.span
-            candidates = [pi_l for pi_l in candidates if float(((pi_l - best.pi_l) * gains).sum()) > least]
-            yield from (candidates[:1], candidates[1:])
-
-    def _singles(self, best: Pair[Rule], judged: Judged, gains: Tensor) -> list[Tensor]:
-        """Changes of pi_l in single states that matter, a few.
-
-        A state that is met in less than `SELDOM` of all steps can gain or lose no more than that part of the span.
-        """
-        work = self.workspace
-        met = shares(work.surrogate(best.pi_l), judged.moments) * (1 - work.game.gamma)
-        likely = torch.where(met.unsqueeze(-1) >= SELDOM, gains, -gains.abs().max())
-        return single_changes(best.pi_l, likely, every=False)[:MOST_SINGLES]
-
-    def _values(self, pi_g: Rule, changed: list[Tensor], found: LiftedFit) -> list[JointValue]:
-        """The values of pi_g with each pi_l, held against the present fit on the same episodes; from fits at J = k."""
-        work, surrogates = self.workspace, [self.workspace.surrogate(pi_l) for pi_l in changed]
-        if work.points is None or not work.points.is_exact:
-            played = [Contender(one, pi_g, of_coefficients(one, found.coefficients)) for one in surrogates]
-            return [own.value for own in work.judged(played, moments=False)]
-        laws = laws_at(pi_g, work.points, work.game.num_sg)
-        fits = [fit_value(one, work.points, laws, found.coefficients) for one in surrogates]
-        means = [one.initial_mean(fit.coefficients) for one, fit in zip(surrogates, fits, strict=True)]
-        exact = [JointValue(fit.coefficients, mean, fit.error, 0) for fit, mean in zip(fits, means, strict=True)]
-        return [work.told(value) for value in exact]
-
-    def _sure_gain(self, value: JointValue, current: JointValue) -> float:
-        """What a value gains over another, less what may be luck, or rounding."""
-        least = 1e-9 * self.workspace.span if self._is_exact else 2 * gain_error(value, current, of_mean=True)
-        return value.mean - current.mean - max(least, 1e-300)
 
 
 def lifted_players(run: AlternationRun) -> Players[Rule, LiftedMemories]:

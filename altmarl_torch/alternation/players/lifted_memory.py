@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from altmarl_torch.alternation.loop import PhaseProgress
+from altmarl_torch.alternation.loop import AUTO_ETA, PhaseProgress
 from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.games.game import Game
-from altmarl_torch.learners.lifted.episodes import Contender, Rule, visit
+from altmarl_torch.learners.lifted.episodes import EPISODES, Contender, Rule, visit
 from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_value
 from altmarl_torch.learners.lifted.judging import Judged, judge, laws_at
 from altmarl_torch.learners.lifted.points import Points
@@ -29,8 +29,14 @@ from altmarl_torch.support.digests import digest
 
 __all__ = ["LiftedMemories", "LiftedMemory", "LiftedWorkspace", "of_coefficients"]
 
-VISITS = 2_000
+SMALL_GAIN, STILL = 2 * AUTO_ETA, 3e-4
+"""Gains, relative to the span of values: below the first UPDATE finds none, below the second a degree is not higher."""
+
+VISITS = 5_000
 """Counts that points are chosen from."""
+
+FINE = 4 * EPISODES
+"""Episodes that tell apart what a first look leaves open."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +100,7 @@ class LiftedWorkspace:
     _visited_by: tuple[int, str] | None = None  # the place and the pair that the points at hand were chosen for
 
     def __post_init__(self) -> None:
-        self.seeds: list[int] = np.random.SeedSequence(self.seed).generate_state(3).tolist()
+        self.seeds: list[int] = np.random.SeedSequence(self.seed).generate_state(4).tolist()
 
     @property
     def span(self) -> float:
@@ -169,10 +175,11 @@ class LiftedWorkspace:
         if self.coefficients is not None:
             self.fitted_to, self._judged = digest(pair), (self.coefficients, judged)
 
-    def judged(self, contenders: Sequence[Contender], *, moments: bool = True) -> list[Judged]:
-        """The values of pairs near those of their fits."""
+    def judged(self, contenders: Sequence[Contender], *, moments: bool = True, finely: bool = False) -> list[Judged]:
+        """The values of pairs near those of their fits; finely, on `FINE` episodes of their own."""
         assert self.points is not None
-        found = judge(contenders, self.points, self.seeds[2], by_state=self.by_state, moments=moments)
+        seed, episodes = (self.seeds[3], FINE) if finely else (self.seeds[2], EPISODES)
+        found = judge(contenders, self.points, seed, by_state=self.by_state, moments=moments, episodes=episodes)
         return [replace(one, value=self.told(one.value)) for one in found]
 
     def told(self, value: JointValue) -> JointValue:

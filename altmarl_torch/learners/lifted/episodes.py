@@ -41,7 +41,7 @@ __all__ = ["Contender", "PlayedPair", "Rule", "play", "visit"]
 Rule = Callable[[Tensor, Tensor], Tensor]
 """pi_g: s_g `[b]` and counts `[b, sl]` to laws `[b, ag]`, float64."""
 
-EPISODES, VISITING, LONGEST = 128, 64, 300
+EPISODES, VISITING, LONGEST = 128, 128, 300
 """Episodes that judge a pair, and that show where it goes; their steps at most."""
 
 HORIZONS = 2
@@ -180,7 +180,7 @@ class _Reader:
         s_g, counts = walk.s_g[rows], walk.counts[rows]
         features = self.surrogate.features(counts[order])
         parts = zip(torch.split(features, sizes), tables.flatten(0, 1), strict=True)
-        values = torch.cat([part @ table.T for part, table in parts])
+        values = torch.cat([(table @ part.T).T for part, table in parts])  # features are made by columns
         V, Q = values[:, 0], values[:, 1 : game.num_ag + 1]
         if self._certain:
             chosen = values[:, game.num_ag + 1 :].argmax(-1)

@@ -55,6 +55,7 @@ def judge(
     *,
     by_state: bool = False,
     moments: bool = True,
+    episodes: int = EPISODES,
 ) -> list[Judged]:
     """The values of pairs, each from a fit to its value or to that of a pair near it.
 
@@ -64,11 +65,12 @@ def judge(
         seed: of the episodes, the same for all pairs that are compared.
         by_state: whether a few starts are played many times, for a comparison state by state.
         moments: whether those of the first pair are wanted.
+        episodes: how many, in all.
     """
     if points.is_exact:
         return [_exact(one, points) for one in contenders]
     repeats = REPEATS if by_state else 1
-    played = play(contenders, seed, starts=EPISODES // repeats, repeats=repeats, moments=moments)
+    played = play(contenders, seed, starts=episodes // repeats, repeats=repeats, moments=moments)
     return [
         Judged(_value(one.surrogate, one.fit, own, repeats), own.moments, own.residual)
         for one, own in zip(contenders, played, strict=True)

@@ -29,11 +29,10 @@ from einops import einsum, rearrange
 from torch import Tensor
 
 from altmarl_torch.counts.lifted import Basis
-from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.games.game import Game
 from altmarl_torch.learners.lifted.episodes import EPISODES, HORIZONS, LONGEST
 from altmarl_torch.learners.lifted.moves import Moves
-from altmarl_torch.learners.lifted.points import FEWEST, PER_COEFFICIENT
+from altmarl_torch.learners.lifted.points import number_of_points
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
 
 __all__ = ["expected_seconds", "local_gains", "shares"]
@@ -45,10 +44,11 @@ def expected_seconds(game: Game, k: float, degree: int) -> float:
     Where J = k twenty changes are tried by a fit of a hundred sweeps each; elsewhere two fits of ten sweeps are made on
     new points, and twenty pairs are played.
     """
-    size = CountSimplex(degree, game.num_sl).size
+    basis = Basis(degree, game.num_sl)
+    size = basis.size
     if degree == k:
         return 20 * 100 * game.num_sg**2 * game.num_ag * size / 5e8
-    points = max(FEWEST, PER_COEFFICIENT * size)
+    points = number_of_points(basis)
     fit = points * size**2 + 2 * 10 * game.num_sg * (1 + game.num_ag) * size * points
     steps = min(LONGEST, HORIZONS / (1 - game.gamma))
     return 2 * fit / 1e10 + 20 * EPISODES * steps * size * 1.2e-8

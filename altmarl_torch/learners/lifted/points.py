@@ -5,7 +5,7 @@ place. The set is two sets. *Broad* points are frequencies from Dirichlet laws o
 each state, from nearly pure to nearly uniform, and the corners, where all agents are in one state: a polynomial that is
 not held there runs off, and what runs off comes back in the next sweep. *Visited* points are counts that the current
 pair goes through, drawn by their discounted occupancy: that is where a wrong action costs something. They all weigh
-alike; there are `PER_COEFFICIENT` points or more for every coefficient. Where all counts of the k agents are as few,
+alike; there are `number_of_points`, several for every coefficient. Where all counts of the k agents are as few,
 they are the broad points.
 """
 
@@ -18,10 +18,14 @@ from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.counts.simplex import CountSimplex, round_to_counts
 from altmarl_torch.support.sampling import broad_laws
 
-__all__ = ["Points", "broad_points"]
+__all__ = ["Points", "broad_points", "number_of_points"]
 
-FEWEST, PER_COEFFICIENT, VISITED = 2_000, 3, 0.3
-"""Points at least, points for each coefficient, and the part of them that is visited ones."""
+FEWEST, PER_COEFFICIENT, VISITED = 2_000, 7, 0.5
+"""Points at least, points for each coefficient, and the part of them that is visited ones: with three, of which a
+third is visited, 715 coefficients follow the points and miss by twice as much between them."""
+
+LEAST_PER_COEFFICIENT, MOST_FEATURES = 3, 2**22
+"""Where that many points have more features than this, fewer do."""
 
 LARGE = 2**21
 """Features from which on they are summed in float32."""
@@ -55,7 +59,7 @@ class Points:
     @classmethod
     def draw(cls, basis: Basis, k: float, generator: torch.Generator, visited: Tensor | None = None) -> "Points":
         """Broad points, and the first of `visited [v, sl]` that are wanted; every count vector where J = k."""
-        number = max(FEWEST, PER_COEFFICIENT * basis.size)
+        number = number_of_points(basis)
         wanted = 0 if visited is None or basis.degree == k else int(VISITED * number)
         counts = broad_points(basis.simplex, k, number, number - wanted, generator)
         return cls(basis, k, counts if not wanted or visited is None else torch.cat([counts, visited[:wanted]]))
@@ -76,6 +80,12 @@ class Points:
         features = self.features if self.is_exact or self._single is None else self._single
         flat = coefficients.reshape(-1, coefficients.shape[-1]).to(features.dtype)
         return (flat @ features.T).reshape(*coefficients.shape[:-1], len(self)).to(coefficients.dtype)
+
+
+def number_of_points(basis: Basis) -> int:
+    """How many a fit in a basis is made at."""
+    affordable = max(MOST_FEATURES // basis.size, LEAST_PER_COEFFICIENT * basis.size)
+    return max(FEWEST, min(PER_COEFFICIENT * basis.size, affordable))
 
 
 def broad_points(states: CountSimplex, k: float, few: int, number: int, generator: torch.Generator) -> Tensor:
