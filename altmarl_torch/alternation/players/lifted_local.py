@@ -14,7 +14,6 @@ from torch import Tensor
 
 from altmarl_torch.alternation.loop import Player, Proposal
 from altmarl_torch.alternation.players.lifted_memory import (
-    SMALL_GAIN,
     STILL,
     LiftedMemories,
     LiftedWorkspace,
@@ -31,11 +30,9 @@ from altmarl_torch.policies.base import Pair
 
 __all__ = ["LiftedLocalLearner"]
 
-SELDOM, MOST_SINGLES = 1e-3, 16
-"""Part of all steps in which a state is met below which pi_l is not changed there alone; changes that are tried so."""
-
-WORTH = 3e-5
-"""What a single change must be able to gain, relative to the span of values, to be looked at twice."""
+SELDOM, MOST_SINGLES, MOST_FINALISTS = 1e-3, 16, 8
+"""Part of all steps in which a state is met below which pi_l is not changed there alone; changes that are tried so, and
+those of them that are looked at twice."""
 
 MAX_ROUNDS = 50
 """A cap on the improvements of pi_l in one turn."""
@@ -49,6 +46,7 @@ class _Change:
     value: JointValue
     current: JointValue
     rounding: float  # gains below it are none
+    is_last: bool = False  # a race in the last degree costs as much as a fit
 
     @property
     def gain(self) -> float:
@@ -91,13 +89,13 @@ class LiftedLocalLearner:
         judged = work.known(best, surrogate, found)
         while rounds < MAX_ROUNDS:
             gains = local_gains(surrogate, best.pi_l, found.coefficients, judged.moments)
-            change, count = self._improved(best, found, judged, gains, True)
+            change, count = self._improved(best, found, judged, gains)
             tried += count
             if change is None:
                 break
             rounds += 1
             best, judged = Pair(best.pi_g, change.pi_l), replace(judged, value=change.value)
-            if change.gain < STILL * work.span and not self._is_exact:
+            if change.is_last or (change.gain < STILL * work.span and not self._is_exact):
                 break  # what is left is not worth another fit
             surrogate, found = work.fitted(best, self.phase)
             judged = work.known(best, surrogate, found)
@@ -146,38 +144,34 @@ class LiftedLocalLearner:
         return change.value, change.current
 
     def _improved(
-        self, best: Pair[Rule], found: LiftedFit, judged: Judged, gains: Tensor, thorough: bool
+        self, best: Pair[Rule], found: LiftedFit, judged: Judged, gains: Tensor
     ) -> tuple[_Change | None, int]:
         """A change that raises the value for sure, and how many were tried."""
         tried = 0
-        for batch in self._batches(best, gains, thorough):
+        for batch in self._batches(best, gains):
             changed = [pi_l for pi_l in batch if not torch.equal(pi_l, best.pi_l)]
             tried += len(changed)
             found_better = _best(self._changes(best, changed, found, judged.value))
             if found_better:
                 return found_better, tried
-        if self._is_exact or not thorough:
+        if self._is_exact:
             return None, tried
         singles = self._singles(best, judged, gains)
         return self._raced(best, singles, found, judged.value), tried + len(singles)
 
-    def _batches(self, best: Pair[Rule], gains: Tensor, thorough: bool) -> Iterator[list[Tensor]]:
+    def _batches(self, best: Pair[Rule], gains: Tensor) -> Iterator[list[Tensor]]:
         """What pi_l is tried for, in the order in which it is: those of a batch side by side, and the best is taken.
 
-        The turn of most states, then the smaller ones; once a turn has gained, and the last degree is not reached, only
-        turns that promise what counts there. Where J = k, where trying is exact and takes a fit, one after another, and
-        then changes of single states.
+        The turn of most states, then the smaller ones. Where J = k, where trying is exact and takes a fit, one after
+        another, and then changes of single states.
         """
         work, candidates = self.workspace, list(turns(best.pi_l, gains))
         if self._is_exact:
             yield from ([pi_l] for pi_l in candidates)
             every = work.basis(work.place).size * work.game.num_sg <= DIRECT
             yield from ([pi_l] for pi_l in single_changes(best.pi_l, gains, every=every))
-            return
-        if not thorough:
-            least = SMALL_GAIN * work.span
-            candidates = [pi_l for pi_l in candidates if float(((pi_l - best.pi_l) * gains).sum()) > least]
-        yield from (candidates[:1], candidates[1:])
+        else:
+            yield from (candidates[:1], candidates[1:])
 
     def _singles(self, best: Pair[Rule], judged: Judged, gains: Tensor) -> list[Tensor]:
         """Changes of pi_l in single states that matter, a few.
@@ -191,13 +185,13 @@ class LiftedLocalLearner:
 
     def _raced(self, best: Pair[Rule], singles: list[Tensor], found: LiftedFit, value: JointValue) -> _Change | None:
         """Changes of single states, those that gain for sure together, or the best of them alone; None if none does."""
-        least = WORTH * self.workspace.span
-        first = self._changes(best, singles, found, value)
-        hopeful = [one.pi_l for one in first if one.gain + one.luck > least]
-        second = [one for one in self._changes(best, hopeful, found, finely=True) if one.sure > 0]
+        first = sorted(self._changes(best, singles, found, value), key=lambda one: one.gain, reverse=True)
+        finalists = [one.pi_l for one in first[:MOST_FINALISTS] if one.gain > 0]
+        second = [one for one in self._changes(best, finalists, found, finely=True) if one.sure > 0]
         together = _merged(best.pi_l, sorted(second, key=lambda one: one.gain))
         merged = self._changes(best, [together], found, finely=True) if len(second) > 1 else []
-        return _best([*second, *merged])
+        winner = _best([*second, *merged])
+        return winner and replace(winner, is_last=self.team.ends)
 
     def _changes(
         self,
