@@ -14,6 +14,7 @@ from altmarl_torch.learners.neural.fitting import Fit, Monitor, fit
 from altmarl_torch.learners.neural.policies import BatchPolicy
 from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, centred
+from altmarl_torch.learners.neural.training import NEARLY, NEARLY_LIFTED
 from altmarl_torch.learners.settings import Settings
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.support.digests import digest
@@ -96,7 +97,7 @@ class Trainer:
             generator,
             baseline=values.baseline,
             phase=phase,
-            gentle=values.baseline is not None,
+            nearly=None if values.baseline is None else NEARLY if values.steps else NEARLY_LIFTED,
             monitor=self._monitor(phase, values.steps),
             work=self.work,
         )

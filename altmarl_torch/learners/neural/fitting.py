@@ -23,7 +23,7 @@ of the draws: their product has the mean e^2, without the variance of the draws.
 two standard errors of zero `CHECKS_IN_A_ROW`, or has not fallen over the last third of all checks; then it is annealed
 to zero along a cosine, for half as many steps again, which averages the noise away. A warning says so where `max_steps`
 ends a fit that still gains. A start at which the residual cannot be told from zero, or is below 2e-3 of the span of
-the rewards, is left as it is.
+the rewards (1e-2 where it is that of lifted functions), is left as it is.
 
 **Where.** The pairs are those that the current policy meets in the k-agent game, some actions taken at random, mixed
 with counts from all over the simplex under every global state (`_draw_pairs`); they are drawn anew from time to time.
@@ -61,7 +61,7 @@ def fit(
     *,
     baseline: Tensor | None = None,
     phase: str,
-    gentle: bool = False,
+    nearly: float | None = None,
     monitor: Monitor | None = None,
     work: WorkInProgress | None = None,
 ) -> Fit:
@@ -75,8 +75,8 @@ def fit(
         generator: of all draws.
         baseline: `[sg, ag]`, added to the answers of `network`; zero by default.
         phase: what is learned, for messages.
-        gentle: half the step size: the network starts from the solution of a similar problem, or of this very one,
-            and then no step is taken.
+        nearly: given where the network starts from the solution of a similar problem, or of this very one: up to this
+            residual, relative to the span of the rewards, no step is taken; steps are half as long.
         monitor: told every check.
         work: where the training is kept every few minutes, to be taken up after the process was killed.
 
@@ -89,13 +89,13 @@ def fit(
         if work and (kept := work.resume()):
             with reading():
                 set_attributes(training, KEPT, kept, surrogate.game.device)
-        elif gentle:
-            training.check_start()
-        if gentle and not training.steps and training.idle:
+        elif nearly is not None:
+            training.check_start(nearly)
+        if nearly is not None and not training.steps and training.idle:
             logger.info("%s: nothing is left to learn, as far as can be measured; no gradient step is taken", phase)
             training.before = training.greedy()
             return training.finish()
-        rate, limit = settings.learning_rate / (2 if gentle else 1), 2 * settings.max_steps // 3
+        rate, limit = settings.learning_rate / (1 if nearly is None else 2), 2 * settings.max_steps // 3
         while training.before is None and not training.settled:
             if work:
                 work.keep(lambda: pack_attributes(training, KEPT))

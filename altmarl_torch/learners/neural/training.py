@@ -37,9 +37,10 @@ KEPT = (
 )
 """The attributes of a training that the next gradient step follows from."""
 
-NEARLY = 2e-3
-"""A residual that is nothing to learn for a start, relative to the span of the rewards: it moves values by this much of
-their span, which is what UPDATE takes for no gain.
+NEARLY, NEARLY_LIFTED = 2e-3, 1e-2
+"""A residual that is nothing to learn for a start, relative to the span of the rewards. The first moves values by this
+much of their span, which is what UPDATE takes for no gain. Lifted functions have weighed by episodes what a higher
+degree would gain: from their starts below the second, gradient steps changed no value by 1e-5 of its span (ten games).
 """
 
 REFRESH_EVERY = 200
@@ -125,16 +126,17 @@ class Training:
         """Adam; made when it is needed, since torch imports a second's worth of compiler with the first one."""
         return torch.optim.Adam(self.online.parameters(), lr=self.settings.learning_rate)
 
-    def check_start(self) -> None:
+    def check_start(self, nearly: float) -> None:
         """Check the network that is begun with a few times; `idle` then says whether nothing is left to learn.
 
-        So it is where every check says so, or their mean square residual is as good as nothing.
+        So it is where every check says so, or their mean square residual is as good as nothing: `nearly` of the span of
+        the rewards.
         """
         squares = []
         for _ in range(CHECKS_IN_A_ROW):
             self._check()
             squares.append(self.residual**2)
-        solved = self.idle >= CHECKS_IN_A_ROW or sum(squares) <= len(squares) * (NEARLY * self.scale) ** 2
+        solved = self.idle >= CHECKS_IN_A_ROW or sum(squares) <= len(squares) * (nearly * self.scale) ** 2
         self.idle = CHECKS_IN_A_ROW if solved else 0
         if solved and self.monitor:
             self.monitor(0, self.residual, {"residual": self.residual, "noise": self.noise})
