@@ -9,7 +9,7 @@ of values over the current pair, nothing more is to be had there, and it respond
 one degree is worth what that of the one before is, within `STILL` of the span or a standard error, both played side by
 side and held against the same fit. (Where it is for sure worth less, it is not taken. What a degree gains is several
 times what the next one would, so that `STILL` may be several times the loss that is left.) So the first turns, whose
-pairs will not last, cost next to nothing; pi_l is tried for small gains only at the end.
+pairs will not last, cost next to nothing.
 
 Rewards are centred (`games.centring`), and values told as they are.
 """
