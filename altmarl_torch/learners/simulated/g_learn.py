@@ -36,6 +36,11 @@ BATCH = 256
 PAID = 32
 """Agents whose mean reward stands for that of all."""
 
+EARLY, BEGINNING = 0.5, 0.2
+"""Share of the states that are from the first part of episodes, and how much of them that is: a crowd that gathers, or
+that does not move any more, looks alike at all later ones.
+"""
+
 SUBSETS = 4096
 """Drawn once for a turn; which of them a row of a batch looks at is drawn anew."""
 
@@ -70,13 +75,20 @@ class GlobalBatches:
 
     def draw(self, online: nn.Module, average: nn.Module, met: Experience) -> tuple[Tensor, Tensor]:
         """The online network's answers `[b, ag]` and their targets, in its units."""
-        rows = torch.randint(len(met.s_g), (BATCH,), generator=self.generator, device=met.s_g.device)
+        rows = self._rows(met)
         s_g, crowd = met.s_g[rows], met.crowd[rows]
         sample, memory = self._some(crowd)[:, : self.k], None
         if self.belief is not None and met.memory is not None:
             memory = self.belief.seen(met.memory[rows], sample)
         known = s_g if memory is None else torch.cat([s_g, memory], -1)
         return online(known, sample).float(), self._targets(average, met, rows, memory)
+
+    def _rows(self, met: Experience) -> Tensor:
+        """States of a batch `[b]`: half of them from the beginnings of episodes, which come first."""
+        early = torch.arange(BATCH, device=met.s_g.device) < EARLY * BATCH
+        last = torch.where(early, max(1, int(BEGINNING * len(met.s_g))), len(met.s_g))
+        chance = torch.rand(BATCH, generator=self.generator, device=met.s_g.device, dtype=torch.float64)
+        return (chance * last).long()
 
     def _some(self, crowd: Tensor) -> Tensor:
         """Fresh agents `[b, max(k, PAID), dl]` of populations `[b, N, dl]`, in random order."""

@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 import altmarl_torch as am
+from altmarl_torch.learners.simulated.experience import Experience
 from altmarl_torch.learners.simulated.features import Features, Frame
+from altmarl_torch.learners.simulated.g_learn import GlobalBatches
 from altmarl_torch.learners.simulated.networks import LocalValues, SetNetwork, check_set_network, values_at
-from altmarl_torch.learners.simulated.policies import GreedyLocal, local_action_rewards
+from altmarl_torch.learners.simulated.policies import GreedyLocal, UniformLocal, local_action_rewards
 from altmarl_torch.learners.simulated.units import Units
 from altmarl_torch.simulators.play import take
 
@@ -73,3 +75,14 @@ def test_the_local_policy_is_its_network_at_the_nodes():
     gaps = values.amax(-1) - values.gather(-1, policy.actions(s_l, s_g).unsqueeze(-1)).squeeze(-1)
     assert gaps.max() < 1e-4
     assert policy.actions(torch.tensor([-9.0]), torch.tensor([9.0])).shape == ()
+
+
+def test_half_of_the_states_are_from_the_beginnings_of_episodes():
+    game = am.games.continuous_warehouse(n=10)
+    batches = GlobalBatches(game, 2, UniformLocal(game), 1.0, generator())
+    states = torch.arange(1000.0).unsqueeze(-1)
+    rows = torch.cat([batches._rows(Experience(states, states, states)) for _ in range(40)])
+    assert (rows.min(), rows.max()) == (0, 999)
+    assert float((rows < 200).float().mean()) == pytest.approx(0.5 + 0.5 * 0.2, abs=0.02)
+    one = batches._rows(Experience(states[:1], states[:1], states[:1]))
+    assert int(one.max()) == 0
