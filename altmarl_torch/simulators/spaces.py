@@ -115,8 +115,8 @@ def random_actions(space: Space, shape: tuple[int, ...], generator: torch.Genera
         return torch.randint(space.num, shape, generator=generator, device=device)
     low, high = space.low.to(device), space.high.to(device)
     if space.is_bounded:
-        return low + (high - low) * torch.rand(*shape, space.d, generator=generator, device=device)
-    return torch.randn(*shape, space.d, generator=generator, device=device).clamp(low, high)
+        return low + (high - low) * torch.rand(*shape, space.d, generator=generator, dtype=torch.float32, device=device)
+    return torch.randn(*shape, space.d, generator=generator, dtype=torch.float32, device=device).clamp(low, high)
 
 
 def outside(space: Space, values: Tensor) -> Tensor:

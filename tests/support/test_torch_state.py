@@ -23,12 +23,22 @@ am.coverage_of_data(data), am.learn_from_data(data)
 for name in am.games.names(): assert am.games.make(name).device.type == "cpu", name
 for name in am.games.simulators(): am.check_simulator(am.games.make(name))
 assert am.solve(game, 2, solver="neural", steps=1).pi_l.device.type == "cpu"
+remembering = am.solve(game, 2, observation="filter").dispatcher()
+remembering.reset(2), remembering.act([0, 1], [[1, 1], [2, 0]])
 assert am.CountSimplex(3, 2).rank(am.CountSimplex(3, 2).counts).tolist() == [0, 1, 2, 3]
 """
 
 
 def test_another_default_device_changes_nothing(tmp_path):
     done = subprocess.run([sys.executable, "-c", EVERYTHING], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_float64_by_default_makes_no_other_simulators(tmp_path):
+    """Their states are float32, whatever numbers are made of elsewhere."""
+    code = "import torch, altmarl_torch as am; torch.set_default_dtype(torch.float64)\n"
+    code += "for name in am.games.simulators(): am.check_simulator(am.games.make(name))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 

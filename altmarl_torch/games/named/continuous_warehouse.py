@@ -64,29 +64,29 @@ def continuous_warehouse(n: int = 500, gamma: float = 0.95) -> SimulatedGame:
 
 def _start(episodes: int, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     device = generator.device
-    s_g = torch.rand(episodes, 1, generator=generator, device=device) * 2 - 1
-    places = torch.rand(episodes, len(TAU), generator=generator, device=device).argsort(-1)[:, :2]
-    centres = torch.tensor(TAU, device=device)[places]
+    s_g = torch.rand(episodes, 1, generator=generator, dtype=torch.float32, device=device) * 2 - 1
+    places = torch.rand(episodes, len(TAU), generator=generator, dtype=torch.float32, device=device).argsort(-1)[:, :2]
+    centres = torch.tensor(TAU, dtype=torch.float32, device=device)[places]
     first = int(FIRST_SHARE * n)
     middle = torch.cat([centres[:, :1].expand(-1, first), centres[:, 1:].expand(-1, n - first)], 1)
-    noise = torch.randn(episodes, n, generator=generator, device=device)
+    noise = torch.randn(episodes, n, generator=generator, dtype=torch.float32, device=device)
     return s_g, (middle + SIGMA_START * noise).clamp(-EDGE, EDGE).unsqueeze(-1)
 
 
 def _move_g(s_g: Tensor, a_g: Tensor, generator: torch.Generator) -> Tensor:
-    tau = torch.tensor(TAU, device=s_g.device)[a_g].unsqueeze(-1)
-    noise = torch.randn(s_g.shape, generator=generator, device=s_g.device)
+    tau = torch.tensor(TAU, dtype=torch.float32, device=s_g.device)[a_g].unsqueeze(-1)
+    noise = torch.randn(s_g.shape, generator=generator, dtype=torch.float32, device=s_g.device)
     return (s_g + PULL * (tau - s_g) + SIGMA_G * noise).clamp(-EDGE, EDGE)
 
 
 def _move_l(s_l: Tensor, s_g: Tensor, a_l: Tensor, generator: torch.Generator) -> Tensor:
-    noise = torch.randn(s_l.shape, generator=generator, device=s_l.device)
+    noise = torch.randn(s_l.shape, generator=generator, dtype=torch.float32, device=s_l.device)
     step = _of_each(DELTA, a_l).unsqueeze(-1)
     return noise.mul_(SIGMA_L).add_(s_l).add_(step).clamp_(-EDGE, EDGE)
 
 
 def _r_g(s_g: Tensor, a_g: Tensor) -> Tensor:
-    tau = torch.tensor(TAU, device=s_g.device)[a_g]
+    tau = torch.tensor(TAU, dtype=torch.float32, device=s_g.device)[a_g]
     return 5 * torch.exp((s_g.squeeze(-1) - tau).square() * (-0.5 / 0.3**2))
 
 
@@ -97,4 +97,8 @@ def _r_l(s_l: Tensor, s_g: Tensor, a_l: Tensor) -> Tensor:
 
 def _of_each(numbers: tuple[float, ...], a_l: Tensor) -> Tensor:
     """The number of each action `[...]`; by `index_select`, which takes a third of the time of indexing."""
-    return torch.tensor(numbers, device=a_l.device).index_select(0, a_l.reshape(-1)).reshape(a_l.shape)
+    return (
+        torch.tensor(numbers, dtype=torch.float32, device=a_l.device)
+        .index_select(0, a_l.reshape(-1))
+        .reshape(a_l.shape)
+    )

@@ -95,8 +95,10 @@ class LinearQuadratic:
 
     def _start(self, episodes: int, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         device = generator.device
-        theta = self.tau * torch.randn(episodes, 1, 1, generator=generator, device=device)
-        return torch.zeros(episodes, 1, device=device), theta + self.s_0 * _normal(theta.expand(-1, n, -1), generator)
+        theta = self.tau * torch.randn(episodes, 1, 1, generator=generator, dtype=torch.float32, device=device)
+        return torch.zeros(episodes, 1, dtype=torch.float32, device=device), theta + self.s_0 * _normal(
+            theta.expand(-1, n, -1), generator
+        )
 
     def value(self, gains: LinearGains, n: int, k: int, horizon: int | None = None) -> float:
         """The discounted return of a linear pair on n agents with k fresh samples, exactly.
@@ -206,7 +208,7 @@ def linear_quadratic(n: int = 1000, gamma: float = 0.95) -> SimulatedGame:
 
 
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(like.shape, generator=generator, device=like.device)
+    return torch.randn(like.shape, generator=generator, dtype=torch.float32, device=like.device)
 
 
 def _regulator(F: Matrix, B: Matrix, Q: Matrix, R: float, gamma: float) -> tuple[float, ...]:

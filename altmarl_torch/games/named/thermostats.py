@@ -79,25 +79,25 @@ def _functions(loads: AirConditioner, setpoint: float, hours: float) -> dict[str
     """The five functions."""
     law = stress_laws(len(PRICE), RISE, FALL, RELIEF, hours)
     sums = (law.cumsum(-1) / law.sum(-1, keepdim=True)).float()
-    prices, costs = torch.tensor(PRICE), torch.tensor(STRESS_COST)
+    prices, costs = (torch.tensor(table, dtype=torch.float32) for table in (PRICE, STRESS_COST))
     deviation = loads.deviation(hours)
 
     def start(episodes: int, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         device = generator.device
         s_g = torch.randint(2 * len(PRICE), (episodes, 1), generator=generator, device=device).float()
-        common = torch.rand(episodes, 1, 1, generator=generator, device=device)
-        rooms = SPREAD * torch.randn(episodes, n, 1, generator=generator, device=device)
+        common = torch.rand(episodes, 1, 1, generator=generator, dtype=torch.float32, device=device)
+        rooms = SPREAD * torch.randn(episodes, n, 1, generator=generator, dtype=torch.float32, device=device)
         warm = WARM[0] + (WARM[1] - WARM[0]) * common + rooms
         return s_g, setpoint + warm.clamp(-BELOW, ABOVE)
 
     def move_g(s_g: Tensor, a_g: Tensor, generator: torch.Generator) -> Tensor:
-        chance = torch.rand(s_g.shape, generator=generator, device=s_g.device)
+        chance = torch.rand(s_g.shape, generator=generator, dtype=torch.float32, device=s_g.device)
         return (chance >= sums.to(s_g.device)[_number(s_g), a_g][..., :-1]).sum(-1, keepdim=True).float()
 
     def move_l(s_l: Tensor, s_g: Tensor, a_l: Tensor, generator: torch.Generator) -> Tensor:
         running = (a_l * (1 - _number(s_g) % 2)).unsqueeze(-1).bool()
         cooled, warmed = (loads.expected(s_l, hours, duty) for duty in (1.0, 0.0))
-        noise = torch.randn(s_l.shape, generator=generator, device=s_l.device)
+        noise = torch.randn(s_l.shape, generator=generator, dtype=torch.float32, device=s_l.device)
         moved = torch.where(running, cooled, warmed) + deviation * noise
         return moved.clamp(setpoint - BELOW, setpoint + ABOVE)
 
