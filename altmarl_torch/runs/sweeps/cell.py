@@ -1,10 +1,15 @@
-"""One cell, in a Python process of its own: `python -m altmarl_torch.runs.sweeps.cell`.
+"""Cells, each in a process of its own: `python -m altmarl_torch.runs.sweeps.cell`.
 
 A cell shares nothing with the others but the disk. Whatever ends it (a bug, the kernel's out-of-memory killer, a
-`kill -9`) costs this cell alone, and its memory is its own and can be told. The conversation is two lines of JSON:
+`kill -9`) costs this cell alone, and its memory is its own and can be told. Starting Python with torch takes as long as
+half of a cell, so that it is done once for many: this process imports, then waits, and each cell is computed in a fork
+of it. It has computed nothing itself and has one thread, so that a fork is what a new process would be. Where systems
+cannot fork, or not safely after such imports (Windows, macOS), it computes one cell itself and leaves, and whoever asks
+starts the next (`runs.sweeps.processes`). The conversation is lines of JSON:
 
-    standard input     the configuration of the cell, in the fields of `TrainConfig`; then nothing, until it is closed
-    standard output    `{"state": "finished"}`, or `{"state": "failed", "kind": ..., "message": ...}`
+    standard input     the configuration of a cell, in the fields of `TrainConfig`; then nothing, until the cell is over
+    standard output    `{"state": "finished"}`, or `{"state": "failed", "kind": ..., "message": ...}`, from the cell;
+                       then, from this process, `{"ended": ...}`: the exit code of the fork, or minus the signal
 
 Everything that the training prints goes to the cell's log instead. Standard input stays open as long as somebody wants
 the result: when it closes, whoever asked has died, and the cell ends at once, since another asker may be on its way.
@@ -14,10 +19,11 @@ finds it finished.
 
 import os
 import shutil
+import signal
 import sys
 import threading
 import traceback
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from filelock import FileLock
 
@@ -31,6 +37,9 @@ from altmarl_torch.support.files import parse_object, to_json
 
 __all__ = ["compute", "main"]
 
+FORKS = sys.platform == "linux"
+"""Whether a process that has loaded torch and matplotlib can be forked safely."""
+
 ABANDONED = 3
 """Exit code when nobody waits any more."""
 
@@ -38,12 +47,12 @@ INTERRUPTED = {"state": "killed", "kind": "KeyboardInterrupt", "message": "inter
 
 
 def main() -> None:
-    """Read a configuration, compute its cell, answer."""
-    question = sys.stdin.readline()
-    threading.Thread(target=_leave_with_the_asker, daemon=True).start()
-    with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as answer:
-        cell = Cell(TrainConfig.from_dict(parse_object(question, "the cell's configuration")))
-        answer.write(to_json(_answer(cell)) + "\n")
+    """Answer one question after the other, until nobody asks; without forks, one."""
+    while question := sys.stdin.readline():
+        child = os.fork() if FORKS else 0
+        if child == 0:
+            _answer_and_leave(question)
+        print(to_json({"ended": _ended(child)}), flush=True)
 
 
 def compute(cell: Cell) -> None:
@@ -59,6 +68,25 @@ def compute(cell: Cell) -> None:
                 console.result(f"cannot be resumed, begins anew: {cause}")
         shutil.rmtree(cell.folder, ignore_errors=True)
         train(cell.config, console, name=cell.name)
+
+
+def _ended(child: int) -> int:
+    """Wait for a fork. Ctrl-C in a terminal goes to all of its processes; the cell has its own way to end."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _, status = os.waitpid(child, 0)
+    signal.signal(signal.SIGINT, handler)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _answer_and_leave(question: str) -> NoReturn:
+    """Compute a cell, answer, and end the process at once: all files are closed, and taking torch down takes time."""
+    threading.Thread(target=_leave_with_the_asker, daemon=True).start()
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as answer:
+        cell = Cell(TrainConfig.from_dict(parse_object(question, "the cell's configuration")))
+        answer.write(to_json(_answer(cell)) + "\n")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _answer(cell: Cell) -> dict[str, Any]:

@@ -8,10 +8,10 @@ ray        the workers of a Ray cluster, through `ray.util.joblib`   (`pip insta
 dask       the workers of a Dask cluster, through `joblib`'s backend (`pip install 'altmarl-torch[dask]'`)
 =========  =============================================================================================================
 
-Whichever it is, the worker that is handed a cell starts a process for it (`runs.sweeps.cell`) and waits;
-on this machine the waiting is done by threads. Results travel by the file system: on a cluster the folder of the sweep
-must be reachable under the same path from every worker. Without an address, a cluster of `jobs` workers is started
-on this machine and taken down again.
+Whichever it is, the worker that is handed a cell has it computed in a process of its own and waits
+(`runs.sweeps.processes`); on this machine the waiting is done by threads. Results travel by the file system: on a
+cluster the folder of the sweep must be reachable under the same path from every worker. Without an address, a cluster
+of `jobs` workers is started on this machine and taken down again.
 """
 
 import importlib
@@ -20,28 +20,25 @@ import math
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import joblib
 
 from altmarl_torch.errors import AltMarlError, ArgumentError
-from altmarl_torch.runs.backend import BACKEND
 from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.sweeps.plan import Cell
+from altmarl_torch.runs.sweeps.processes import Processes
 from altmarl_torch.runs.sweeps.words import Backend
-from altmarl_torch.support.files import parse_object, to_json, write_json
+from altmarl_torch.support.files import to_json, write_json
 from altmarl_torch.support.tables import as_integer
 
 __all__ = ["ClusterError", "Outcome", "Submit", "check_backend", "run_cell", "workers"]
 
 NEEDS: dict[str, tuple[str, ...]] = {"processes": (), "ray": ("ray",), "dask": ("dask", "distributed")}
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PATIENCE_SECONDS = 15.0
 """For a cluster to answer."""
 
@@ -66,17 +63,6 @@ class Outcome:
     name: str
     state: Literal["finished", "failed", "killed"]
     message: str = ""
-
-
-@dataclass
-class _Children:
-    """The processes that are computing cells for this one."""
-
-    running: set["subprocess.Popen[str]"] = field(default_factory=set)
-
-    def kill(self) -> None:
-        for process in list(self.running):
-            process.kill()
 
 
 @contextmanager
@@ -118,56 +104,32 @@ def check_backend(backend: str, jobs: int | None, address: str | None) -> None:
         )
 
 
-def run_cell(values: dict[str, Any], cwd: str, threads: int, children: _Children | None = None) -> Outcome:
+def run_cell(values: dict[str, Any], cwd: str, processes: Processes) -> Outcome:
     """Compute the cell with the configuration `values` in a process of its own, and wait for it.
 
     Args:
         values: fields of `TrainConfig`.
         cwd: the folder that its relative paths start from.
-        threads: that the process may use.
-        children: where the process is entered while it runs.
+        processes: who computes it.
     """
     cell = Cell(TrainConfig.from_dict(values))
     if not (Path(cwd) / cell.config.runs_dir).is_dir():
         return Outcome(cell.name, "killed", _not_shared(cwd, cell))
-    inherited = {name: value for name, value in os.environ.items() if name != BACKEND}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "altmarl_torch.runs.sweeps.cell"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # until it writes to its log
-        text=True,
-        cwd=cwd,
-        env=inherited | dict.fromkeys(THREADS, str(threads)),
-    )
-    running = children.running if children else set()
-    running.add(process)
-    try:
-        answer = _converse(process, to_json(values))
-    finally:
-        process.kill()
-        process.wait()
-        running.discard(process)
-    return _outcome(cell, Path(cwd), answer, process.returncode)
+    return _outcome(cell, Path(cwd), *processes.ask(cwd, to_json(values)))
 
 
-def _converse(process: "subprocess.Popen[str]", question: str) -> str:
-    """Ask, and wait for the answer; empty if the process dies first. Its input stays open while anybody waits."""
-    if process.stdin is None or process.stdout is None:
-        return ""
-    with suppress(BrokenPipeError):
-        process.stdin.write(question + "\n")
-        process.stdin.flush()
-    return process.stdout.readline()
+def _alone(values: dict[str, Any], cwd: str) -> Outcome:
+    """The same on a worker of a cluster, which keeps nothing from cell to cell."""
+    with Processes(threads=1) as processes:
+        return run_cell(values, cwd, processes)
 
 
-def _outcome(cell: Cell, cwd: Path, answer: str, code: int) -> Outcome:
+def _outcome(cell: Cell, cwd: Path, said: dict[str, Any] | None, code: int) -> Outcome:
     """What an answer says; a failure is written down, where there is room for it."""
-    if not answer:
+    if said is None:
         cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         memory = " (out of memory?)" if code == -signal.SIGKILL else ""
         return Outcome(cell.name, "killed", f"its process was ended by {cause}{memory}")
-    said = parse_object(answer, f"the answer of {cell.name}")
     message = "" if said["state"] == "finished" else f"{said['kind']}: {said['message']}"
     if said["state"] == "failed":
         with suppress(OSError):
@@ -184,15 +146,8 @@ def _not_shared(cwd: str, cell: Cell) -> str:
 @contextmanager
 def _processes(jobs: int, threads: int) -> Iterator[Submit]:
     """This machine: one thread of joblib per process, which waits for it."""
-    children = _Children()
-
-    def submit(cells: Sequence[Cell]) -> list[Outcome]:
-        return _parallel("threading", jobs, cells, threads, children)
-
-    try:
-        yield submit
-    finally:
-        children.kill()
+    with Processes(threads) as processes:
+        yield lambda cells: _parallel("threading", jobs, cells, run_cell, processes)
 
 
 @contextmanager
@@ -238,7 +193,7 @@ def _cluster(backend: str, jobs: int) -> Submit:
 
     def submit(cells: Sequence[Cell]) -> list[Outcome]:
         try:
-            return _parallel(backend, jobs, cells, 1, None)
+            return _parallel(backend, jobs, cells, _alone)
         except Exception as cause:
             raise ClusterError(f"the cluster lost a worker: {type(cause).__name__}: {_first_line(cause)}") from cause
 
@@ -246,10 +201,10 @@ def _cluster(backend: str, jobs: int) -> Submit:
 
 
 def _parallel(
-    backend: str, jobs: int, cells: Sequence[Cell], threads: int, children: _Children | None
+    backend: str, jobs: int, cells: Sequence[Cell], compute: Callable[..., Outcome], *more: Any
 ) -> list[Outcome]:
-    cwd = os.getcwd()
-    tasks = [joblib.delayed(run_cell)(cell.config.as_dict(), cwd, threads, children) for cell in cells]
+    """`compute(configuration, current folder, *more)` of each cell."""
+    tasks = [joblib.delayed(compute)(cell.config.as_dict(), os.getcwd(), *more) for cell in cells]
     with joblib.parallel_config(backend=backend):
         outcomes: list[Outcome] = joblib.Parallel(n_jobs=jobs, batch_size=1)(tasks)
     return outcomes

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from altmarl_torch.errors import ArgumentError, FileFormatError, SizeError
 from altmarl_torch.runs.cli.main import main
 from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.folder import open_run
-from altmarl_torch.runs.sweeps import cell, workers
+from altmarl_torch.runs.sweeps import cell, processes, workers
+from altmarl_torch.runs.sweeps.processes import Process, Processes
 from altmarl_torch.sweeps import Plan, numbers, open_sweep, run_sweep
 
 WORDS = ["--game", "steer", "--episodes", "10", "--horizon", "5"]
@@ -38,7 +40,7 @@ def plan_in(runs, ks=(1, 2), seeds=2, **changes):
     return Plan.of(dataclasses.replace(ASKED, runs_dir=str(runs), **changes), ks, seeds)
 
 
-def in_this_process(values, cwd, threads, children):
+def in_this_process(values, cwd, processes):
     """Stands for `workers.run_cell` where a process of its own would only cost time."""
     one = cell.Cell(TrainConfig.from_dict(values))
     one.log.parent.mkdir(exist_ok=True)
@@ -49,24 +51,14 @@ def in_this_process(values, cwd, threads, children):
 RUN_CELL = workers.run_cell
 
 
-class Killed(workers._Children):
-    """A register of processes that kills whoever is entered."""
-
-    def __init__(self):
-        super().__init__(self)
-
-    def add(self, process):
-        process.kill()
-
-    def discard(self, process):
-        pass
-
-
-def one_is_killed(values, cwd, threads, children):
+def one_is_killed(values, cwd, processes):
     """The cell of k = 2 and seed 1 loses its process as soon as it has one."""
     if (values["k"], values["seed"]) == (2, 1) and not Path(values["runs_dir"], "results.csv").exists():
-        return RUN_CELL(values, cwd, threads, Killed())
-    return in_this_process(values, cwd, threads, children)
+        processes.running.add(process := Process(cwd, 1))
+        processes.idle.append(process)
+        threading.Thread(target=kill_the_cell, args=[process]).start()
+        return RUN_CELL(values, cwd, processes)
+    return in_this_process(values, cwd, processes)
 
 
 @pytest.fixture
@@ -85,6 +77,14 @@ def unbroken(tmp_path_factory):
 def rows(folder):
     with (folder / "results.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def of_seed_0(folder):
+    """The table of a sweep without the other seeds."""
+    head, *lines = (folder / "results.csv").read_bytes().splitlines(keepends=True)
+    wanted = [line for line, row in zip(lines, rows(folder), strict=True) if row["seed"] == "0"]
+    assert len(wanted) == 2
+    return b"".join([head, *wanted])
 
 
 class TestNumbers:
@@ -281,12 +281,14 @@ class TestGoingOn:
         assert sweep(tmp_path) == 0  # by itself: whoever is killed did nothing wrong
         assert (folder / "results.csv").read_bytes() == (unbroken / "results.csv").read_bytes()
 
-    def test_ctrl_c_leaves_a_table_of_what_is_finished_and_nobody_running(self, tmp_path):
+    @pytest.mark.parametrize("interrupt", [os.kill, os.killpg], ids=["alone", "as a terminal does"])
+    def test_ctrl_c_leaves_a_table_of_what_is_finished_and_nobody_running(self, tmp_path, interrupt):
         command = [sys.executable, "-m", "altmarl_torch", "sweep", *WORDS, "--k", "1,2", "--seeds", "8"]  # many
-        started = subprocess.Popen([*command, "--runs-dir", str(tmp_path)], stderr=subprocess.PIPE, text=True)
+        command += ["--runs-dir", str(tmp_path)]
+        started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
         wait_for(lambda: list(tmp_path.glob("*/k*/summary.json")))
         children = psutil.Process(started.pid).children(recursive=True)
-        started.send_signal(signal.SIGINT)
+        interrupt(started.pid, signal.SIGINT)
         _, errors = started.communicate(timeout=120)  # a guard against hanging, on busy machines too
         assert started.returncode == 130
         assert "the same command goes on" in errors
@@ -294,6 +296,68 @@ class TestGoingOn:
         wait_for(lambda: not any(alive(child) for child in children))
         (folder,) = tmp_path.iterdir()
         assert 1 <= len(rows(folder)) < 16
+
+
+class TestProcesses:
+    """Many cells in the forks of one process, and what dies alone."""
+
+    @pytest.fixture
+    def questions(self, tmp_path):
+        plan = plan_in(tmp_path)
+        plan.folder.mkdir()
+        return [json.dumps(one.config.as_dict()) for one in plan.cells()]
+
+    @pytest.fixture
+    def process(self, tmp_path):
+        process = Process(str(tmp_path), 1)
+        yield process
+        process.end()
+
+    def test_a_cell_that_dies_costs_itself_alone(self, process, questions):
+        killer = threading.Thread(target=kill_the_cell, args=[process])
+        killer.start()
+        assert process.ask(questions[0]) == (None, -signal.SIGKILL)
+        killer.join()
+        assert process.ready
+        assert process.ask(questions[0]) == ({"state": "finished"}, 0)
+        assert process.ask(questions[1]) == ({"state": "finished"}, 0)
+        assert process.popen.poll() is None
+
+    def test_one_that_dies_is_replaced(self, tmp_path, questions):
+        with Processes(1) as several:
+            assert several.ask(str(tmp_path), questions[0]) == ({"state": "finished"}, 0)
+            (first,) = several.idle
+            first.popen.kill()
+            first.popen.wait()
+            assert several.ask(str(tmp_path), questions[1]) == (None, -signal.SIGKILL)
+            assert several.ask(str(tmp_path), questions[1]) == ({"state": "finished"}, 0)
+            (second,) = several.idle
+        assert second is not first
+        assert second.popen.poll() is not None
+
+    def test_whoever_hangs_up_leaves_no_cell_running(self, process, questions):
+        asking = threading.Thread(target=process.ask, args=[questions[0]])
+        asking.start()
+        one = cell_of(process)
+        process.end()
+        asking.join()
+        wait_for(lambda: not alive(one))  # its files are closed a moment before it is gone
+
+    def test_nothing_that_an_earlier_cell_did_is_left_in_a_later_one(self, process, questions, tmp_path, unbroken):
+        for question in reversed(questions):
+            assert process.ask(question) == ({"state": "finished"}, 0)
+        (folder,) = tmp_path.iterdir()
+        for file in ("metrics.jsonl", "policy.npz", "config.json"):
+            for one in folder.glob(f"k*/{file}"):
+                there = (unbroken / one.relative_to(folder)).read_bytes().replace(bytes(unbroken), bytes(folder))
+                assert one.read_bytes() == there
+
+    def test_without_forks_each_cell_has_a_process_that_computes_it_alone(self, tmp_path, monkeypatch, unbroken):
+        words = f"from {cell.__name__} import main; import sys; sys.modules[main.__module__].FORKS = False; main()"
+        monkeypatch.setattr(processes, "COMMAND", [sys.executable, "-c", words])
+        assert sweep(tmp_path, seeds="1") == 0
+        (folder,) = tmp_path.iterdir()
+        assert (folder / "results.csv").read_bytes() == of_seed_0(unbroken)
 
 
 class TestFailures:
@@ -375,10 +439,7 @@ class TestClusters:
         pytest.importorskip(backend)
         assert sweep(tmp_path, "--backend", backend, "--jobs", "2", seeds="1") == 0
         (folder,) = tmp_path.iterdir()
-        head, *cells = (unbroken / "results.csv").read_bytes().splitlines(keepends=True)
-        wanted = [cell for cell, row in zip(cells, rows(unbroken), strict=True) if row["seed"] == "0"]
-        assert len(wanted) == 2
-        assert (folder / "results.csv").read_bytes() == b"".join([head, *wanted])
+        assert (folder / "results.csv").read_bytes() == of_seed_0(unbroken)
 
     @pytest.mark.parametrize(("backend", "scheme"), [("ray", ""), ("dask", "tcp://")])
     def test_a_cluster_that_does_not_answer_is_one_line(self, tmp_path, capsys, backend, scheme):
@@ -397,16 +458,27 @@ class TestClusters:
 
     def test_a_worker_that_sees_no_folder_says_so(self, tmp_path):
         one = plan_in(tmp_path / "elsewhere").cell(1, 0)
-        outcome = workers.run_cell(one.config.as_dict(), os.getcwd(), 1)
+        outcome = workers.run_cell(one.config.as_dict(), os.getcwd(), Processes(1))
         assert outcome.state == "killed"
         assert "must be on a file system that all workers share" in outcome.message
 
 
 def wait_for(condition, seconds=60):
     end = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < end, "waited too long"
-        time.sleep(0.05)
+        time.sleep(0.01)
+    return found
+
+
+def cell_of(process):
+    """The fork that computes a cell, as soon as there is one."""
+    (one,) = wait_for(psutil.Process(process.popen.pid).children)
+    return one
+
+
+def kill_the_cell(process):
+    cell_of(process).kill()
 
 
 def alive(process):
