@@ -17,6 +17,7 @@ of 7.33). Where networks begin with lifted functions, these begin there.
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 
 from altmarl_torch.alternation.loop import Update
 from altmarl_torch.alternation.players.lifted_start import begins_lifted
@@ -70,11 +71,11 @@ def learn_nested(run: AlternationRun) -> Solution:
         "at k = %d the start %r won with the value %.6g; k = %d begins there", coarse.k, name, coarse.value, run.k
     )
     before = tuple(_marked(update, coarse.k, name) for update in coarse.history)
-    run.tell(before)
+    interrupted = coarse.interrupted or _is_broken_off(run, before)
     at_k = run.starting_at(coarse.pi_l)
     if begins_lifted(run):
         at_k = dataclasses.replace(run, before_lifted=coarse.pi_l)
-    if coarse.interrupted:
+    if interrupted:
         at_k = dataclasses.replace(at_k, steps=0, folder=None)
     solution = learn(at_k)
     seconds = {
@@ -84,9 +85,18 @@ def learn_nested(run: AlternationRun) -> Solution:
     return altered(
         solution,
         history=(*before, *solution.history),
-        interrupted=solution.interrupted or coarse.interrupted,
+        interrupted=solution.interrupted or interrupted,
         phase_seconds=seconds,
     )
+
+
+def _is_broken_off(run: AlternationRun, before: Sequence[Update]) -> bool:
+    """Tell the proposals of the coarse level; whether that was interrupted, which ends a run as it does everywhere."""
+    try:
+        run.tell(before)
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
 def _on_tables(run: AlternationRun) -> AlternationRun:

@@ -133,7 +133,7 @@ class TrainConfig:
             "what the sample is taken for: the population (surrogate, the paper's), evidence about it (posterior), one "
             "look of many (filter: a dispatcher with memory), or, with networks, some of n that are played "
             "(population)",
-            also={"population": ", the default of simulators"},
+            also={"simulator": ", the default of simulators"},
             choices=get_args(Observation),
             unset="surrogate",
         ),

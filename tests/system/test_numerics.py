@@ -391,7 +391,7 @@ class TestCaps:
         monkeypatch.setattr("altmarl_torch.alternation.players.neural.MAX_ROUNDS", 1)
         monkeypatch.setattr("altmarl_torch.alternation.players.neural.SMALL_GAIN", 0.0)
         with cut_short():
-            solution = am.solve(steer(), 3, solver="neural", steps=1)
+            solution = am.solve(steer(), 3, solver="neural", steps=1, nested="off")
         assert solution.history[1].details["l_learn/rounds"] == 1
         assert "L-LEARN still gains after 1 improvements of pi_l" in told.text
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_plot", "add_sweep", "as_numbers"]
 
-WITHOUT = ("k", "fewest", "from_data", "step_size", "passes", "population", "simulator")
+WITHOUT = ("k", "fewest", "from_data", "step_size", "passes", "simulator")
 """What `train` has and a sweep has not, or has of its own."""
 
 KS = "1,2,5,10,20,35,50"

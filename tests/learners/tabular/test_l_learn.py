@@ -175,7 +175,7 @@ def test_what_will_take_long_is_said_before_it_begins():
     ("solver", "on"),
     [
         ("tabular", "3 counts: about 0 s of a core; a smaller k takes less"),
-        ("neural", "episodes of k = 2 agents: about 4 s of a core; fewer local states take less"),
+        ("neural", "episodes of 2 agents: about 4 s of a core; fewer local states take less"),
         ("lifted", "functions of degree 2: about 0 s of a core; a lower degree takes less"),
     ],
 )

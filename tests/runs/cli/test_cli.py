@@ -376,9 +376,23 @@ class TestCertify:
 
 
 class TestNeural:
-    """The default solver, from the command to the folder and back."""
+    """The default solver, from the command to the folder and back; from uniform policies, so that both sides train."""
 
-    WORDS = ("train", "--solver", "neural", "--steps", "1", "--episodes", "20", "--horizon", "10", "--seed", "2")
+    WORDS = (
+        "train",
+        "--solver",
+        "neural",
+        "--nested",
+        "off",
+        "--steps",
+        "1",
+        "--episodes",
+        "20",
+        "--horizon",
+        "10",
+        "--seed",
+        "2",
+    )
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -225,6 +225,11 @@ class TestResults:
         assert float(rows(folder)[0]["nash_gap"]) >= 0
 
 
+def heed_ctrl_c():
+    """Tests that are started in the background inherit that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class TestGoingOn:
     def test_finished_cells_are_skipped_and_a_sweep_grows(self, tmp_path, here, unbroken, capsys):
         assert sweep(tmp_path, k="1", seeds="1") == 0
@@ -285,7 +290,9 @@ class TestGoingOn:
     def test_ctrl_c_leaves_a_table_of_what_is_finished_and_nobody_running(self, tmp_path, interrupt):
         command = [sys.executable, "-m", "altmarl_torch", "sweep", *WORDS, "--k", "1,2", "--seeds", "8"]  # many
         command += ["--runs-dir", str(tmp_path)]
-        started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        started = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heed_ctrl_c
+        )
         wait_for(lambda: list(tmp_path.glob("*/k*/summary.json")))
         children = psutil.Process(started.pid).children(recursive=True)
         interrupt(started.pid, signal.SIGINT)
