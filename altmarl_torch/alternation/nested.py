@@ -73,10 +73,10 @@ def learn_nested(run: AlternationRun) -> Solution:
     before = tuple(_marked(update, coarse.k, name) for update in coarse.history)
     interrupted = coarse.interrupted or _is_broken_off(run, before)
     at_k = run.starting_at(coarse.pi_l)
-    if begins_lifted(run):
-        at_k = dataclasses.replace(run, before_lifted=coarse.pi_l)
     if interrupted:
         at_k = dataclasses.replace(at_k, steps=0, folder=None)
+    elif begins_lifted(run):
+        at_k = dataclasses.replace(run, before_lifted=coarse.pi_l)
     solution = learn(at_k)
     seconds = {
         phase: coarse.phase_seconds.get(phase, 0.0) + solution.phase_seconds.get(phase, 0.0)

@@ -11,6 +11,7 @@ from oracles.neural import cut_short, exact, exact_mean, small_batches
 import altmarl_torch as am
 from altmarl_torch.alternation.options import Learning, Options, Problem, Stopping
 from altmarl_torch.alternation.players import lifted_start as module
+from altmarl_torch.alternation.players.lifted import LiftedGlobalLearner
 from altmarl_torch.alternation.players.lifted_start import anchors_of, lifted_start
 from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.games import random_game
@@ -135,6 +136,18 @@ def test_an_interrupt_of_the_search_ends_the_alternation(monkeypatch):
     assert found.interrupted
     assert on_networks(found) == []
     assert torch.equal(found.pi_l, am.solve(GAME, K, solver="lifted").pi_l)
+
+
+def test_an_interrupt_in_its_first_turn_returns_the_pair_that_it_began_with(monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LiftedGlobalLearner, "propose", interrupted)
+    with cut_short():
+        found = am.solve(GAME, K, solver="neural")
+    assert found.interrupted
+    assert all("nested/k" in update.details for update in found.history)
+    assert found.value == pytest.approx(exact_mean(GAME, found.pi_g, found.pi_l, K), rel=1e-2)
 
 
 @pytest.mark.parametrize(("k", "files"), [(K, 1), (K, 2), (SIZES, 2)])

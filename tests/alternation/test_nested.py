@@ -77,12 +77,13 @@ def test_nested_is_one_of_its_words():
         am.solve(am.games.warehouse(), 2, nested="maybe")
 
 
-def test_an_interrupt_at_the_coarse_level_returns_a_pair_for_k(monkeypatch):
+@pytest.mark.parametrize("solver", ["tabular", "lifted", "neural"])
+def test_an_interrupt_at_the_coarse_level_returns_a_pair_for_k(monkeypatch, solver):
     def interrupted(one, known):
         return dataclasses.replace(runner.learn_unless(one, known), interrupted=True)
 
     monkeypatch.setattr(nested, "learn_unless", interrupted)
-    solution = am.solve(am.games.warehouse(), 10)
+    solution = am.solve(am.games.warehouse(), 10, solver=solver)
     assert solution.interrupted
     assert solution.k == 10
     assert solution.pi_g.shape[1] == 1001

@@ -140,7 +140,9 @@ def _continuation(
     For one size c is the last fit of the alternation; for several it is the solution at each. Where these were broken
     off, those that are missing answer zero, as a network does that has not been trained.
     """
-    assert work.coefficients is not None  # the alternation has fitted
+    if work.coefficients is None:  # it was broken off in its first turn
+        work.fitted(result.pair, "evaluation")
+    assert work.coefficients is not None  # they have been fitted
     found = {int(work.k): work.surrogate(result.pair.pi_l).continuation(work.coefficients)}
     degree, interrupted = work.degrees[work.place], result.interrupted
     if samples.several and not interrupted:
