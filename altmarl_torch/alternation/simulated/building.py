@@ -32,7 +32,7 @@ from altmarl_torch.learners.simulated.experience import probe
 from altmarl_torch.learners.simulated.memory import RunningMeans
 from altmarl_torch.learners.simulated.networks import LocalValues, SetNetwork, check_set_network
 from altmarl_torch.learners.simulated.pathwise import Objective
-from altmarl_torch.learners.simulated.policies import GivenGlobal, GivenLocal, UniformGlobal
+from altmarl_torch.learners.simulated.policies import GIVEN, GivenGlobal, NamedLocal, UniformGlobal
 from altmarl_torch.learners.simulated.starts import local_starts
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.simulators.game import SimulatedGame
@@ -105,7 +105,7 @@ def first_pairs(game: SimulatedGame, start: object, starts: object, turns: objec
         raise ArgumentError(f"start is a pair to begin from, and starts = {number} begins from several: give one")
     check_kind("start", start, RulePair, "simulators.RulePair(k, rule_g, rule_l) makes one")
     rules = cast(RulePair, start)
-    return {"given": as_pair(GivenGlobal(rules), GivenLocal(rules))}
+    return {GIVEN: as_pair(GivenGlobal(rules), NamedLocal(GIVEN, rules.rule_l))}
 
 
 def players_of(

@@ -3,9 +3,11 @@
 It is a function of a problem and the present pi_l. What it returns is judged by UPDATE like any other proposal:
 
 * a `LocalValues` network, as `problem.network()` makes one, whose largest answer is the action: kept in files;
-* or a rule, (s_l `[..., dl]`, s_g `[..., dg]`) to a_l `[...]`, which is in no file.
+* or a rule, (s_l `[..., dl]`, s_g `[..., dg]`) to a_l `[...]`, which is in no file: a run that is broken off after such
+  a turn goes on from before it.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -18,12 +20,12 @@ from altmarl_torch.alternation.simulated.players import SimulatedMemory, Study, 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.simulated.features import Frame
 from altmarl_torch.learners.simulated.networks import LocalValues
-from altmarl_torch.learners.simulated.policies import GivenLocal, GreedyLocal, LocalPolicy
+from altmarl_torch.learners.simulated.policies import FOUND, GreedyLocal, LocalPolicy, NamedLocal
 from altmarl_torch.learners.simulated.units import Units
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.simulators.game import SimulatedGame
-from altmarl_torch.simulators.pairs import LocalRule, RulePair, SimulatedPair, number_of
+from altmarl_torch.simulators.pairs import LocalRule, SimulatedPair, number_of
 from altmarl_torch.simulators.spaces import outside
 
 if TYPE_CHECKING:  # an extra, which nobody needs who has no learner of his own
@@ -99,7 +101,7 @@ class OwnLocalLearner:
         """What was found, as pi_l; an ArgumentError where it is none."""
         study = self.study
         if isinstance(found, LocalValues):
-            network = found.to(study.local.low.device).eval()
+            network = copy.deepcopy(found).to(study.local.low.device).eval()  # the user may train his own further
             return GreedyLocal(study.game, network, Units(1.0), study.leader, study.local, is_whole=True)
         if not callable(found):
             raise ArgumentError(
@@ -108,7 +110,7 @@ class OwnLocalLearner:
             )
         rule = cast(LocalRule, found)
         self._check_rule(rule)
-        return GivenLocal(RulePair(study.k, _nobody, rule))
+        return NamedLocal(FOUND, rule)
 
     def _check_rule(self, rule: LocalRule) -> None:
         """Raise an ArgumentError unless a rule answers a few states with actions of the game's."""
@@ -122,7 +124,3 @@ class OwnLocalLearner:
                 f"l_learner's rule answers states of [3, 2, {s_l.shape[-1]}] with {told}; expected "
                 f"[3, 2], actions of {space}"
             )
-
-
-def _nobody(s_g: Tensor, sample: Tensor) -> Tensor:
-    raise NotImplementedError  # the global rule of a pair whose local one alone is asked

@@ -18,14 +18,17 @@ from altmarl_torch.learners.simulated.features import Frame, frame_of
 from altmarl_torch.learners.simulated.memory import RunningMeans
 from altmarl_torch.learners.simulated.networks import LocalValues, SetNetwork
 from altmarl_torch.learners.simulated.policies import (
+    FOUND,
+    GIVEN,
     GlobalPolicy,
     GreedyGlobal,
     GreedyLocal,
     LocalPolicy,
+    NamedLocal,
     UniformGlobal,
     UniformLocal,
 )
-from altmarl_torch.learners.simulated.starts import NamedLocal, local_starts
+from altmarl_torch.learners.simulated.starts import local_starts
 from altmarl_torch.learners.simulated.units import Units
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.spaces import Box, Discrete
@@ -33,8 +36,8 @@ from altmarl_torch.support.snapshots import Arrays, load_module, module_arrays, 
 
 __all__ = ["pack_pair", "unpack_pair"]
 
-UNIFORM, GIVEN, ACTOR = "uniform", "given", "actor"
-"""Policies beside the greedy ones, whose word is the class of their network."""
+UNIFORM, ACTOR = "uniform", "actor"
+"""Policies beside rules, and the greedy ones, whose word is the class of their network."""
 
 Policies = tuple[GlobalPolicy, LocalPolicy]
 
@@ -89,7 +92,7 @@ def unpack_pair(
     """
     spec: Mapping[str, Any] = json.loads(str(arrays["policies"]))
     words = spec["pi_g"], spec["pi_l"]
-    if given is None and GIVEN in words:
+    if FOUND in words or (given is None and GIVEN in words):
         raise FileFormatError("one of its policies is a rule of your own, which is in no file")
     rules = given or (UniformGlobal(game), UniformLocal(game))
     pi_g = {UNIFORM: UniformGlobal(game), GIVEN: rules[0]}.get(words[0]) or _global(arrays, spec, game, network, device)

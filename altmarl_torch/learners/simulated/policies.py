@@ -21,20 +21,25 @@ from altmarl_torch.learners.simulated.memory import RunningMeans
 from altmarl_torch.learners.simulated.networks import LocalValues
 from altmarl_torch.learners.simulated.units import Units
 from altmarl_torch.simulators.game import SimulatedGame
-from altmarl_torch.simulators.pairs import RulePair, SampleDispatcher, number_of
+from altmarl_torch.simulators.pairs import LocalRule, RulePair, SampleDispatcher, number_of
 from altmarl_torch.simulators.spaces import Box, random_actions
 
 __all__ = [
+    "FOUND",
+    "GIVEN",
     "GivenGlobal",
-    "GivenLocal",
     "GlobalPolicy",
     "GreedyGlobal",
     "GreedyLocal",
     "LocalPolicy",
+    "NamedLocal",
     "PlayedPair",
     "UniformGlobal",
     "UniformLocal",
 ]
+
+GIVEN, FOUND = "given", "found"
+"""Rules of the user's own: one to begin from, which the same call is given again, and one that a learner has found."""
 
 CHUNK = 2**16
 NODES_LOCAL, NODES_LEADER, MOST_NODES = 401, 161, 10**6
@@ -90,15 +95,15 @@ class GivenGlobal:
         return self.pair.rule_g(s_g, sample)
 
 
-class GivenLocal:
-    """A rule of the user's own."""
+class NamedLocal:
+    """A rule, of which files have the name alone: `GIVEN` and `FOUND` are the user's, any other is the game's own."""
 
-    def __init__(self, pair: RulePair) -> None:
-        self.pair = pair
+    def __init__(self, name: str, rule: LocalRule) -> None:
+        self.name, self.rule = name, rule
 
-    def actions(self, s_l: Tensor, s_g: Tensor, generator: torch.Generator | None) -> Tensor:
+    def actions(self, s_l: Tensor, s_g: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What the rule says."""
-        return self.pair.rule_l(s_l, s_g)
+        return self.rule(s_l, s_g)
 
 
 class GreedyGlobal:

@@ -5,27 +5,12 @@ walk        whatever brings an agent nearest to s_g, where the game says by how 
 greedy      what r_l pays at once, where that does not depend on the crowd
 """
 
-import torch
-from torch import Tensor
-
-from altmarl_torch.learners.simulated.policies import LocalPolicy, UniformLocal, local_action_rewards
+from altmarl_torch.learners.simulated.policies import LocalPolicy, NamedLocal, UniformLocal, local_action_rewards
 from altmarl_torch.simulators.game import SimulatedGame
-from altmarl_torch.simulators.pairs import LocalRule
 from altmarl_torch.simulators.rules import walk
 from altmarl_torch.simulators.spaces import Discrete
 
-__all__ = ["NamedLocal", "local_starts"]
-
-
-class NamedLocal:
-    """A rule that a game has by itself, so that a file needs its name alone."""
-
-    def __init__(self, name: str, rule: LocalRule) -> None:
-        self.name, self.rule = name, rule
-
-    def actions(self, s_l: Tensor, s_g: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """What the rule says."""
-        return self.rule(s_l, s_g)
+__all__ = ["local_starts"]
 
 
 def local_starts(game: SimulatedGame) -> dict[str, LocalPolicy]:

@@ -18,6 +18,11 @@ GAME = am.games.continuous_warehouse(n=40)
 WALK = am.simulators.rules.walk(GAME.offsets)
 
 
+def flee(s_l, s_g):
+    """Away from s_g, which nothing does worse than."""
+    return torch.where(s_l[..., 0] > s_g[..., 0], 1, 2)
+
+
 def played(pair):
     return am.rollout(GAME, pair, episodes=9, horizon=20).returns
 
@@ -50,6 +55,44 @@ def test_a_network_is_kept_in_files_and_taken_up_again(quick, tmp_path):
     assert not any(update.adopted for update in solution.history)
     with pytest.raises(am.ArgumentError, match="is of another call, with l_learner"):
         am.solve(GAME, 3, steps=1, checkpoints=tmp_path / "c")
+
+
+def test_a_run_that_is_broken_off_after_a_rule_was_taken_goes_on_to_the_same_bits(quick, tmp_path):
+    def follow(problem, pi_l):
+        return WALK
+
+    def stop(update):
+        if update.player == "local":
+            raise KeyboardInterrupt
+
+    whole = am.solve(GAME, 3, steps=2, l_learner=follow)
+    broken = am.solve(GAME, 3, steps=2, l_learner=follow, checkpoints=tmp_path / "c", callback=stop)
+    assert broken.interrupted
+    assert broken.history[-1].adopted
+    again = am.solve(GAME, 3, steps=2, l_learner=follow, checkpoints=tmp_path / "c")
+    assert [update.value_proposed for update in again.history] == [update.value_proposed for update in whole.history]
+    assert torch.equal(played(again), played(whole))
+    whole.save(tmp_path / "policy.npz")
+    with pytest.raises(am.FileFormatError, match="a rule of your own, which is in no file"):
+        am.SimulatedSolution.load(tmp_path / "policy.npz", GAME)
+
+
+def test_a_network_that_is_trained_further_leaves_what_was_proposed_as_it_was(quick):
+    kept = []
+
+    def learn(problem, pi_l):
+        kept.append(problem.network())
+        return kept[0]
+
+    away = am.simulators.RulePair(3, am.simulators.heuristic_pairs(GAME, 3)["hold + walk"].rule_g, flee)
+    solution = am.solve(GAME, 3, start=away, steps=1, turns="local", l_learner=learn, eta=0.0)
+    assert solution.history[0].adopted
+    states = torch.linspace(-1, 1, 9).unsqueeze(-1), torch.zeros(9, 1)
+    before = solution.pi_l.network(*states).clone()
+    with torch.no_grad():
+        for weight in kept[0].parameters():
+            weight.zero_()
+    assert torch.equal(solution.pi_l.network(*states), before)  # what files keep
 
 
 def test_the_networks_answer_alone_is_the_action(tmp_path):

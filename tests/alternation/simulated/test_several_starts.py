@@ -5,8 +5,8 @@ import torch
 
 import altmarl_torch as am
 from altmarl_torch.alternation.simulated import players
-from altmarl_torch.learners.simulated.policies import local_action_rewards
-from altmarl_torch.learners.simulated.starts import NamedLocal, local_starts
+from altmarl_torch.learners.simulated.policies import NamedLocal, local_action_rewards
+from altmarl_torch.learners.simulated.starts import local_starts
 
 GAME = am.games.continuous_warehouse(n=40)
 

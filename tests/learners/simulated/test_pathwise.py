@@ -15,7 +15,7 @@ from altmarl_torch.learners.simulated import experience
 from altmarl_torch.learners.simulated.actors import GlobalActor, LocalActor, into
 from altmarl_torch.learners.simulated.features import Frame
 from altmarl_torch.learners.simulated.pathwise import Paths
-from altmarl_torch.learners.simulated.policies import GivenGlobal, GivenLocal
+from altmarl_torch.learners.simulated.policies import GIVEN, GivenGlobal, NamedLocal
 from altmarl_torch.simulators.play import play
 
 LAWS = am.games.LinearQuadratic()
@@ -52,7 +52,7 @@ def test_the_derivative_is_that_of_the_return_and_own_agents_do_not_count_the_di
 
     def earned(K, own):
         pair = rules(LinearGains(K, -0.2, -0.6, 0.7), 3)
-        return Paths(game, 3, own, generator(3)).mean_return(GivenGlobal(pair), GivenLocal(pair))
+        return Paths(game, 3, own, generator(3)).mean_return(GivenGlobal(pair), NamedLocal(GIVEN, pair.rule_l))
 
     def slope(own):
         K = torch.tensor(0.3, requires_grad=True)
