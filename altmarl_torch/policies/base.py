@@ -232,7 +232,7 @@ class Sight:
     def _read(self, s_g: object, counts: object) -> tuple[Tensor, Tensor]:
         """Both as tensors of this game's indices and shapes."""
         states = as_indices("s_g", s_g, "batch", ArgumentError).to(self.device)
-        called = self.names if _width(counts) == self.num_sl else None
+        called = self.names if _shape(counts)[1:] == (self.num_sl,) else None
         h = as_indices("counts", counts, "batch sl", ArgumentError, called).to(self.device)
         expected = [len(states), self.num_sl]
         if list(h.shape) != expected:
@@ -248,9 +248,8 @@ class Sight:
         return f" ({', '.join(self.names[word])})" if word in self.names else ""
 
 
-def _width(counts: Any) -> int | None:
-    """How many local states a batch of counts has; None for what is no batch."""
-    shape = getattr(counts, "shape", None)
-    if shape is not None:
-        return int(shape[-1]) if len(shape) == 2 else None
-    return len(counts[0]) if isinstance(counts, list | tuple) and counts and hasattr(counts[0], "__len__") else None
+def _shape(values: Any) -> tuple[int, ...]:
+    """That of an array, or of nested lists as their first elements have it."""
+    if isinstance(values, list | tuple):
+        return (len(values), *(_shape(values[0]) if values else ()))
+    return tuple(getattr(values, "shape", ()))

@@ -124,6 +124,8 @@ def test_a_dispatcher_speaks_of_states_by_their_names(tmp_path):
             act([0], [[1.5, 1.5]])
         with pytest.raises(am.ArgumentError, match=r"\[1, 2\] \(idle, busy\), not \[1, 3\]"):
             act([0], [[1, 1, 1]])
+        with pytest.raises(am.ArgumentError, match=r"counts has shape \[2\], that is 1 axes; expected 2"):
+            act([0], [torch.tensor(1), torch.tensor(2)])
     nameless = am.solve(am.games.random_game(seed=0), 2).dispatcher()
     with pytest.raises(am.ArgumentError, match=r"s_g\[batch=0\] is 7; global states are 0\.\.2$"):
         nameless.act([7], [[2, 0, 0]])

@@ -19,6 +19,7 @@ coordinator were, what both did, what both earned, and where both were next.
 
 Columns may stand in any order, and others between them. Agents need no number; where they have one, a row that stands
 twice is counted once, which the log tells.
+
 **Several agents in one step.**  The global columns of a step are the same for all its agents, and are counted once.
 `episode` and `step` say which rows those are: rows that share both must agree in sg, ag, r_g and sg_next, and where
 the log has the next step as well, it must begin where this one ended. Without the two columns every row is a step of
@@ -28,8 +29,7 @@ r_g may stand on one row of a step and be missing (NaN, None, NA, an empty cell)
 step r_g may differ by rounding, a millionth of the largest: sums in another order do.
 
 **Ends.**  An agent that broke down, or a case that was closed, is logged up to there. `terminated` marks the row in
-which it got there: the state s_l' is *absorbing*, and earns nothing (`games.logs.ends`). An episode that merely ends,
-because somebody stopped looking, is not marked.
+which it got there: s_l' is *absorbing*, and earns nothing (`games.logs.ends`). A log that merely stops is not marked.
 
 **Files** are read by `games.logs.files`; `save` writes CSV and npz. Words may stand for numbers (`games.logs.labels`).
 
@@ -122,9 +122,9 @@ class Transitions:
     source: str = "the log"
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     dropped: int = field(default=0, init=False)
+    """Rows that stood there twice."""
 
     __repr__ = brief
-    """Rows that stood there twice."""
 
     def __post_init__(self) -> None:
         given = {name: getattr(self, name) for name in (*COLUMNS, *OPTIONAL) if getattr(self, name) is not None}
