@@ -71,7 +71,7 @@ def learn_nested(run: AlternationRun) -> Solution:
         "at k = %d the start %r won with the value %.6g; k = %d begins there", coarse.k, name, coarse.value, run.k
     )
     before = tuple(_marked(update, coarse.k, name) for update in coarse.history)
-    interrupted = coarse.interrupted or _is_broken_off(run, before)
+    interrupted = _is_broken_off(run, before) or coarse.interrupted
     at_k = run.starting_at(coarse.pi_l)
     if interrupted:
         at_k = dataclasses.replace(at_k, steps=0, folder=None)

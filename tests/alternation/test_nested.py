@@ -83,11 +83,13 @@ def test_an_interrupt_at_the_coarse_level_returns_a_pair_for_k(monkeypatch, solv
         return dataclasses.replace(runner.learn_unless(one, known), interrupted=True)
 
     monkeypatch.setattr(nested, "learn_unless", interrupted)
-    solution = am.solve(am.games.warehouse(), 10, solver=solver)
+    told = []
+    solution = am.solve(am.games.warehouse(), 10, solver=solver, callback=told.append)
     assert solution.interrupted
     assert solution.k == 10
     assert solution.pi_g.shape[1] == 1001
     assert all("nested/k" in update.details for update in solution.history)
+    assert tuple(told) == solution.history
 
 
 def test_a_resumed_run_ends_as_one_that_was_not_broken_off(tmp_path):

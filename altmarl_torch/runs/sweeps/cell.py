@@ -3,9 +3,10 @@
 A cell shares nothing with the others but the disk. Whatever ends it (a bug, the kernel's out-of-memory killer, a
 `kill -9`) costs this cell alone, and its memory is its own and can be told. Starting Python with torch takes as long as
 half of a cell, so that it is done once for many: this process imports, then waits, and each cell is computed in a fork
-of it. It has computed nothing itself and has one thread, so that a fork is what a new process would be. Where systems
-cannot fork, or not safely after such imports (Windows, macOS), it computes one cell itself and leaves, and whoever asks
-starts the next (`runs.sweeps.processes`). The conversation is lines of JSON:
+of it. It has computed nothing itself, and ends the threads that OpenBLAS starts with it before it forks (OpenBLAS does
+that), so that a fork is what a new process would be. Where systems cannot fork, or not safely after such imports
+(Windows, macOS), it computes one cell itself and leaves, and whoever asks starts the next (`runs.sweeps.processes`).
+The conversation is lines of JSON:
 
     standard input     the configuration of a cell, in the fields of `TrainConfig`; then nothing, until the cell is over
     standard output    `{"state": "finished"}`, or `{"state": "failed", "kind": ..., "message": ...}`, from the cell;

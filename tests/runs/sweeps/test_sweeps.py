@@ -330,6 +330,15 @@ class TestProcesses:
         assert process.ask(questions[1]) == ({"state": "finished"}, 0)
         assert process.popen.poll() is None
 
+    def test_cells_of_several_threads_are_forks_too(self, tmp_path, questions):
+        """OpenBLAS has threads as soon as it is loaded."""
+        process = Process(str(tmp_path), 3)
+        try:
+            assert process.ask(questions[0]) == ({"state": "finished"}, 0)
+            assert process.ask(questions[0]) == ({"state": "finished"}, 0)
+        finally:
+            process.end()
+
     def test_one_that_dies_is_replaced(self, tmp_path, questions):
         with Processes(1) as several:
             assert several.ask(str(tmp_path), questions[0]) == ({"state": "finished"}, 0)
