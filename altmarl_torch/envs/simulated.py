@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.envs.base import Make, SystemEnv, SystemVectorEnv
+from altmarl_torch.errors import ArgumentError
 from altmarl_torch.simulators.game import SimulatedGame, check_simulated
 from altmarl_torch.simulators.pairs import SimulatedPair, check_simulated_pair, number_of
 from altmarl_torch.simulators.play import Step, draw_subsets, play, take
@@ -114,13 +115,16 @@ class _Tagged:
         return {"s_l": self._flat(self._s_l), "s_g": self._flat(self._near())}
 
     def step(self, actions: Whole) -> Floats:
-        """Play a_l `[B]`; the tagged agents' rewards `[B]`."""
+        """Play a_l `[B]`; the tagged agents' rewards `[B]`, or an ArgumentError behind the end of an episode."""
         padded = torch.zeros(self._s_l.shape[:-1], dtype=torch.int64)
         padded.view(-1)[: self._tagged] = torch.from_numpy(actions)
         laws, near = self._game.under(self._now.mu), self._near()
         earned = laws.r_l(self._s_l, near, padded)
         self._s_l = laws.move_l(self._s_l, near, padded, self._generator)
-        self._now = next(self._crowd)
+        later = next(self._crowd, None)
+        if later is None:
+            raise ArgumentError(f"the episode of {self._horizon} steps is over: call reset")
+        self._now = later
         rewards: Floats = earned.double().flatten()[: self._tagged].numpy()
         return rewards
 

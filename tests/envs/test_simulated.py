@@ -70,6 +70,16 @@ def test_finite_states_and_a_crowd_that_is_seen():
     assert np.isfinite(reward).all()
 
 
+def test_a_step_behind_the_end_is_refused():
+    env = SimulatedLocalEnv(WAREHOUSE, WALK, horizon=2)
+    env.reset(seed=0)
+    assert [env.step(0)[3] for _ in range(2)] == [False, True]
+    with pytest.raises(am.ArgumentError, match="the episode of 2 steps is over: call reset"):
+        env.step(0)
+    env.reset()
+    assert not env.step(0)[3]
+
+
 def test_continuous_actions_are_refused():
     game = am.games.linear_quadratic(n=10)
     with pytest.raises(am.ArgumentError, match="local_action is"):
