@@ -99,19 +99,10 @@ def _is_broken_off(run: AlternationRun, before: Sequence[Update]) -> bool:
     return False
 
 
-def _on_tables(run: AlternationRun) -> AlternationRun:
-    """The same run on tables, for one k."""
-    learning = run.options.learning
-    if learning.solver == "tabular":
-        return run
-    exact = dataclasses.replace(learning, solver="tabular", l_learner="auto", m=None, xi=None, degree=None)
-    problem = dataclasses.replace(run.options.problem, k=run.k, sizes=None)
-    return dataclasses.replace(run, options=dataclasses.replace(run.options, learning=exact, problem=problem))
-
-
 def _coarse_solution(run: AlternationRun) -> tuple[str, Solution]:
     """The start whose pair is best for few agents, and that pair; after an interrupt, of the starts that were tried."""
-    coarse = dataclasses.replace(_on_tables(run.quiet()), folder=None, tolerance=COARSE_TOLERANCE).at(_few(run).k)
+    on_tables = run.quiet() if run.options.learning.solver == "tabular" else run.on("tabular", run.k)
+    coarse = dataclasses.replace(on_tables, folder=None, tolerance=COARSE_TOLERANCE).at(_few(run).k)
     found = list[tuple[str, Solution]]()
     for name, pi_l in start_policies(run.game, COARSE_STARTS, run.options.learning.seed):
         solution = learn_unless(coarse.starting_at(pi_l), [other.pi_l for _, other in found])

@@ -22,7 +22,7 @@ from altmarl_torch.alternation.loop import Curve, Rules, Update, automatic_eta
 from altmarl_torch.alternation.memory import memory_size
 from altmarl_torch.alternation.options import Learning, Options
 from altmarl_torch.alternation.solution import Solution
-from altmarl_torch.alternation.words import is_infinite
+from altmarl_torch.alternation.words import Observation, Solver, is_infinite
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
@@ -147,6 +147,20 @@ class AlternationRun:
         network = getattr(pair.policy, "network", None)
         same = self.options.learning.solver == "neural" and self.network is None and network is not None
         return dataclasses.replace(run, network=network) if same else run
+
+    def on(self, solver: Solver, k: int) -> "AlternationRun":
+        """The same run by another solver, for one k, exactly, of which nobody is told: where another one may begin.
+
+        "population" is of networks alone; where it has such a start, all agents are seen.
+        """
+        learning = dataclasses.replace(
+            self.options.learning, solver=solver, l_learner="auto", m=None, xi=None, degree=None
+        )
+        observation = self.options.problem.observation
+        seen: Observation = "surrogate" if observation == "population" else observation
+        problem = dataclasses.replace(self.options.problem, k=k, sizes=None, observation=seen)
+        options = dataclasses.replace(self.options, problem=problem, learning=learning)
+        return dataclasses.replace(self.quiet(), options=options, folder=None, work=None)
 
     def quiet(self) -> "AlternationRun":
         """The same run, of which nobody is told."""

@@ -147,6 +147,18 @@ def test_a_saved_prior_comes_back(corrected, tmp_path):
     assert torch.equal(replay(SMALL, back), replay(SMALL, corrected))
 
 
+@pytest.mark.parametrize("n", [3, 30])
+def test_where_the_population_is_seen_whole_it_is_the_surrogate(n):
+    """So begin networks, on tables of half of the agents or on lifted functions, which play nobody."""
+    game = warehouse(n=n)
+    with cut_short():
+        found = am.solve(game, n, observation="population", solver="neural", steps=1)
+        plain = am.solve(game, n, solver="neural", steps=1)
+    assert found.observation == "surrogate"
+    assert found.value == plain.value
+    assert torch.equal(found.pi_l, plain.pi_l)
+
+
 @pytest.mark.parametrize("observation", ["posterior", "filter", "population"])
 def test_networks_observe_as_well(observation, tmp_path):
     with cut_short():

@@ -111,10 +111,7 @@ def lifted_start(run: AlternationRun) -> LiftedStart | None:
 def _on_lifted_functions(run: AlternationRun) -> AlternationRun:
     """The same run on lifted functions, of which nobody is told; of several sizes, for the middle one."""
     k = run.samples.numbers[len(run.samples.numbers) // 2]
-    problem = dataclasses.replace(run.options.problem, k=k, sizes=None)
-    learning = dataclasses.replace(run.options.learning, solver="lifted", l_learner="auto", m=None, xi=None)
-    options = dataclasses.replace(run.options, problem=problem, learning=learning)
-    quiet = dataclasses.replace(run.quiet(), options=options, folder=None, work=None, k=k)
+    quiet = dataclasses.replace(run.on("lifted", k), k=k)
     return quiet if run.before_lifted is None else quiet.starting_at(run.before_lifted)
 
 
