@@ -166,6 +166,14 @@ class Update:
         """Joint value of the pair after the update: the potential."""
         return self.value_proposed if self.adopted else self.value_before
 
+    @property
+    def level(self) -> str:
+        """Whose values these are where not those of the run's own loop: "lifted", "k = 6", "from walk" (a restart)."""
+        lifted = "lifted" if self.details.get("nested/start") == "lifted" else ""
+        few = f"k = {self.details['nested/k']}" if "nested/k" in self.details else ""
+        again = f"from {self.details['restart/start']}" if "restart/start" in self.details else ""
+        return "  ".join(word for word in (lifted, few, again) if word)
+
 
 @dataclass(frozen=True)
 class Rules:

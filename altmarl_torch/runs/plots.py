@@ -95,7 +95,8 @@ def draw_occupation(axes: Axes, rollouts: Rollouts, most: float | None = None) -
 def value_history_figure(history: Sequence[Update]) -> Figure:
     """Draw the joint value of the current pair and of every proposal, against the number of the proposal.
 
-    Values are discounted sums of reward, averaged over the initial law.
+    Values are discounted sums of reward, averaged over the initial law. Where the loop was begun with fewer agents, or
+    with lifted functions, a dotted line stands before what follows: values on its two sides are not of one game.
     """
     figure, axes = _canvas(7.0, 4.2)
     numbers = np.arange(1, len(history) + 1)
@@ -104,13 +105,24 @@ def value_history_figure(history: Sequence[Update]) -> Figure:
     for number, update in zip(numbers, history, strict=True):
         mark, colour = MARKS[update.decision], PLAYERS[update.player]
         axes.plot(number, update.value_proposed, mark, color=colour, ms=9, markeredgecolor="black", markeredgewidth=0.6)
-    axes.set(
-        xlabel="proposal", ylabel="joint value (discounted reward)", title="Value of the pair, proposal by proposal"
-    )
+    axes.set(xlabel="proposal", ylabel="joint value (discounted reward)")
+    axes.set_title("Value of the pair, proposal by proposal", pad=14)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25)
     axes.legend(handles=_history_legend(history), loc="best", fontsize=9)
+    _draw_levels(axes, history)
     return figure
+
+
+def _draw_levels(axes: Axes, history: Sequence[Update]) -> None:
+    """Name the levels of a history, where there are several, above its first proposals of each."""
+    levels = [update.level for update in history]
+    begins = [number for number, level in enumerate(levels) if number == 0 or level != levels[number - 1]]
+    for number in begins if len(begins) > 1 else ():
+        if number:
+            axes.axvline(number + 0.5, color=GREY, lw=1, ls=":")
+        word = levels[number] or "the run itself"
+        axes.annotate(word, (number + 0.55, 1.0), xycoords=("data", "axes fraction"), va="bottom", fontsize=8)
 
 
 def advice_figure(advice: Advice) -> Figure:

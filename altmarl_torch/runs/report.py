@@ -120,9 +120,7 @@ def update_line(update: Update) -> str:
     extra = update.adopted and update.decision is not Decision.ACCEPT
     decision = update.decision.value + (", adopted" if extra else "")
     error = f" +- {update.standard_error:.2g}" if update.standard_error else ""
-    level = "  lifted" if update.details.get("nested/start") == "lifted" else ""
-    level += f"  k = {update.details['nested/k']}" if "nested/k" in update.details else ""
-    level += f"  from {update.details['restart/start']}" if "restart/start" in update.details else ""
+    level = f"  {update.level}" if update.level else ""
     return (
         f"step {update.step:>2}  {update.player:<6}  {decision:<18}  "
         f"value {update.value_before:9.3f} -> {update.value_proposed:9.3f} ({gain:+.3g}{error}, eta {update.eta:.3g})  "

@@ -1,5 +1,6 @@
 """Figures: what is drawn is what happened."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -94,6 +95,16 @@ def test_the_history_shows_the_current_value_and_every_proposal():
     assert [float(mark.get_ydata()[0]) for mark in proposals] == [3.0, 2.0, 3.1]
     assert len({mark.get_marker() for mark in proposals}) == 3
     assert proposals[0].get_color() == proposals[2].get_color() != proposals[1].get_color()
+
+
+def test_the_history_names_the_levels_that_the_loop_began_with():
+    coarse = [dataclasses.replace(one, details={"nested/k": 6, "nested/start": "walk"}) for one in HISTORY]
+    lifted = [dataclasses.replace(one, details={"nested/start": "lifted"}) for one in HISTORY]
+    axes = value_history_figure([*coarse, *lifted, *HISTORY]).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["k = 6", "lifted", "the run itself"]
+    dotted = [float(line.get_xdata()[0]) for line in axes.lines if line.get_linestyle() == ":"]
+    assert dotted == [3.5, 6.5]
+    assert not value_history_figure(HISTORY).axes[0].texts
 
 
 def test_an_empty_history_is_an_empty_picture():
