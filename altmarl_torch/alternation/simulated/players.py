@@ -34,6 +34,7 @@ from altmarl_torch.support.threads import run
 
 __all__ = [
     "PathwiseLearner",
+    "Refreshed",
     "SimulatedEvaluator",
     "SimulatedGlobalLearner",
     "SimulatedLocalLearner",
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 Network = TypeVar("Network", bound=nn.Module)
+Made = TypeVar("Made")
 
 GLOBAL_STEPS, GLOBAL_REFRESH = (800, 1250), 200
 LOCAL_STEPS, LOCAL_REFRESH = 2000, 500
@@ -139,6 +141,20 @@ class Taught(Generic[Network]):
     steps: int = 0
 
 
+class Refreshed(Generic[Made]):
+    """What gradient steps learn from, made anew for every so many of them."""
+
+    def __init__(self, every: int) -> None:
+        self._every, self._steps = every, 0
+
+    def now(self, make: Callable[[], Made]) -> Made:
+        """That of this step."""
+        if self._steps % self._every == 0:
+            self._made = make()
+        self._steps += 1
+        return self._made
+
+
 @dataclass(frozen=True, eq=False)
 class SimulatedMemory:
     """What the turns of a simulator leave for later ones."""
@@ -162,19 +178,16 @@ class SimulatedGlobalLearner:
         study, pi_l, before = self.study, cast(Any, pair.pi_l), memory.leader
         generator = before.generator.clone_state()
         batches = GlobalBatches(study.centred, study.k, pi_l, study.units.scale, generator, study.belief)
-        met: list[Experience] = []
-        taken = 0
+        met = Refreshed[Experience](GLOBAL_REFRESH)
+
+        def play(average: nn.Module) -> Experience:
+            now = PlayedPair(study.k, GreedyGlobal(study.game, average, study.units, study.belief), pi_l)
+            return collect(study.game, now, study.leader, generator, exploring=True, belief=study.belief)
 
         def draw(online: nn.Module, average: nn.Module) -> tuple[Tensor, Tensor]:
-            nonlocal taken
-            if taken % GLOBAL_REFRESH == 0:
-                now = PlayedPair(study.k, GreedyGlobal(study.game, average, study.units, study.belief), pi_l)
-                met[:] = [collect(study.game, now, study.leader, generator, exploring=True, belief=study.belief)]
-            taken += 1
-            return batches.draw(online, average, met[0])
+            return batches.draw(online, average, met.now(lambda: play(average)))
 
-        monitor = study.monitor(self.phase, before.steps)
-        fewest, most = GLOBAL_STEPS
+        monitor, (fewest, most) = study.monitor(self.phase, before.steps), GLOBAL_STEPS
         steps = _turn(min(most, max(fewest, LOOKED_AT // study.k)), before.steps)
         network = regress(before.network, draw, steps, study.learning_rate, monitor, self.phase)
         proposed = as_pair(GreedyGlobal(study.game, network, study.units, study.belief), pi_l)
@@ -197,18 +210,15 @@ class SimulatedLocalLearner:
         study, before = self.study, memory.local
         generator = before.generator.clone_state()
         batches = LocalBatches(study.centred, study.local, study.units.scale, generator)
-        met: list[Experience] = []
-        taken = 0
+        met = Refreshed[Experience](LOCAL_REFRESH)
+
+        def play() -> Experience:
+            return collect(study.game, played(study.k, pair), study.leader, generator, exploring=False)
 
         def draw(online: LocalValues, average: LocalValues) -> tuple[Tensor, Tensor]:
-            nonlocal taken
-            if taken % LOCAL_REFRESH == 0:
-                met[:] = [collect(study.game, played(study.k, pair), study.leader, generator, exploring=False)]
-            taken += 1
-            return batches.draw(online, average, met[0])
+            return batches.draw(online, average, met.now(play))
 
-        monitor = study.monitor(self.phase, before.steps)
-        steps = _turn(LOCAL_STEPS, before.steps)
+        monitor, steps = study.monitor(self.phase, before.steps), _turn(LOCAL_STEPS, before.steps)
         network = regress(cast(LocalValues, before.network), draw, steps, study.learning_rate, monitor, self.phase)
         pi_l = GreedyLocal(study.game, network, study.units, study.leader, study.local)
         proposal = Proposal(as_pair(pair.pi_g, pi_l), None, None, steps, {"l_learn/steps": steps})
