@@ -1,7 +1,7 @@
-"""What pyproject.toml cannot say: the compiled sweep, and the README as a package index shows it.
+"""What pyproject.toml cannot say: the compiled code, and the README as a package index shows it.
 
-The compiled sweep (`altmarl_torch/counts/sweep.cpp`) is optional: without a C++ compiler the installation succeeds and
-torch does its work. `python setup.py build_ext --inplace` builds it in a checkout that is used without being installed.
+The compiled code (`altmarl_torch/support/native`) is optional: without a C++ compiler the installation succeeds and
+torch does its work. `python setup.py build_ext --inplace` builds it in a checkout that is used uninstalled.
 """
 
 import re
@@ -11,10 +11,10 @@ from setuptools import Extension, setup
 
 INSIDE = r"\((?!https?://|#)[^)]*\)"  # the target of a link that only a checkout has
 
-SWEEP = Extension(
-    "altmarl_torch.counts._sweep",
-    sources=["altmarl_torch/counts/sweep.cpp"],
-    depends=["altmarl_torch/counts/sweep_panels.h"],
+COMPILED = Extension(
+    "altmarl_torch.support.native._compiled",
+    sources=["altmarl_torch/counts/sweep.cpp", "altmarl_torch/support/native/moving.cpp"],
+    depends=["altmarl_torch/counts/sweep_panels.h", "altmarl_torch/support/native/interface.h"],
     language="c++",
     extra_compile_args=["-O3", "-std=c++17", "-fvisibility=hidden"],
     optional=True,
@@ -30,7 +30,7 @@ def for_an_index(readme: str) -> str:
 if __name__ == "__main__":
     readme = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
     setup(
-        ext_modules=[SWEEP],
+        ext_modules=[COMPILED],
         long_description=for_an_index(readme),
         long_description_content_type="text/markdown",
     )

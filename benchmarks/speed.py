@@ -150,7 +150,7 @@ def install(commit, folder, *, compiled=True):
     words = ["-m", "pip", "install", "-q", "--no-deps", str(source)]
     subprocess.run([python, *words], check=True, cwd=folder, env=alone())
     if not compiled:
-        for built in (Path(there) / "altmarl_torch" / "counts").glob("_sweep*.*"):
+        for built in (Path(there) / "altmarl_torch" / "support" / "native").glob("_compiled*.*"):
             built.unlink()
     shutil.rmtree(source)
     return python

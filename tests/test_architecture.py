@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "altmarl_torch"
 
 ORDER = [
-    "errors", "support", "simulators", "games", "counts", "operators", "policies", "evaluation", "theory",
+    "errors", "support", "support.native", "simulators", "games", "counts", "operators", "policies", "evaluation", "theory",
     "learners", "learners.tabular", "learners.chains", "learners.neural", "learners.lifted", "learners.simulated",
     "learners.beliefs", "envs", "alternation", "alternation.simulated", "asking", "offline", "integrations",
     "heuristics", "rewards", "tabular", "neural", "",  # public doors, and the package's own behind them

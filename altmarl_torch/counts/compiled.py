@@ -1,56 +1,28 @@
 """Pair moves in compiled code: what `pair_moves.apply_moves` does, in place and several times as fast.
 
-`sweep.cpp` is built with the package where there is a C++ compiler (`setup.py`), and found here as a plain shared
-library beside this file. Values stay in rank order: in a move of two states the runs of values that belong together are
-copied into small panels, multiplied in registers and copied back, where torch would lay the whole table out anew for
-each pair. It picks the instructions (AVX-512, AVX2 or what every processor of its kind has) when it is called. Where it
-was not built, on other devices than the CPU, and as the test of it, torch's form is what runs.
+`sweep.cpp` is part of the compiled library (`support.native`). Values stay in rank order: in a move of two states the
+runs of values that belong together are copied into small panels, multiplied in registers and copied back, where torch
+would lay the whole table out anew for each pair. It picks the instructions (AVX-512, AVX2 or what every processor of
+its kind has) when it is called. Where it was not built, on other devices than the CPU, and as the test of it, torch's
+form is what runs.
 """
 
 import ctypes
-import functools
-import importlib.machinery
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.support.native.library import SUFFIXES, address, library
 
-__all__ = ["PackedLaws", "apply_packed", "describe", "library", "pack_laws"]
-
-logger = logging.getLogger(__name__)
-
-INTERFACE = 1
-"""The version of the C interface that is called here; a library of another one is left alone."""
+__all__ = ["PackedLaws", "apply_packed", "describe", "pack_laws"]
 
 NEWEST = 2
 """The best instructions that may be used: 0 is what every processor has, 1 AVX2, 2 AVX-512."""
 
 LEVELS = ("portable", "AVX2", "AVX-512")
-SUFFIXES = {torch.float32: "f32", torch.float64: "f64"}
-
-
-@functools.cache
-def library() -> ctypes.CDLL | None:
-    """The compiled library; None where it was not built, which the log says once."""
-    places = [Path(__file__).with_name("_sweep" + suffix) for suffix in importlib.machinery.EXTENSION_SUFFIXES]
-    for place in filter(Path.exists, places):
-        try:
-            found = ctypes.CDLL(str(place))
-            version = found.sweep_interface()
-        except (OSError, AttributeError) as cause:
-            logger.warning("%s cannot be used (%s); torch applies pair moves, several times slower", place.name, cause)
-            return None
-        if version == INTERFACE:
-            return found
-        logger.warning("%s was built from other sources; torch applies pair moves until it is built anew", place.name)
-        return None
-    logger.info("the compiled sweep was not built (no C++ compiler?); torch applies pair moves, several times slower")
-    return None
 
 
 def describe() -> str:
@@ -83,7 +55,7 @@ def pack_laws(
     function = made[f"sweep_laws_{SUFFIXES[dtype]}"]
     for place, m in enumerate(order):
         a, b = (ctypes.c_double(float(chance)) for chance in chances[m])
-        function(k, a, b, int(adjoint), _address(laws[place]), _address(bands[place]))
+        function(k, a, b, int(adjoint), address(laws[place]), address(bands[place]))
     return PackedLaws(torch.tensor([pairs[m] for m in order], dtype=torch.int32).reshape(-1, 2), laws, bands)
 
 
@@ -102,17 +74,13 @@ def apply_packed(simplex: CountSimplex, packed: PackedLaws, values: Tensor, *, l
     made[f"sweep_apply_{SUFFIXES[values.dtype]}"](
         simplex.k,
         simplex.num_sl,
-        _address(simplex.tail_ranks),
+        address(simplex.tail_ranks),
         len(packed.pairs),
-        _address(packed.pairs),
-        _address(packed.laws),
-        _address(packed.bands),
-        _address(moved),
+        address(packed.pairs),
+        address(packed.laws),
+        address(packed.bands),
+        address(moved),
         ctypes.c_int64(moved.shape[1]),
         level,
     )
     return moved
-
-
-def _address(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())

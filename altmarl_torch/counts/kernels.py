@@ -33,11 +33,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from altmarl_torch.counts.compiled import PackedLaws, apply_packed, library, pack_laws
+from altmarl_torch.counts.compiled import PackedLaws, apply_packed, pack_laws
 from altmarl_torch.counts.factoring import PairMoves, factor_pairs
 from altmarl_torch.counts.pair_moves import PairPlan, apply_moves, binomial_matrices
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError, KernelError
+from altmarl_torch.support.native.library import library
 from altmarl_torch.support.sampling import split, split_shares
 from altmarl_torch.support.tables import as_integer, as_law, as_table, check_kind
 from altmarl_torch.support.threads import one_thread

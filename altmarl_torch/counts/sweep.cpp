@@ -21,11 +21,12 @@
 #include <xmmintrin.h>
 #endif
 
+#include "../support/native/interface.h"
+
 namespace {
 
 constexpr int PANEL_BYTES = 256;
 constexpr int64_t LARGE_BYTES = 1 << 20;  // tables that the caches next to a core do not hold
-constexpr int INTERFACE = 1;  // checked by compiled.py: raise it with every change of a signature
 
 struct Piece {
   int64_t shift;        // of its first number in the run
@@ -273,13 +274,7 @@ void make_laws(int k, double a, double b, int adjoint, T* laws, int32_t* bands) 
 
 }  // namespace
 
-#if defined(_WIN32)
-#define EXPORT extern "C" __declspec(dllexport)
-#else
-#define EXPORT extern "C" __attribute__((visibility("default")))
-#endif
-
-EXPORT int sweep_interface() { return INTERFACE; }
+EXPORT int compiled_interface() { return INTERFACE; }
 EXPORT int sweep_level() { return best_level(); }
 
 EXPORT void sweep_laws_f32(int k, double a, double b, int adjoint, float* laws, int32_t* bands) {

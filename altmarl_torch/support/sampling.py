@@ -16,8 +16,8 @@ sources and all systems share the call, |S_l| - 1 calls per move. Many states ha
 above all, and then only sources from where j can be reached take part in its call (`Dealer`).
 
 A few hundred agents are as cheap to move one by one, each by a uniform number of its own that is looked up in the
-running sums of its law (`CountMover`). Two systems that are fed by equal generators then stay coupled agent by agent,
-while binomials, which use up random numbers according to their luck, fall out of step at the first difference.
+running sums of its law (`mover.CountMover`). Two systems that are fed by equal generators then stay coupled agent by
+agent, while binomials, which use up random numbers according to their luck, fall out of step at the first difference.
 
 Drawing without replacement: a multivariate hypergeometric
 ----------------------------------------------------------
@@ -37,11 +37,9 @@ least halves the work that is left, on average.
 from collections.abc import Iterator
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 __all__ = [
-    "CountMover",
     "Dealer",
     "broad_laws",
     "count_labels",
@@ -133,77 +131,6 @@ class Dealer:
             moved = torch.binomial(there, shares.index_select(0, s_g), generator=generator).minimum(there)
             left[:, sources] = there - moved
             yield sources, moved
-
-
-ONE_BY_ONE, AT_ONCE = 256, 2**22
-"""Up to so many agents are moved one by one whatever |S_l|; how many are, at once, in all systems together."""
-
-
-NARROW = 8
-"""Up to so many states that an agent can go to are compared one by one."""
-
-
-class CountMover:
-    """Moves the counts of k agents in a batch of systems, each under the laws of its own global state.
-
-    Args:
-        P: `[sg, sl, sl']`, law of one agent's next state.
-        k: number of agents.
-        fixed: whether it is the same in all systems; otherwise k is the most.
-    """
-
-    def __init__(self, P: Tensor, k: int, *, fixed: bool = True) -> None:
-        self._k, self._fixed, self._num_sl = k, fixed, P.shape[1]
-        self._all_at_once = k > max(ONE_BY_ONE, min(4 * ONE_BY_ONE, self._num_sl * (self._num_sl - 1)))
-        if self._all_at_once:
-            self._dealer = Dealer(P, torch.float32)
-            return
-        laws = rearrange(P, "sg sl next -> (sg sl) next")
-        sums = laws.cumsum(-1)
-        # row i of the running sums, shifted by i: one sorted list in which i + U finds the next state of row i; of each
-        # row only the states that have a chance
-        self._width = max(1, int((laws > 0).sum(-1).max()))
-        self._next = (laws <= 0).to(torch.uint8).argsort(stable=True)[:, : self._width].contiguous()
-        shares = (sums / sums[:, -1:]).gather(-1, self._next).where(laws.gather(-1, self._next) > 0, 1.0)
-        table = shares + torch.arange(len(sums), device=P.device).unsqueeze(-1)
-        self._sums, self._columns = table.flatten(), [column.contiguous() for column in table.T[:-1]]
-
-    def __call__(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
-        """Next counts `[b, sl]` of counts `[b, sl]` (whole numbers, float32) under s_g `[b]`."""
-        if self._num_sl == 1:
-            return counts
-        if self._all_at_once:
-            return self._dealer.arrivals(s_g, counts, generator)
-        rows = max(1, AT_ONCE // max(self._k, 1))
-        if len(counts) <= rows:
-            return self._one_by_one(s_g, counts, generator)
-        parts = zip(torch.split(s_g, rows), torch.split(counts, rows), strict=True)
-        return torch.cat([self._one_by_one(own, part, generator) for own, part in parts])
-
-    def _one_by_one(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
-        (batch, num_sl), device = counts.shape, counts.device
-        flat = counts.flatten()
-        held = (flat > 0).nonzero().squeeze(-1)  # where there are any: of many states most are empty
-        number = flat.take(held).long()
-        each: Tensor | int = self._k if self._fixed else counts.sum(-1).long()
-        agents = each * batch if isinstance(each, int) else int(number.sum())
-        rows = s_g.take(held // num_sl) * num_sl + held % num_sl
-        row = rows.repeat_interleave(number, output_size=agents)
-        chance = torch.rand(agents, generator=generator, dtype=torch.float64, device=device)
-        chance *= 1 - 1e-12  # so that row + chance never rounds up to the next row
-        following = self._next.take(self._found(row, chance.add_(row)))
-        first = torch.arange(batch, device=device).mul_(num_sl).repeat_interleave(each, output_size=agents)
-        arrived = torch.zeros_like(flat).scatter_add_(0, following.add_(first), flat.new_ones(1).expand(agents))
-        return arrived.reshape(batch, num_sl)
-
-    def _found(self, row: Tensor, chance: Tensor) -> Tensor:
-        """The place in the running sums of each `chance [agents]`, which lies in its `row [agents]` of them."""
-        if self._width > NARROW:
-            return torch.searchsorted(self._sums, chance, right=True)
-        place = row * self._width
-        for column in self._columns:  # a search of few by comparing with each takes no branches
-            place.add_(column.index_select(0, row) <= chance)
-        return place
 
 
 def distinct_labels(rows: int, size: int, n: int, generator: torch.Generator) -> Tensor:

@@ -13,9 +13,10 @@ from altmarl_torch.counts import compiled, kernels
 from altmarl_torch.counts.pair_moves import PairPlan, apply_moves, binomial_matrices
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.games import warehouse
+from altmarl_torch.support.native.library import library
 
 MOST_AGENTS = {2: 40, 3: 30, 4: 14, 5: 9, 6: 6, 7: 4}
-built = pytest.mark.skipif(compiled.library() is None, reason="not built: python setup.py build_ext --inplace")
+built = pytest.mark.skipif(library() is None, reason="not built: python setup.py build_ext --inplace")
 
 
 def by_torch(plan, pairs, chances, values, adjoint):
@@ -113,26 +114,3 @@ def test_without_the_library_torch_does_the_same(monkeypatch):
     plain = am.CountKernel(P, 10)
     torch.testing.assert_close(plain.expect(values), usual.expect(values), rtol=0, atol=1e-14)
     torch.testing.assert_close(plain.push(values), usual.push(values), rtol=0, atol=1e-13)
-
-
-@pytest.mark.parametrize("content", [b"", b"no library"])
-def test_a_library_that_cannot_be_used_is_passed_over_with_a_word(tmp_path, monkeypatch, caplog, content):
-    broken = tmp_path / ("_sweep" + compiled.importlib.machinery.EXTENSION_SUFFIXES[0])
-    broken.write_bytes(content)
-    monkeypatch.setattr(compiled, "__file__", str(tmp_path / "compiled.py"))
-    assert compiled.library.__wrapped__() is None
-    assert "cannot be used" in caplog.text
-
-
-def test_where_nothing_was_built_the_log_says_so(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(compiled, "__file__", str(tmp_path / "compiled.py"))
-    with caplog.at_level("INFO", logger="altmarl_torch"):
-        assert compiled.library.__wrapped__() is None
-    assert "not built" in caplog.text
-
-
-@built
-def test_another_interface_is_left_alone(monkeypatch, caplog):
-    monkeypatch.setattr(compiled, "INTERFACE", compiled.INTERFACE + 1)
-    assert compiled.library.__wrapped__() is None
-    assert "other sources" in caplog.text

@@ -31,7 +31,8 @@ from altmarl_torch.operators.surrogate import Surrogate, exact_surrogate
 from altmarl_torch.policies import rules as heuristics
 from altmarl_torch.policies import walkers
 from altmarl_torch.policies.belief import Belief
-from altmarl_torch.support.sampling import CountMover, count_labels, distinct_labels
+from altmarl_torch.support.native.mover import CountMover
+from altmarl_torch.support.sampling import count_labels, distinct_labels
 from altmarl_torch.tabular import g_learn, l_learn
 
 MANY = 10**9

@@ -17,8 +17,8 @@ An episode lasts 2/(1-gamma) steps, at most `LONGEST`; for the rest the mean res
 on.
 
 All pairs are played with the same random numbers, several of them side by side. Up to 256 agents are moved one by one,
-each by a number of its own (`support.sampling.CountMover`): two pairs go the same way until they act differently, and
-each episode for itself, so that differences, paired episode by episode, are known far better than values.
+each by a number of its own (`support.native.mover`): two pairs go the same way until they act differently, and each
+episode for itself, so that differences, paired episode by episode, are known far better than values.
 """
 
 import math
@@ -34,7 +34,8 @@ from altmarl_torch.learners.lifted.fitting import LiftedFit
 from altmarl_torch.learners.lifted.policies import LiftedPolicy
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
 from altmarl_torch.policies.base import cumulative
-from altmarl_torch.support.sampling import ONE_BY_ONE, CountMover, split, split_shares
+from altmarl_torch.support.native.mover import ONE_BY_ONE, CountMover
+from altmarl_torch.support.sampling import split, split_shares
 
 __all__ = ["Contender", "PlayedPair", "Rule", "play", "visit"]
 

@@ -41,7 +41,7 @@ from altmarl_torch.learners.neural.surrogate import BatchSurrogate, Values
 from altmarl_torch.learners.settings import Settings
 from altmarl_torch.policies.base import cumulative, draw
 from altmarl_torch.policies.tabular import one_hot
-from altmarl_torch.support.sampling import CountMover
+from altmarl_torch.support.native.mover import CountMover
 from altmarl_torch.support.showing import brief
 
 __all__ = [

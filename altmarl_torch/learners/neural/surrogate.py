@@ -45,7 +45,8 @@ from altmarl_torch.games.reward_draws import RewardSampler
 from altmarl_torch.learners.neural.grid import CountGrid
 from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.policies.base import cumulative, draw
-from altmarl_torch.support.sampling import CountMover, draw_sample, split, split_shares
+from altmarl_torch.support.native.mover import CountMover
+from altmarl_torch.support.sampling import draw_sample, split, split_shares
 from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import check_indices
 
