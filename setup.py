@@ -13,10 +13,15 @@ INSIDE = r"\((?!https?://|#)[^)]*\)"  # the target of a link that only a checkou
 
 COMPILED = Extension(
     "altmarl_torch.support.native._compiled",
-    sources=["altmarl_torch/counts/sweep.cpp", "altmarl_torch/support/native/moving.cpp"],
+    sources=[
+        "altmarl_torch/counts/sweep.cpp",
+        "altmarl_torch/support/native/drawing.cpp",
+        "altmarl_torch/support/native/moving.cpp",
+    ],
     depends=["altmarl_torch/counts/sweep_panels.h", "altmarl_torch/support/native/interface.h"],
     language="c++",
-    extra_compile_args=["-O3", "-std=c++17", "-fvisibility=hidden"],
+    # nobody asks for errno or traps, which would keep roots and choices out of vectors
+    extra_compile_args=["-O3", "-std=c++17", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math"],
     optional=True,
 )
 

@@ -21,9 +21,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "altmarl_torch"
 
 ORDER = [
-    "errors", "support", "support.native", "simulators", "games", "counts", "operators", "policies", "evaluation", "theory",
-    "learners", "learners.tabular", "learners.chains", "learners.neural", "learners.lifted", "learners.simulated",
-    "learners.beliefs", "envs", "alternation", "alternation.simulated", "asking", "offline", "integrations",
+    "errors", "support", "support.native", "simulators", "games", "counts", "operators", "policies", "evaluation",
+    "theory", "learners", "learners.tabular", "learners.chains", "learners.neural", "learners.lifted",
+    "learners.simulated", "learners.beliefs", "envs", "alternation", "alternation.simulated", "asking", "offline",
+    "integrations",
     "heuristics", "rewards", "tabular", "neural", "",  # public doors, and the package's own behind them
     "runs", "runs.simulated", "runs.sweeps", "sweeps", "runs.cli", "cli",
     "federated", "__main__",

@@ -13,8 +13,8 @@ import numpy as np
 
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import LARGEST_N, Game, check_game
-from altmarl_torch.support.binomials import Floats, Whole
 from altmarl_torch.support.extras import require
+from altmarl_torch.support.native.binomials import Floats, Whole
 from altmarl_torch.support.tables import as_integer
 
 gymnasium = require("gymnasium", "envs")

@@ -24,8 +24,8 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.game import Game
 from altmarl_torch.operators.words import Objective
 from altmarl_torch.policies.base import Dispatcher, cumulative, draw
-from altmarl_torch.support.binomials import Whole
 from altmarl_torch.support.extras import require
+from altmarl_torch.support.native.binomials import Whole
 from altmarl_torch.support.scalars import check_word
 
 pettingzoo, spaces = require("pettingzoo", "envs"), require("gymnasium.spaces", "envs")

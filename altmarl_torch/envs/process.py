@@ -5,7 +5,9 @@ agents in state u move by Multinomial(c(u), P_l_pi(. | u, s_g)) under the *curre
 the counts h of k agents drawn afresh from n, without replacement. Here a caller asks for one step at a time, and wants
 millions of them in a second, so that
 
-* binomial numbers are those of `support.binomials`, exact for few agents and to 2.5 10^-6 in total variation for many;
+* binomial numbers are those of `support.native.binomials`, exact for few agents and to 2.5 10^-6 in total variation
+  for many;
+* they and h come from compiled code where it was built, to the bit what NumPy makes of the same random numbers;
 * h is drawn by rejection. Let h ~ Multinomial(k, c / n), which is drawing *with* replacement, and keep it with chance
 
       prod_z  c_z (c_z - 1) .. (c_z - h_z + 1) / c_z^(h_z)   >=   1 - sum_z h_z (h_z - 1) / (2 c_z),
@@ -17,6 +19,7 @@ millions of them in a second, so that
 Arrays have the episodes as their *last* axis, so that each operation runs along memory: counts `[sl, B]`.
 """
 
+from ctypes import CDLL, c_double
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +31,8 @@ from torch import Tensor
 from altmarl_torch.games.game import Game
 from altmarl_torch.games.reward_draws import RewardSampler
 from altmarl_torch.policies.base import cumulative
-from altmarl_torch.support.binomials import Floats, Whole, deal_agents
+from altmarl_torch.support.native.binomials import Floats, Whole, deal_agents
+from altmarl_torch.support.native.library import address, library
 from altmarl_torch.support.sampling import count_labels, distinct_labels, split_shares
 
 __all__ = ["CountProcess", "Laws", "draw_columns", "generator_from", "sample_counts"]
@@ -136,33 +140,43 @@ def sample_counts(counts: Floats, k: int, n: int, rng: np.random.Generator, gene
     if k * (k - 1) > n:
         labels = distinct_labels(counts.shape[1], min(k, n - k), n, generator)
         return count_labels(labels, torch.from_numpy(counts.T.copy()), k).numpy()
-    h = _with_replacement(counts, k, n, rng)
-    where = _repeated(h, counts, rng)
+    h, where = _sample(counts, k, n, rng)
     while len(where):
-        again = _with_replacement(counts[:, where], k, n, rng)
-        h[:, where] = again
-        where = where[_repeated(again, counts[:, where], rng)]
-    return np.ascontiguousarray(h.T)
+        h[where], again = _sample(counts[:, where], k, n, rng)
+        where = where[again]
+    return h
 
 
-def _with_replacement(counts: Floats, k: int, n: int, rng: np.random.Generator) -> Whole:
-    """Multinomial(k, counts / n): agents are numbered in the order of their states, and k numbers are drawn."""
-    labels = rng.random((k, counts.shape[1])) * n
-    ends = counts[:-1].cumsum(0)
-    small: Any = np.uint8 if k < 256 else np.int64
-    below = [(labels < end).view(np.uint8).sum(0, dtype=small) for end in ends]
-    edges = np.stack([np.zeros(counts.shape[1], np.int64), *below, np.full(counts.shape[1], k)])
-    return np.diff(edges, axis=0)
+def _sample(counts: Floats, k: int, n: int, rng: np.random.Generator) -> tuple[Whole, Whole]:
+    """Multinomial(k, counts / n), `[B, sl]`, and the systems in which an agent was drawn twice, by chance given those.
 
-
-def _repeated(h: Whole, counts: Floats, rng: np.random.Generator) -> Whole:
-    """The systems in which an agent was drawn twice, with the chance of that given `h [sl, B]`."""
-    chance: Any = rng.random(h.shape[1])
-    bound = 1 - (h * (h - 1) / np.maximum(counts, 1)).sum(0) / 2
-    open_ones = np.flatnonzero(chance > bound)
-    seen, there = h[:, open_ones], counts[:, open_ones]
+    Agents are numbered in the order of their states, and k numbers are drawn.
+    """
+    labels: Floats = rng.random((k, counts.shape[1]))
+    chance: Any = rng.random(counts.shape[1])
+    made, given = library(), (labels, counts, n, chance)
+    h, open_ones = _counted(*given) if made is None else _counted_by(made, *given)
+    seen, there = h[open_ones].T, counts[:, open_ones]
     distinct: Any = np.ones(len(open_ones))
     for j in range(1, int(seen.max(initial=0))):
         distinct *= np.where(seen > j, 1 - j / np.maximum(there, j), 1.0).prod(0)
-    twice: Whole = open_ones[chance[open_ones] > distinct]
-    return twice
+    return h, open_ones[chance[open_ones] > distinct]
+
+
+def _counted(labels: Floats, counts: Floats, n: int, chance: Floats) -> tuple[Whole, Whole]:
+    """How many labels fall to each state, `[B, sl]`, and the systems that the bound of `chance` does not settle."""
+    k, systems = labels.shape
+    labels, ends = labels * n, counts[:-1].cumsum(0)
+    small: Any = np.uint8 if k < 256 else np.int64
+    below = [(labels < end).view(np.uint8).sum(0, dtype=small) for end in ends]
+    h = np.diff(np.stack([np.zeros(systems, np.int64), *below, np.full(systems, k)]), axis=0)
+    bound = 1 - (h * (h - 1) / np.maximum(counts, 1)).sum(0) / 2
+    return np.ascontiguousarray(h.T), np.flatnonzero(chance > bound)
+
+
+def _counted_by(made: CDLL, labels: Floats, counts: Floats, n: int, chance: Floats) -> tuple[Whole, Whole]:
+    """The same, compiled (`drawing.cpp`), to the bit."""
+    (k, systems), counts = labels.shape, np.ascontiguousarray(counts)
+    h, open_ones = np.empty((systems, len(counts)), np.int64), np.empty(systems, np.int64)
+    places = [address(array) for array in (counts, labels, chance, h, open_ones)]
+    return h, open_ones[: made.draw_samples(systems, len(counts), k, c_double(n), *places)]

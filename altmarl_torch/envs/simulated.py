@@ -21,8 +21,8 @@ from altmarl_torch.simulators.game import SimulatedGame, check_simulated
 from altmarl_torch.simulators.pairs import SimulatedPair, check_simulated_pair, number_of
 from altmarl_torch.simulators.play import Step, draw_subsets, play, take
 from altmarl_torch.simulators.spaces import Discrete, Space
-from altmarl_torch.support.binomials import Floats, Whole
 from altmarl_torch.support.extras import require
+from altmarl_torch.support.native.binomials import Floats, Whole
 
 spaces = require("gymnasium.spaces", "envs")
 

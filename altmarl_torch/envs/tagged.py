@@ -18,7 +18,7 @@ from altmarl_torch.games.game import Game
 from altmarl_torch.operators.words import Objective
 from altmarl_torch.policies.base import Dispatcher, cumulative
 from altmarl_torch.policies.tabular import TabularDispatcher
-from altmarl_torch.support.binomials import Floats, Whole, deal_agents
+from altmarl_torch.support.native.binomials import Floats, Whole, deal_agents
 from altmarl_torch.support.sampling import split_shares
 
 __all__ = ["DifferenceProcess", "Tagged", "TaggedProcess"]

@@ -26,7 +26,7 @@ from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import FileFormatError, GameError, SizeError
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.operators.surrogate import Surrogate, surrogate_reward
-from altmarl_torch.support.binomials import Floats
+from altmarl_torch.support.native.binomials import Floats
 from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import as_law, as_number, as_table
 

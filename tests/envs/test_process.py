@@ -7,6 +7,7 @@ from scipy.stats import multivariate_hypergeom
 
 pytest.importorskip("gymnasium")
 
+from altmarl_torch.envs import process
 from altmarl_torch.envs.process import sample_counts
 
 
@@ -34,3 +35,13 @@ def test_huge_populations(n):
     h = drawn([n // 2, n - n // 2], 300, 20_000)
     assert (h.sum(1) == 300).all()
     assert abs(h[:, 0].mean() - 150) < 4 * (75 / 20_000) ** 0.5
+
+
+@pytest.mark.skipif(process.library() is None, reason="not built: python setup.py build_ext --inplace")
+@pytest.mark.parametrize(("n", "k"), [(30, 5), (1000, 20), (10**6, 1), (10**6, 300)])
+def test_compiled_samples_are_those_of_numpy_to_the_bit(n, k, monkeypatch):
+    rng = np.random.default_rng(n)
+    counts = rng.multinomial(n, rng.dirichlet([0.5] * 4, 999)).T.astype(np.float64)
+    compiled = sample_counts(counts, k, n, np.random.default_rng(1), torch.Generator())
+    monkeypatch.setattr(process, "library", lambda: None)
+    assert np.array_equal(compiled, sample_counts(counts, k, n, np.random.default_rng(1), torch.Generator()))

@@ -1,7 +1,8 @@
 """What is written in C++: one shared library, built with the package where there is a compiler, and found beside this.
 
-`sweep.cpp` (pair moves) and `moving.cpp` (agents moved one by one) are its sources (`setup.py`). Where it was not
-built, on other devices than the CPU, and as the test of it, torch does the same, more slowly.
+`sweep.cpp` (pair moves), `moving.cpp` (agents moved one by one) and `drawing.cpp` (binomial numbers, and samples of
+counts) are its sources (`setup.py`). Where it was not built, on other devices than the CPU, and as the test of it,
+torch or NumPy does the same, more slowly.
 """
 
 import ctypes
@@ -9,15 +10,17 @@ import functools
 import importlib.machinery
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 __all__ = ["INTERFACE", "SUFFIXES", "address", "library"]
 
 logger = logging.getLogger(__name__)
 
-INTERFACE = 2
+INTERFACE = 3
 """The version of the C interface that is called; a library of another one is left alone."""
 
 SUFFIXES = {torch.float32: "f32", torch.float64: "f64"}
@@ -43,6 +46,6 @@ def library() -> ctypes.CDLL | None:
     return None
 
 
-def address(tensor: Tensor) -> ctypes.c_void_p:
-    """Where a contiguous tensor's numbers lie."""
-    return ctypes.c_void_p(tensor.data_ptr())
+def address(numbers: Tensor | NDArray[Any]) -> ctypes.c_void_p:
+    """Where the numbers of a contiguous tensor or array lie."""
+    return ctypes.c_void_p(numbers.data_ptr() if isinstance(numbers, Tensor) else numbers.ctypes.data)

@@ -4,7 +4,34 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
-from altmarl_torch.support.binomials import WIDE, _expand, binomials, deal_agents
+from altmarl_torch.support.native import binomials as module
+from altmarl_torch.support.native.binomials import WIDE, _expand, binomials, deal_agents, normals
+
+built = pytest.mark.skipif(module.library() is None, reason="not built: python setup.py build_ext --inplace")
+
+
+def test_normal_numbers_are_the_quantiles_of_their_words():
+    """The smallest and the largest tails, the ends of cells, and many others."""
+    ends = (2 ** np.arange(1, 32)[:, None] + np.arange(-2, 3)).ravel().clip(0)
+    some = np.random.default_rng(0).integers(2**32, size=200_000)
+    words = np.concatenate([np.arange(4_000), 2**32 - 1 - np.arange(4_000), ends, some]).astype(np.uint32)
+    sign = 2.0 * (words & 1) - 1
+    quantile = sign * norm.isf(((words >> 1) + 0.5) * 2.0**-32)
+    assert np.abs(normals(words) - quantile).max() < 1e-7
+
+
+@built
+@pytest.mark.parametrize("size", [1, 7, 300, 2048])
+def test_compiled_numbers_are_those_of_numpy_to_the_bit(size, monkeypatch):
+    """Small and large, certain and impossible, some below `WIDE` and all of them."""
+    rng = np.random.default_rng(size)
+    number = np.rint(10 ** rng.uniform(0, 15.9, (3, size)))
+    chance = rng.random((3, size)).round(1)
+    for agents in (number, number.clip(max=500)):
+        compiled = binomials(agents, chance, np.random.default_rng(1))
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "library", lambda: None)
+            assert np.array_equal(compiled, binomials(agents, chance, np.random.default_rng(1)))
 
 
 @pytest.mark.parametrize("chance", [0.5, 0.3, 0.1, 0.98, 1e-3, 1e-6])
