@@ -56,6 +56,7 @@ FORBIDDEN_CALLS = {
     "exec": "it runs what it reads",
     "spec.loader.exec_module": "it runs what it reads",
 }
+TYPED = {f"torch.{maker}" for maker in ("rand", "randn", "zeros", "ones", "empty", "eye", "linspace")} | {"nn.Linear"}
 ALLOWED = {
     ("support.threads", "torch.set_num_threads"),  # the one place, which restores what it found
     ("games.from_file", "spec.loader.exec_module"),  # of the file that the command line names, which is run on purpose
@@ -176,6 +177,14 @@ def test_nothing_dangerous_is_imported_or_called(name):
                 assert word not in FORBIDDEN_IMPORTS or (name, word) in ALLOWED_IMPORTS, imported
     for call in calls(MODULES[name]):
         assert call not in FORBIDDEN_CALLS or (name, call) in ALLOWED, f"{call}: {FORBIDDEN_CALLS[call]}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_is_made_says_its_type(name):
+    """The default type is the caller's: whatever he has set it to, the same is computed."""
+    for node in ast.walk(MODULES[name]):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in TYPED:
+            assert "dtype" in {keyword.arg for keyword in node.keywords}, f"{name}: {ast.unparse(node)}"
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -47,7 +47,7 @@ class PairMoves:
 
     def error_bound(self, k: int) -> float:
         """Bound on the relative rounding error of one application to k agents."""
-        growth = (self.chances.abs() + (1 - self.chances).abs()).amax(-1) if self.pairs else torch.ones(1)
+        growth = (self.chances.abs() + (1 - self.chances).abs()).amax(-1) if self.pairs else self.chances.new_ones(1)
         exponent = k * float(growth.log().sum())
         return torch.finfo(torch.float64).eps * math.exp(min(exponent, 700.0))
 

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from altmarl_torch.envs.base import Make, SystemEnv, SystemVectorEnv
 from altmarl_torch.errors import ArgumentError
+from altmarl_torch.learners.simulated.features import Frame
 from altmarl_torch.simulators.game import SimulatedGame, check_simulated
 from altmarl_torch.simulators.pairs import SimulatedPair, check_simulated_pair, number_of
-from altmarl_torch.simulators.play import Step, draw_subsets, play, take
+from altmarl_torch.simulators.play import Step, draw_subsets, fresh_seed, play, take
 from altmarl_torch.simulators.spaces import Discrete, Space
 from altmarl_torch.support.extras import require
 from altmarl_torch.support.native.binomials import Floats, Whole
@@ -32,7 +33,7 @@ TAGGED = 16
 """Tagged agents of a population: so many look at one s_g."""
 
 ANYWHERE = 0.4
-"""Share of them that begin anywhere, where states have bounds."""
+"""Share of them that begin anywhere."""
 
 
 class SimulatedLocalEnv(SystemEnv):
@@ -90,25 +91,12 @@ class _Tagged:
     def start(self) -> None:
         """Begin new populations, and take tagged agents from them."""
         populations, generator = -(-self._tagged // self._each), self._generator
-        seed = np.random.SeedSequence(int(torch.randint(2**62, (), generator=generator)))
+        seed = np.random.SeedSequence(fresh_seed(generator))
         # one step more than is played: what follows the last action is seen
         self._crowd: Iterator[Step] = play(self._game, self._pair, populations, self._horizon + 1, seed)
         self._now = next(self._crowd)
         own = take(self._now.s_l, draw_subsets(populations, self._each, self._game.n, generator))
-        self._s_l = torch.where(self._strays(own), self._anywhere(own), own)
-
-    def _strays(self, own: Tensor) -> Tensor:
-        """Which of the agents `[b, m, dl]` begin anywhere: `[b, m, 1]`."""
-        return torch.rand(*own.shape[:-1], 1, generator=self._generator) < ANYWHERE
-
-    def _anywhere(self, own: Tensor) -> Tensor:
-        """States all over the box, as many; where there is none, the same."""
-        space = self._game.local_state
-        if isinstance(space, Discrete):
-            return torch.randint(space.num, own.shape, generator=self._generator).to(own.dtype)
-        if not space.is_bounded:
-            return own
-        return space.low + (space.high - space.low) * torch.rand(own.shape, generator=self._generator)
+        self._s_l = Frame(self._game.local_state, self._now.s_l).scattered(own, ANYWHERE, generator)
 
     def look(self) -> dict[str, Any]:
         """What the tagged agents see: s_l `[B, dl]` and s_g `[B, dg]`."""

@@ -19,6 +19,7 @@ from altmarl_torch.simulators.pairs import RulePair, SampleDispatcher, Simulated
 from altmarl_torch.simulators.rules import heuristic_pairs
 from altmarl_torch.simulators.spaces import Discrete, Space
 from altmarl_torch.support.threads import one_thread
+from altmarl_torch.support.torch_state import door
 
 __all__ = ["MixedPair", "rollout_gaps", "simulated_rollout_gaps"]
 
@@ -85,6 +86,7 @@ def rollout_gaps(
 
 
 @one_thread()
+@door
 def simulated_rollout_gaps(
     game: SimulatedGame,
     pair: SimulatedPair,
@@ -126,7 +128,7 @@ def _constants(game: SimulatedGame, k: int, space: Space) -> dict[str, Simulated
         ends = {"lowest": space.low, "middle": (space.low + space.high) / 2, "highest": space.high}
         actions = {f"always the {name}": end for name, end in ends.items()}
     else:
-        actions = {"always 0": torch.zeros(space.d).clamp(space.low, space.high)}
+        actions = {"always 0": torch.zeros(space.d, dtype=torch.float32).clamp(space.low, space.high)}
     return {name: RulePair(k, _always(action), _always(action)) for name, action in actions.items()}
 
 

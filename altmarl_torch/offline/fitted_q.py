@@ -190,5 +190,6 @@ def _result(data: Trajectories, network: nn.Module, offset: float, steps: int, l
     """The greedy policy: in r_g + gamma C with r_g = 0 and the network as C, whose unit leaves the order alone."""
     mean, unit = _units(data)
     gamma = data.gamma or 0.5  # any positive number: at gamma = 0 the network holds the rewards alone
-    policy = NetworkPolicy(network, torch.zeros(data.num_sg, data.num_ag), gamma, unit / gamma, data.k)
+    r_g = torch.zeros(data.num_sg, data.num_ag, dtype=torch.float32)
+    policy = NetworkPolicy(network, r_g, gamma, unit / gamma, data.k)
     return FittedQ(policy, mean / (1 - data.gamma) + unit * offset, steps, loss)

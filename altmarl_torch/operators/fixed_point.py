@@ -193,7 +193,7 @@ class History:
     def __init__(self, longest: int = LONGEST_MEMORY) -> None:
         self._longest, self._memory, self.is_plain = longest, MEMORY, False
         self._products, self._sizes = np.zeros((0, 0)), np.zeros(0)
-        self._updated = self._residuals = torch.zeros(0, 0)
+        self._updated = self._residuals = torch.zeros(0, 0, dtype=torch.float64)
         self.clear()
 
     def clear(self) -> None:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from altmarl_torch.alternation.options import Eta, Keeping, Learning, LLearner, Nested, Options, Problem, Stopping
 from altmarl_torch.alternation.words import Observation, Select, Solver
+from altmarl_torch.games import simulators
 from altmarl_torch.learners.settings import ChainSettings, Settings
 from altmarl_torch.operators.words import Acceptance, Objective
 from altmarl_torch.runs.flags import (
@@ -37,14 +38,14 @@ from altmarl_torch.runs.flags import (
     whole_or_range,
 )
 from altmarl_torch.runs.named_game import (
-    COUNTED,
+    HORIZONS,
     Preset,
     asked_sizes,
     check_data,
     named_game,
+    settle,
     split_range,
     tables_of,
-    usual_observation,
 )
 
 if TYPE_CHECKING:
@@ -54,9 +55,6 @@ if TYPE_CHECKING:
 __all__ = ["TrainConfig", "add_arguments", "from_arguments"]
 
 Certify = Literal["auto", "always", "never"]
-HORIZONS: dict[Preset, int] = {"paper": 100, "code": 50}
-"""Steps per episode of either experiment."""
-
 Record = TypeVar("Record", Problem, Learning, Stopping)
 
 
@@ -124,8 +122,13 @@ class TrainConfig:
         ),
     )
     objective: Objective = field(
-        default="team",
-        metadata=flag("what a local agent maximises: the joint reward or its own", choices=get_args(Objective)),
+        default=None,  # type: ignore[arg-type]  # replaced by one of them, at the latest when the game is known
+        metadata=flag(
+            "what a local agent maximises: the joint reward or its own",
+            also={"simulator": ", the default of simulators with finitely many local actions"},
+            choices=get_args(Objective),
+            unset="team",
+        ),
     )
     observation: Observation = field(
         default=None,  # type: ignore[arg-type]  # replaced by one of them, at the latest when the game is known
@@ -260,18 +263,10 @@ class TrainConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.game is None:
-            object.__setattr__(self, "game", "warehouse" if self.from_data is None else COUNTED)
         split_range(self)
         for option in dataclasses.fields(self):
             check_word(option, getattr(self, option.name))
-        if self.observation is None:
-            object.__setattr__(self, "observation", usual_observation(self.game))
-        if self.horizon is None:
-            object.__setattr__(self, "horizon", HORIZONS[self.preset])
-        if self.solver == "auto":  # type: ignore[comparison-overlap]
-            tables = self.l_learner == "ucfh" or self.from_data is not None
-            object.__setattr__(self, "solver", "tabular" if tables else "neural")
+        settle(self)
         check_data(self)
         self._options  # noqa: B018  # which checks itself
 
@@ -280,9 +275,10 @@ class TrainConfig:
         """The records, which check themselves."""
         chain = ChainSettings(self.epsilon, self.delta, self.confidence)
         learning = self._record(Learning, chain=chain if self.l_learner == "ucfh" else None)
-        asked_later = self.observation is None or usual_observation(self.game) == "population"  # by simulators
+        asked_later = self.observation is None or self.game in simulators()
         observed = "surrogate" if asked_later else self.observation
-        problem = self._record(Problem, observation=observed, sizes=asked_sizes(self))
+        objective = self.objective or "team"
+        problem = self._record(Problem, observation=observed, objective=objective, sizes=asked_sizes(self))
         return Options(problem, learning, self._record(Stopping))
 
     def _record(self, kind: type[Record], **given: object) -> Record:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from altmarl_torch import games
-from altmarl_torch.alternation.words import Observation
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.from_file import call_function, is_function
 from altmarl_torch.support.scalars import LARGEST_COUNT, as_integer, as_number
@@ -21,17 +20,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COUNTED",
+    "HORIZONS",
     "Preset",
     "asked_sizes",
     "check_data",
     "named_game",
     "require_known",
+    "settle",
     "split_range",
     "tables_of",
-    "usual_observation",
 ]
 
 Preset = Literal["paper", "code"]
+HORIZONS: dict[Preset, int] = {"paper": 100, "code": 50}
+"""Steps per episode of either experiment."""
 
 GAME_FILE = ".npz"
 
@@ -121,11 +123,24 @@ def _refuse_preset(word: str, preset: Preset, arguments: Sequence[str]) -> None:
         raise ArgumentError(f"preset must be paper for game {word!r}; {preset!r} is of the warehouse")
 
 
-def usual_observation(word: str) -> Observation | None:
-    """What the sample is taken for, unless something else is asked; None where only the function knows its game."""
-    if is_function(word):
-        return None
-    return "population" if word in games.simulators() else "surrogate"
+def settle(config: Any) -> None:
+    """Replace what a `TrainConfig` leaves open by what that means; `observation` and `objective` of a game that only
+    its function knows stay None.
+    """
+    game = config.game or ("warehouse" if config.from_data is None else COUNTED)
+    simulated, told_later = game in games.simulators(), is_function(game)
+    tables = config.l_learner == "ucfh" or config.from_data is not None
+    usual = {
+        "game": game,
+        "observation": None if told_later else "population" if simulated else "surrogate",
+        "objective": None if told_later or simulated else "team",
+        "horizon": HORIZONS[config.preset],
+    }
+    for name, value in usual.items():
+        if getattr(config, name) is None:
+            object.__setattr__(config, name, value)
+    if config.solver == "auto":
+        object.__setattr__(config, "solver", "tabular" if tables else "neural")
 
 
 def tables_of(word: str, named: "AnyGame") -> "Game":
@@ -143,7 +158,8 @@ def check_data(config: Any) -> None:
     Numbers of the run's own are in their ranges.
     """
     _check_numbers(config)
-    defaults = {option.name: option.default for option in dataclasses.fields(config)} | {"observation": "surrogate"}
+    defaults = {option.name: option.default for option in dataclasses.fields(config)}
+    defaults |= {"observation": "surrogate", "objective": "team"}
     refused = OF_DATA if config.from_data is None else NOT_OF_DATA
     given = [name for name in refused if getattr(config, name) != defaults[name]]
     if given:

@@ -103,7 +103,8 @@ def train(
     if data is not None:
         check_same_k(config, data, k_is_meant=config.k != TrainConfig().k)
         config = dataclasses.replace(config, k=data.k, from_data=os.path.abspath(str(config.from_data)))
-    config = dataclasses.replace(config, observation=config.observation or "surrogate")
+    observation, objective = config.observation or "surrogate", config.objective or "team"
+    config = dataclasses.replace(config, observation=observation, objective=objective)
     game = config.build_game(named)
     if config.rule is not None:
         check_rules(config.rule, game, config.k)

@@ -30,7 +30,7 @@ from altmarl_torch.simulators.pairs import SimulatedPair
 from altmarl_torch.simulators.spaces import Space, outside
 from altmarl_torch.support.sampling import distinct_labels
 
-__all__ = ["Step", "blocks", "draw_subsets", "play", "take"]
+__all__ = ["Step", "blocks", "draw_subsets", "fresh_seed", "play", "take"]
 
 AGENTS_PER_BLOCK, AGENTS_PER_CALL = 2**18, 2**18
 """Agents of one block of episodes, and of one call of the game's functions."""
@@ -54,6 +54,11 @@ def blocks(episodes: int, n: int) -> list[int]:
     return [size] * (episodes // size) + [episodes % size] * (episodes % size > 0)
 
 
+def fresh_seed(generator: torch.Generator) -> int:
+    """A number to seed other generators with."""
+    return int(torch.randint(2**62, (), generator=generator, device=generator.device))
+
+
 def draw_subsets(rows: int, k: int, n: int, generator: torch.Generator) -> Tensor:
     """Uniform k-subsets of 0..n-1, `[rows, k]` int64, in no particular order; the cost does not grow with n.
 
@@ -63,7 +68,7 @@ def draw_subsets(rows: int, k: int, n: int, generator: torch.Generator) -> Tenso
         return torch.arange(n, device=generator.device).expand(rows, n)
     if 2 * k <= n:
         return distinct_labels(rows, k, n, generator).long()
-    return torch.rand(rows, n, generator=generator, device=generator.device).argsort(-1)[:, :k]
+    return torch.rand(rows, n, generator=generator, dtype=torch.float32, device=generator.device).argsort(-1)[:, :k]
 
 
 def take(agents: Tensor, subset: Tensor) -> Tensor:

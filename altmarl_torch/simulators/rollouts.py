@@ -139,16 +139,16 @@ def _trace(rows: list[tuple[Tensor, Tensor, Tensor | None, Tensor | None]]) -> S
 
 def _zones(game: SimulatedGame, s_l: Tensor) -> Tensor | None:
     """Fractions of the agents `[n, dl]` in the game's zones: `[cells]`."""
-    return None if game.zones is None else game.zones.counts(s_l) / len(s_l)
+    return None if game.zones is None else game.zones.counts(s_l).float() / len(s_l)
 
 
 def _histogram(game: SimulatedGame, s_l: Tensor) -> Tensor | None:
     """Fractions of the agents `[n, dl]` in the cells of each feature: `[dl, cells]`."""
     space = game.local_state
     if isinstance(space, Discrete):
-        return torch.bincount(s_l.long().flatten(), minlength=space.num).unsqueeze(0) / len(s_l)
+        return torch.bincount(s_l.long().flatten(), minlength=space.num).float().unsqueeze(0) / len(s_l)
     if not space.is_bounded:
         return None
     low, high = space.low.to(s_l.device), space.high.to(s_l.device)
     cells = ((s_l - low) / (high - low) * CELLS).long().clamp(0, CELLS - 1)
-    return torch.stack([torch.bincount(one, minlength=CELLS) for one in cells.T]) / len(s_l)
+    return torch.stack([torch.bincount(one, minlength=CELLS) for one in cells.T]).float() / len(s_l)

@@ -56,6 +56,14 @@ WRONG = {
         {"move_l": lambda s, g, a, gen: s - 0.1 * (s - s.mean(-2, keepdim=True))},
         "depend on each other",
     ),
+    "the crowd's mean, counted in tiny units": (
+        {
+            "start": lambda e, n, gen: (torch.zeros(e, 1), 1e-6 * torch.rand(e, n, 1, generator=gen)),
+            "move_l": lambda s, g, a, gen: s - 0.1 * (s - s.mean(-2, keepdim=True)),
+            "local_state": am.Box(0, 1e-6),
+        },
+        "depend on each other",
+    ),
     "rewards of the crowd": ({"r_l": lambda s, g, a: s.squeeze(-1) / s.sum()}, "depend"),
     "luck that is shared": (
         {"move_l": lambda s, g, a, gen: (s + torch.rand(s.shape[0], *[1] * (s.ndim - 1), generator=gen)).clamp(0, 1)},

@@ -31,9 +31,9 @@ from altmarl_torch.learners.simulated.actors import GlobalActor, LocalActor, oct
 from altmarl_torch.learners.simulated.experience import probe
 from altmarl_torch.learners.simulated.memory import RunningMeans
 from altmarl_torch.learners.simulated.networks import LocalValues, SetNetwork, check_set_network
-from altmarl_torch.learners.simulated.pathwise import Objective
 from altmarl_torch.learners.simulated.policies import GIVEN, GivenGlobal, NamedLocal, UniformGlobal
 from altmarl_torch.learners.simulated.starts import local_starts
+from altmarl_torch.operators.words import Objective
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.pairs import RulePair

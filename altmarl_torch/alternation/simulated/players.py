@@ -22,11 +22,12 @@ from altmarl_torch.learners.simulated.g_learn import GlobalBatches
 from altmarl_torch.learners.simulated.l_learn import LocalBatches
 from altmarl_torch.learners.simulated.memory import RunningMeans
 from altmarl_torch.learners.simulated.networks import LocalValues
-from altmarl_torch.learners.simulated.pathwise import Objective, Paths, ascend
+from altmarl_torch.learners.simulated.pathwise import Paths, ascend
 from altmarl_torch.learners.simulated.policies import GreedyGlobal, GreedyLocal, PlayedPair
 from altmarl_torch.learners.simulated.training import regress
 from altmarl_torch.learners.simulated.units import Units
 from altmarl_torch.operators.joint_value import JointValue
+from altmarl_torch.operators.words import Objective
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.play import blocks, play

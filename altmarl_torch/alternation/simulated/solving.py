@@ -53,8 +53,8 @@ from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.alternation.solution_files import read_update
 from altmarl_torch.errors import AltMarlError, ArgumentError
 from altmarl_torch.games.game import Game
-from altmarl_torch.learners.simulated.pathwise import Objective
 from altmarl_torch.operators.joint_value import JointValue
+from altmarl_torch.operators.words import Objective
 from altmarl_torch.simulators.game import SimulatedGame, check_simulated, unchecked
 from altmarl_torch.simulators.pairs import RulePair
 from altmarl_torch.support.digests import known_as

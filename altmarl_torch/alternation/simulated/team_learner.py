@@ -14,6 +14,7 @@ from altmarl_torch.learners.simulated.team import Played, TeamBatches, watch
 from altmarl_torch.learners.simulated.training import regress
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.policies.base import Pair
+from altmarl_torch.simulators.play import fresh_seed
 
 __all__ = ["TeamLocalLearner"]
 
@@ -38,7 +39,7 @@ class TeamLocalLearner:
         batches = TeamBatches(study.centred, study.local, study.units.scale, generator)
         met, shown = Refreshed[Played](REFRESH), played(study.k, pair)
         monitor, rate = study.monitor(self.phase, before.steps), study.learning_rate
-        weights = torch.Generator().manual_seed(before.steps)
+        weights = torch.Generator().manual_seed(fresh_seed(generator))
         blank = SetNetwork(study.leader, study.local, 1, weights).to(generator.device)
 
         def play() -> Played:

@@ -48,21 +48,21 @@ def ambulances(districts: int = 3, n: int = 200, gamma: float = 0.95) -> Game:
     """
     D = as_integer("districts", districts, 3, 50, ArgumentError)
     hot = torch.arange(D * D) // D
-    leaves = torch.full((D, D), HOT_LEAVES / (D - 1)).fill_diagonal_(1 - HOT_LEAVES)
-    P_g = torch.einsum("gh, ac -> gahc", leaves[hot], torch.eye(D)).reshape(D * D, D, D * D)
+    leaves = torch.full((D, D), HOT_LEAVES / (D - 1), dtype=torch.float64).fill_diagonal_(1 - HOT_LEAVES)
+    P_g = torch.einsum("gh, ac -> gahc", leaves[hot], torch.eye(D, dtype=torch.float64)).reshape(D * D, D, D * D)
     home, called = torch.arange(D), torch.arange(D * D) % D
-    stays = torch.eye(D)
+    stays = torch.eye(D, dtype=torch.float64)
     moved = torch.stack([(1 - PACE) * stays + PACE * stays[(home + step) % D] for step in STEPS], 1)
-    bonus = BONUS * (home[:, None] == called).float()
+    bonus = BONUS * (home[:, None] == called).double()
     return Game(
         P_g=P_g,
         P_l=moved[:, None].expand(D, D * D, len(STEPS), D),
-        r_g=torch.zeros(D * D, D),
-        r_l=bonus.unsqueeze(-1) - FUEL * (torch.arange(len(STEPS)) != 0),
+        r_g=torch.zeros(D * D, D, dtype=torch.float64),
+        r_l=bonus.unsqueeze(-1) - FUEL * (torch.arange(len(STEPS)) != 0).double(),
         gamma=gamma,
         n=n,
         name="ambulances",
-        initial=InitialLaw(torch.full((D * D,), 1 / D**2), torch.full((D,), 1 / D), SCATTERED),
+        initial=InitialLaw.uniform(D * D, D, strength=SCATTERED),
         r_g_mu=_coverage,
     )
 
@@ -78,6 +78,6 @@ def simulated_ambulances(districts: int = 3, n: int = 200, gamma: float = 0.95) 
 def _coverage(s_g: Tensor, a_g: Tensor, mu: Tensor) -> Tensor:
     """The share of the demand that is answered."""
     D = mu.shape[-1]
-    hot = torch.nn.functional.one_hot(s_g // D, D)
+    hot = torch.nn.functional.one_hot(s_g // D, D).to(mu.dtype)
     demand = (1 - HOT_SHARE) / (D - 1) * (1 - hot) + HOT_SHARE * hot
     return (demand * (1 - BUSY ** (VEHICLES * mu))).sum(-1)

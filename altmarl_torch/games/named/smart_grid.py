@@ -177,7 +177,8 @@ def smart_grid(
     if len(prices) != len(costs):
         raise ArgumentError(f"price has {len(prices)} levels of stress, but stress_cost has {len(costs)}")
     saved = torch.tensor([0.0, _number("shed", shed, 0.0, 1.0)], dtype=torch.float64)  # [e]
-    call = torch.tensor([[0.0, _number("call_cost", call_cost, 0.0, LARGEST_MONEY)], [0.0, 0.0]])  # [e, ag]
+    call = torch.zeros(2, 2, dtype=torch.float64)  # [e, ag]
+    call[0, 1] = _number("call_cost", call_cost, 0.0, LARGEST_MONEY)
     r_g = -costs[:, None, None] * (1 - saved)[:, None] * hours - call
     away = (edges[1:] + edges[:-1]) / 2 - float(setpoint)
     ache = _number("discomfort", discomfort, 0.0, LARGEST_MONEY) * (away**2 + edges.diff() ** 2 / 12) * hours

@@ -103,7 +103,7 @@ def _functions(loads: AirConditioner, setpoint: float, hours: float) -> dict[str
 
     def r_g(s_g: Tensor, a_g: Tensor) -> Tensor:
         level, curtailed = _number(s_g) // 2, _number(s_g) % 2
-        stress = costs.to(s_g.device)[level] * (1 - SHED * curtailed) * hours
+        stress = costs.to(s_g.device)[level] * (1 - SHED * curtailed.float()) * hours
         return -stress - CALL_COST * (a_g > curtailed).float()
 
     def r_l(s_l: Tensor, s_g: Tensor, a_l: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ def warehouse(preset: str = "paper", num_zones: int = 5, n: int = 1000, gamma: f
     target[:, 0] = False
     P_g, P_l = zone_laws(target, far_logit=BASE_LOGIT - math.log((S - 1) / 4))
     gap = (torch.arange(S)[:, None] - torch.arange(S)).abs().double()
-    r_g = 4 * (1 - gap / (S - 1)) if preset == "paper" else torch.ones(S, S)
+    r_g = 4 * (1 - gap / (S - 1)) if preset == "paper" else torch.ones(S, S, dtype=torch.float64)
     initial = InitialLaw.uniform(S, S, strength=CONCENTRATION * S)
     name = "warehouse" if preset == "paper" else "warehouse-code"
     tables = {"P_g": P_g, "P_l": P_l, "r_g": r_g, "r_l": local_reward(S, 3)}

@@ -183,7 +183,9 @@ def _network_of(sizes: Mapping[str, Any]) -> CountNetwork | StartedNetwork:
     network = CountNetwork(num_sl, num_sg, num_ag, width=width, depth=depth, extra=sizes.get(EXTRA, 0))
     if "degree" not in sizes:
         return network
-    start = torch.zeros(num_sg, num_ag, columns(sizes["degree"], num_sl, SampleSizes.of(sizes["k"])))
+    start = torch.zeros(
+        num_sg, num_ag, columns(sizes["degree"], num_sl, SampleSizes.of(sizes["k"])), dtype=torch.float32
+    )
     return StartedNetwork(network, start, sizes["degree"], sizes["k"])
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from altmarl_torch.learners.simulated.features import OCTAVES, Features, Frame, difference
 from altmarl_torch.learners.simulated.memory import RunningMeans
-from altmarl_torch.learners.simulated.networks import initialise
+from altmarl_torch.learners.simulated.networks import dense, initialise
 from altmarl_torch.simulators.spaces import Box
 
 __all__ = ["ActorGlobal", "ActorLocal", "GlobalActor", "LocalActor", "into", "octaves_of"]
@@ -53,9 +53,9 @@ class GlobalActor(nn.Module):
         super().__init__()
         self.psi, self.phi, self.space = _features(leader), _features(local), space
         self.dg, inputs = leader.space.d, POOLED + self.psi.width + remembered
-        self.agent = nn.Sequential(nn.Linear(self.phi.width, POOLED), nn.SiLU(), nn.Linear(POOLED, POOLED))
-        self.body = nn.Sequential(nn.Linear(inputs, WIDTH), nn.SiLU(), nn.Linear(WIDTH, space.d))
-        self.linear = nn.Linear(_plain(leader) + _plain(local) + 2 * remembered, space.d)
+        self.agent = nn.Sequential(dense(self.phi.width, POOLED), nn.SiLU(), dense(POOLED, POOLED))
+        self.body = nn.Sequential(dense(inputs, WIDTH), nn.SiLU(), dense(WIDTH, space.d))
+        self.linear = dense(_plain(leader) + _plain(local) + 2 * remembered, space.d)
         _begin(self, generator)
 
     def forward(self, s_g: Tensor, sample: Tensor) -> Tensor:
@@ -75,8 +75,8 @@ class LocalActor(nn.Module):
         self.psi, self.phi, self.space = _features(leader), _features(local), space
         self.apart = None if apart is None else _features(apart)
         width = self.psi.width + self.phi.width + (0 if self.apart is None else self.apart.width)
-        self.body = nn.Sequential(nn.Linear(width, WIDTH_LOCAL), nn.SiLU(), nn.Linear(WIDTH_LOCAL, space.d))
-        self.linear = nn.Linear(_plain(leader) + _plain(local), space.d)
+        self.body = nn.Sequential(dense(width, WIDTH_LOCAL), nn.SiLU(), dense(WIDTH_LOCAL, space.d))
+        self.linear = dense(_plain(leader) + _plain(local), space.d)
         _begin(self, generator)
 
     def forward(self, s_l: Tensor, s_g: Tensor) -> Tensor:

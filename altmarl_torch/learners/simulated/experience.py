@@ -15,10 +15,10 @@ from altmarl_torch.learners.simulated.policies import PlayedPair
 from altmarl_torch.learners.simulated.units import Met, met_rewards
 from altmarl_torch.simulators.game import SimulatedGame, unchecked
 from altmarl_torch.simulators.pairs import SampleDispatcher
-from altmarl_torch.simulators.play import Step, play
+from altmarl_torch.simulators.play import Step, fresh_seed, play
 from altmarl_torch.simulators.spaces import random_actions
 
-__all__ = ["Experience", "collect", "probe"]
+__all__ = ["Experience", "broad_play", "collect", "probe"]
 
 EPISODES, STEPS = 256, 40
 EXPLORING, BROAD_STARTS = 0.25, 0.5
@@ -53,19 +53,8 @@ def collect(
     exploring: bool,
     belief: RunningMeans | None = None,
 ) -> Experience:
-    """Play `game.n` agents under the pair; `exploring`: some of the episodes under random global actions."""
-    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    fit = max(1, MOST_KEPT // (STEPS * game.n * game.local_state.d))
-    start = game.start
-
-    def broad(episodes: int, n: int, own: torch.Generator) -> tuple[Tensor, Tensor]:
-        s_g, s_l = start(episodes, n, own)
-        anywhere = torch.rand(episodes, 1, generator=own, device=own.device) < BROAD_STARTS
-        return torch.where(anywhere, leader.draw((episodes,), own).to(s_g.dtype), s_g), s_l
-
-    wide = unchecked(game, start=broad)
-    played = _Exploring(pair, wide, seed) if exploring else pair
-    steps = list(play(wide, played, min(EPISODES, fit), STEPS, np.random.SeedSequence(seed), generator.device))
+    """What is met in `broad_play`."""
+    steps = broad_play(game, pair, leader, generator, exploring=exploring)
     s_g = torch.stack([step.s_g for step in steps])
     crowd = torch.stack([step.s_l for step in steps])
     memory = None if belief is None else _remembered(belief, steps[:-1])
@@ -75,6 +64,25 @@ def collect(
         return met
     before, after = torch.stack(mu[:-1]).flatten(0, 1), torch.stack(mu[1:]).flatten(0, 1)
     return replace(met, mu=before, next_crowd=crowd[1:].flatten(0, 1), next_mu=after)
+
+
+def broad_play(
+    game: SimulatedGame, pair: PlayedPair, leader: Frame, generator: torch.Generator, *, exploring: bool = False
+) -> list[Step]:
+    """Play `game.n` agents under the pair, s_g starting anywhere in some of the episodes.
+
+    `exploring`: some of them are played under random global actions.
+    """
+    seed, begin = fresh_seed(generator), game.start
+    fit = max(1, MOST_KEPT // (STEPS * game.n * game.local_state.d))
+
+    def start(episodes: int, n: int, own: torch.Generator) -> tuple[Tensor, Tensor]:
+        s_g, s_l = begin(episodes, n, own)
+        return leader.scattered(s_g, BROAD_STARTS, own), s_l
+
+    wide = unchecked(game, start=start)
+    played = _Exploring(pair, wide, seed) if exploring else pair
+    return list(play(wide, played, min(EPISODES, fit), STEPS, np.random.SeedSequence(seed), generator.device))
 
 
 @torch.no_grad()
@@ -89,7 +97,7 @@ def _remembered(belief: RunningMeans, steps: list[Step]) -> Tensor:
 @torch.no_grad()
 def probe(game: SimulatedGame, pair: PlayedPair, generator: torch.Generator) -> tuple[Frame, Frame, Met]:
     """Where the states of both players lie, and where the rewards do, over some episodes."""
-    seed = np.random.SeedSequence(int(torch.randint(2**62, (), generator=generator, device=generator.device)))
+    seed = np.random.SeedSequence(fresh_seed(generator))
     few = unchecked(game, n=min(game.n, max(pair.k, 32)))
     steps = list(play(few, pair, 64, STEPS, seed, generator.device))
     leader, local = (torch.stack([getattr(step, name) for step in steps]) for name in ("s_g", "s_l"))
@@ -121,7 +129,7 @@ class _ExploringDispatcher:
         if self._generator is None:
             self._generator = torch.Generator(s_g.device).manual_seed(self._seed)
         rows, fresh = len(s_g), random_actions(self._space, s_g.shape[:-1], self._generator)
-        new = torch.rand(rows, generator=self._generator, device=s_g.device) < HOLD
+        new = torch.rand(rows, generator=self._generator, dtype=torch.float32, device=s_g.device) < HOLD
         self._held = fresh if self._held is None else torch.where(new, fresh, self._held)
         chosen = self._inner.act(s_g, sample)
         return torch.where(torch.arange(rows, device=s_g.device) < EXPLORING * rows, self._held, chosen)

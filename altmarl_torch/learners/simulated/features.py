@@ -19,6 +19,9 @@ OCTAVES = 4
 WIDE = 3.0
 """Standard deviations on either side, where there are no bounds."""
 
+NO_SPREAD = 1e-6
+"""Relative to the size of a feature: what rounding may make of one that is always the same."""
+
 
 class Frame:
     """Where the states of a space lie: its bounds, or where it was met."""
@@ -26,13 +29,14 @@ class Frame:
     def __init__(self, space: Space, met: Tensor) -> None:
         self.space = space
         if isinstance(space, Discrete):
-            self.low, self.high = torch.zeros(1), torch.full((1,), float(space.num - 1))
+            self.low, self.high = (torch.full((1,), end, dtype=torch.float32) for end in (0, space.num - 1))
             return
         met = met.detach().cpu().reshape(-1, space.d).double()
-        mean, wide = met.mean(0), WIDE * met.std(0).clamp_min(1e-3)
+        mean, spread = met.mean(0), met.std(0)
+        size = torch.where(mean == 0, 1.0, mean.abs())
+        wide = WIDE * torch.where(spread > NO_SPREAD * size, spread, size)
         self.low = torch.where(space.low.isfinite(), space.low, (mean - wide).float())
         self.high = torch.where(space.high.isfinite(), space.high, (mean + wide).float())
-        self.high = torch.maximum(self.high, self.low + 1e-3)
 
     def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Uniform states `[*shape, d]`."""
@@ -40,12 +44,19 @@ class Frame:
         if isinstance(self.space, Discrete):
             return torch.randint(self.space.num, (*shape, 1), generator=generator, device=device).float()
         low, high = self.low.to(device), self.high.to(device)
-        return low + (high - low) * torch.rand(*shape, self.space.d, generator=generator, device=device)
+        chance = torch.rand(*shape, self.space.d, generator=generator, dtype=torch.float32, device=device)
+        return low + (high - low) * chance
+
+    def scattered(self, states: Tensor, share: float, generator: torch.Generator) -> Tensor:
+        """States `[..., d]`, about a share of them replaced by uniform ones."""
+        rows, device = states.shape[:-1], generator.device
+        anywhere = torch.rand(*rows, 1, generator=generator, dtype=torch.float32, device=device) < share
+        return torch.where(anywhere, self.draw(rows, generator).to(states.dtype), states)
 
 
 def frame_of(bounds: tuple[Tensor, Tensor], space: Space) -> Frame:
     """The frame with these bounds, as it was stored."""
-    frame = Frame(space, torch.zeros(2, space.d))
+    frame = Frame(space, torch.zeros(2, space.d, dtype=torch.float32))
     frame.low, frame.high = bounds
     return frame
 

@@ -70,7 +70,7 @@ class GlobalBatches:
     def __post_init__(self) -> None:
         n, generator = self.game.n, self.generator
         drawn = draw_subsets(SUBSETS, min(n, max(self.k, PAID)), n, generator)
-        order = torch.rand(drawn.shape, generator=generator, device=generator.device).argsort(-1)
+        order = torch.rand(drawn.shape, generator=generator, dtype=torch.float32, device=generator.device).argsort(-1)
         self.subsets = drawn.gather(-1, order)
 
     def draw(self, online: nn.Module, average: nn.Module, met: Experience) -> tuple[Tensor, Tensor]:

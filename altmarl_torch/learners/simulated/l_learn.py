@@ -53,9 +53,7 @@ class LocalBatches:
         generator, device = self.generator, met.s_g.device
         rows = torch.randint(len(met.s_g), (BATCH,), generator=generator, device=device)
         who = torch.randint(met.crowd.shape[1], (BATCH,), generator=generator, device=device)
-        s_l, drawn = met.crowd[rows, who], self.local.draw((BATCH,), generator)
-        anywhere = torch.rand(BATCH, 1, generator=generator, device=device) < ANYWHERE
-        s_l = torch.where(anywhere, drawn.to(s_l.dtype), s_l)
+        s_l = self.local.scattered(met.crowd[rows, who], ANYWHERE, generator)
         return online(s_l, met.s_g[rows]), self._targets(average, s_l, met, rows)
 
     @torch.no_grad()

@@ -38,7 +38,7 @@ class RunningMeans:
 
     def first(self, batch: int, device: torch.device) -> Tensor:
         """Nothing seen: `[batch, width]`."""
-        memory = torch.zeros(batch, self.width, device=device)
+        memory = torch.zeros(batch, self.width, dtype=torch.float32, device=device)
         memory[:, -1] = 1
         return memory
 
@@ -47,7 +47,7 @@ class RunningMeans:
         self._phi = self._phi.to(memory.device)
         now = self._phi(sample).mean(-2)
         share = memory[:, -1:]
-        rates = torch.tensor(RATES, device=memory.device).clamp_min(share).unsqueeze(-1)
+        rates = torch.tensor(RATES, dtype=torch.float32, device=memory.device).clamp_min(share).unsqueeze(-1)
         means = memory[:, :-1].reshape(len(memory), len(RATES), -1)
         means = means + rates * (now.unsqueeze(1) - means)
         return torch.cat([means.flatten(1), share / (1 + share)], -1)

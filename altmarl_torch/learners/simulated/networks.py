@@ -26,7 +26,7 @@ from altmarl_torch.errors import ArgumentError
 from altmarl_torch.learners.simulated.features import Features, Frame, difference
 from altmarl_torch.simulators.game import beside
 
-__all__ = ["LocalValues", "SetNetwork", "check_set_network", "initialise", "values_at"]
+__all__ = ["LocalValues", "SetNetwork", "check_set_network", "dense", "initialise", "values_at"]
 
 POOLED, WIDTH = 32, 64
 """Of what is known of a sample, and of hidden layers."""
@@ -59,11 +59,11 @@ class SetNetwork(nn.Module):
         super().__init__()
         self.psi, self.phi = Features(leader), Features(local)
         self.dg, context = leader.space.d, self.psi.width + remembered
-        self.agent = nn.Sequential(nn.Linear(self.phi.width, POOLED), nn.SiLU(), nn.Linear(POOLED, POOLED))
-        self.weights = nn.Sequential(nn.Linear(context, WIDTH), nn.SiLU(), nn.Linear(WIDTH, num_ag * POOLED))
+        self.agent = nn.Sequential(dense(self.phi.width, POOLED), nn.SiLU(), dense(POOLED, POOLED))
+        self.weights = nn.Sequential(dense(context, WIDTH), nn.SiLU(), dense(WIDTH, num_ag * POOLED))
         sizes = POOLED + context, WIDTH, WIDTH
-        hidden = [nn.Linear(sizes[i], sizes[i + 1]) for i in range(2)]
-        self.body = nn.Sequential(hidden[0], nn.SiLU(), hidden[1], nn.SiLU(), nn.Linear(WIDTH, num_ag))
+        hidden = [dense(sizes[i], sizes[i + 1]) for i in range(2)]
+        self.body = nn.Sequential(hidden[0], nn.SiLU(), hidden[1], nn.SiLU(), dense(WIDTH, num_ag))
         initialise(self, generator)
 
     def pool(self, sample: Tensor) -> Tensor:
@@ -94,8 +94,8 @@ class LocalValues(nn.Module):
         self.psi, self.phi = Features(leader), Features(local)
         self.apart = None if apart is None else Features(apart)
         width = self.psi.width + self.phi.width + (0 if self.apart is None else self.apart.width)
-        hidden = nn.Linear(width, WIDTH), nn.Linear(WIDTH, WIDTH)
-        self.body = nn.Sequential(hidden[0], nn.SiLU(), hidden[1], nn.SiLU(), nn.Linear(WIDTH, num_al))
+        hidden = dense(width, WIDTH), dense(WIDTH, WIDTH)
+        self.body = nn.Sequential(hidden[0], nn.SiLU(), hidden[1], nn.SiLU(), dense(WIDTH, num_al))
         initialise(self, generator)
 
     def features(self, s_l: Tensor, s_g: Tensor) -> Tensor:
@@ -111,12 +111,17 @@ class LocalValues(nn.Module):
         return values
 
 
+def dense(inputs: int, outputs: int) -> nn.Linear:
+    """A linear layer of float32 whose weights are still to be filled; nothing is drawn."""
+    return nn.Linear(inputs, outputs, device="meta", dtype=torch.float32).to_empty(device="cpu")
+
+
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
     """First weights of linear layers from the generator: uniform within 1 / sqrt(inputs)."""
     with torch.no_grad():
         for parameter in network.parameters():
             bound = 1 / parameter.shape[-1] ** 0.5
-            drawn = torch.rand(parameter.shape, generator=generator, device=generator.device)
+            drawn = torch.rand(parameter.shape, generator=generator, dtype=torch.float32, device=generator.device)
             parameter.copy_((2 * drawn - 1) * bound)
 
 

@@ -16,7 +16,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +26,7 @@ from altmarl_torch.learners.simulated.training import annealed, follow
 from altmarl_torch.simulators.game import SimulatedGame, beside
 from altmarl_torch.simulators.play import draw_subsets, take
 
-__all__ = ["Objective", "Paths", "ascend"]
-
-Objective = Literal["own", "team"]
+__all__ = ["Paths", "ascend"]
 
 BATCH, MOST_STEPS, LEFT = 64, 60, 1e-2
 """Episodes of a gradient step, and when they end."""
@@ -60,7 +58,7 @@ class Paths:
         game, generator = self.game, self.generator
         horizon = 1 if game.gamma == 0 else min(MOST_STEPS, math.ceil(math.log(LEFT) / math.log(game.gamma)))
         s_g, s_l = game.start(BATCH, game.n, generator)
-        total, belief = torch.zeros((), device=s_g.device), getattr(pi_g, "belief", None)
+        total, belief = torch.zeros((), dtype=torch.float32, device=s_g.device), getattr(pi_g, "belief", None)
         memory = None if belief is None else belief.first(BATCH, s_g.device)
         for t in range(horizon):
             sample = take(s_l, draw_subsets(BATCH, self.k, game.n, generator))

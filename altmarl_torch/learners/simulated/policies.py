@@ -164,7 +164,9 @@ class GreedyLocal:
         axes = []
         for frame, each in self._axes():
             bounds = zip(frame.low.tolist(), frame.high.tolist(), each, strict=True)
-            axes += [torch.linspace(low, high, nodes, device=device) for low, high, nodes in bounds]
+            axes += [
+                torch.linspace(low, high, nodes, dtype=torch.float32, device=device) for low, high, nodes in bounds
+            ]
         points = torch.cartesian_prod(*axes)
         dl = self.local.space.d
         return self._greedy(points[:, :dl], points[:, dl:])
@@ -190,7 +192,7 @@ class GreedyLocal:
         for (frame, each), states in zip(self._axes(), (s_l, s_g), strict=True):
             for feature, nodes in enumerate(each):
                 low, high = float(frame.low[feature]), float(frame.high[feature])
-                width = max(high - low, 1e-12)
+                width = high - low or 1.0  # of a single state
                 node = ((states[..., feature] - low) * ((nodes - 1) / width) + 0.5).clamp_(0, nodes - 0.5).int()
                 index = node if index is None else index * nodes + node
         assert index is not None  # there is a feature

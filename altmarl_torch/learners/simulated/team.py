@@ -18,18 +18,17 @@ on states that the pair goes through. With z the mean of its learned features ph
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from altmarl_torch.learners.simulated.experience import EPISODES, MOST_KEPT, STEPS
+from altmarl_torch.learners.simulated.experience import broad_play
 from altmarl_torch.learners.simulated.features import Frame
 from altmarl_torch.learners.simulated.networks import LocalValues, SetNetwork
 from altmarl_torch.learners.simulated.policies import PlayedPair, local_action_rewards
 from altmarl_torch.learners.simulated.training import common_draws
-from altmarl_torch.simulators.game import SimulatedGame, unchecked
+from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.pairs import number_of
-from altmarl_torch.simulators.play import draw_subsets, play, take
+from altmarl_torch.simulators.play import draw_subsets, take
 
 __all__ = ["Played", "TeamBatches", "watch"]
 
@@ -51,17 +50,8 @@ class Played:
 
 
 def watch(game: SimulatedGame, pair: PlayedPair, leader: Frame, generator: torch.Generator) -> Played:
-    """Play `game.n` agents under the pair; half of the episodes begin with an s_g from anywhere."""
-    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    fit, start = max(1, MOST_KEPT // (STEPS * game.n * game.local_state.d)), game.start
-
-    def broad(episodes: int, n: int, own: torch.Generator) -> tuple[Tensor, Tensor]:
-        s_g, s_l = start(episodes, n, own)
-        anywhere = torch.arange(episodes, device=own.device).unsqueeze(-1) % 2 == 0
-        return torch.where(anywhere, leader.draw((episodes,), own).to(s_g.dtype), s_g), s_l
-
-    wide = unchecked(game, start=broad)
-    steps = list(play(wide, pair, min(EPISODES, fit), STEPS, np.random.SeedSequence(seed), generator.device))
+    """What happens in `broad_play`."""
+    steps = broad_play(game, pair, leader, generator)
     s_g, crowd, reward = (torch.stack([getattr(step, name) for step in steps]) for name in ("s_g", "s_l", "reward"))
     mu = [step.mu for step in steps if step.mu is not None]
     return Played(s_g, crowd, reward.float(), torch.stack(mu) if mu else None)
@@ -133,5 +123,4 @@ class TeamBatches:
         """An agent of each crowd, or one that stands anywhere: `[b, dl]`."""
         (rows, n, _), generator, device = crowd.shape, self.generator, crowd.device
         own = crowd[torch.arange(rows, device=device), torch.randint(n, (rows,), generator=generator, device=device)]
-        anywhere = torch.rand(rows, 1, generator=generator, device=device) < ANYWHERE
-        return torch.where(anywhere, self.local.draw((rows,), generator).to(own.dtype), own)
+        return self.local.scattered(own, ANYWHERE, generator)

@@ -49,7 +49,7 @@ def regress(
     """
     online, average = copy.deepcopy(network).train(), copy.deepcopy(network).eval()
     optimizer = torch.optim.Adam(online.parameters(), lr=learning_rate)
-    total = torch.zeros(())
+    total = torch.zeros((), dtype=torch.float32)
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = learning_rate * annealed(step / steps)
         answers, targets = draw(online, average)
@@ -68,7 +68,7 @@ def regress(
                     f"{learning_rate:g}; use a smaller one, or a network whose outputs stay bounded"
                 )
             monitor(step + 1, {"loss": mean, "learning_rate": optimizer.param_groups[0]["lr"]})
-            total = torch.zeros(())
+            total = torch.zeros((), dtype=torch.float32)
     return average
 
 

@@ -10,12 +10,11 @@ import shlex
 import time
 from typing import Any, get_args
 
-from altmarl_torch.alternation.simulated.building import first_pairs
+from altmarl_torch.alternation.simulated.building import first_pairs, objective_of
 from altmarl_torch.alternation.simulated.solution import SimulatedObservation, SimulatedSolution
 from altmarl_torch.alternation.simulated.solving import solve_simulator
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.from_file import is_function
-from altmarl_torch.learners.simulated.pathwise import Objective
 from altmarl_torch.runs import training
 from altmarl_torch.runs.advice import comparison_text
 from altmarl_torch.runs.config import TrainConfig
@@ -31,14 +30,13 @@ from altmarl_torch.runs.tensorboard import Tag, Tracker
 from altmarl_torch.runs.training import TrainedRun
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.rollouts import SimulatedRollouts
-from altmarl_torch.simulators.spaces import Discrete
 from altmarl_torch.support.files import alone
 
 __all__ = ["resume", "train"]
 
-ASKED = ("k", "observation", "eta", "starts", "steps", "seed", "device", "learning_rate")
+ASKED = ("k", "objective", "observation", "eta", "starts", "steps", "seed", "device", "learning_rate")
 OF_GAME = ("game", "game_option", "n", "gamma")
-AROUND = ("objective", "solver", "certify", "episodes", "horizon", "runs_dir", "quiet")
+AROUND = ("solver", "certify", "episodes", "horizon", "runs_dir", "quiet")
 """Options that simulators have: of learning, of the game, and around it."""
 
 
@@ -52,7 +50,8 @@ def train(config: TrainConfig, console: Console, *, name: str | None = None) -> 
     named = config.named_game()
     if not isinstance(named, SimulatedGame):
         return training.train(config, console, name=name, named=named)
-    config = dataclasses.replace(config, observation=config.observation or "population")
+    objective, observation = objective_of(named, config.objective), config.observation or "population"
+    config = dataclasses.replace(config, objective=objective, observation=observation)
     _check(config, named)
     folder = create_run(config, named, name)
     write_simulator(folder.path, named)
@@ -126,7 +125,7 @@ def _run(
     with Tracker(folder.path, config, game) as tracker:
         told = training.recorder(folder, tracker, console)
         listeners: dict[str, Any] = {"callback": told, "progress": console.progress, "curve": tracker.curve}
-        asked = {name: getattr(config, name) for name in ASKED} | {"objective": _objective(config, game)}
+        asked = {name: getattr(config, name) for name in ASKED}
         solution = solve_simulator(game, **asked, **listeners, checkpoints=folder.checkpoints)
         folder.save_policy(solution)
         measured = None
@@ -144,11 +143,6 @@ def _run(
         folder.forget_checkpoints()
     console.result("\n" + _outcome(config, solution, folder, measured, summary["wall_seconds"]))
     return TrainedRun(folder.path, solution, summary)
-
-
-def _objective(config: TrainConfig, game: SimulatedGame) -> Objective | None:
-    """What was asked; "team", the default of tables, is not known of finitely many local actions: None, their own."""
-    return None if isinstance(game.local_action, Discrete) and config.objective == "team" else config.objective
 
 
 def _draw(

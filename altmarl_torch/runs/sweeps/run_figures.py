@@ -113,8 +113,8 @@ def require_finished(sweep: Sweep) -> None:
 def subject(sweep: Sweep) -> str:
     """The game, its size, and how it was solved, as far as that is not the default."""
     summary, config = sweep.finished[0].summary, sweep.plan.config
-    plain = {"objective": "team", "observation": "surrogate"}
-    options = [f"{name} {getattr(config, name)}" for name, default in plain.items() if getattr(config, name) != default]
+    asked = {"objective": config.objective or "team", "observation": config.observation or "surrogate"}
+    options = [f"{name} {word}" for name, word in asked.items() if word not in ("team", "surrogate")]
     solved = ", ".join([f"{config.solver} solver", *options])
     return f"{summary['game']}, n = {summary['n']:,}, horizon {summary['horizon']}, {solved}"
 

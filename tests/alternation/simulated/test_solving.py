@@ -1,5 +1,7 @@
 """From a simulator to a pair: known optima, resuming, files, errors."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -47,6 +49,34 @@ def test_one_round_beats_standing_still_and_the_dispatcher_takes_batches(quick):
     a_g = dispatcher.act(torch.rand(5, 1), torch.rand(5, 3, 1))
     assert (a_g.shape, a_g.dtype) == ((5,), torch.int64)
     assert solution.local_actions(torch.rand(5, 7, 1), torch.rand(5, 1, 1)).shape == (5, 7)
+
+
+def truck(unit):
+    """Docs' truck and its workers, states counted in units of `unit`."""
+
+    def move_l(s_l, s_g, a_l, generator):
+        step = 0.0625 * unit * a_l.unsqueeze(-1) * (s_g - s_l).sign()
+        return (s_l + step).clamp(0, unit)
+
+    return am.SimulatedGame(
+        start=lambda episodes, n, generator: (
+            torch.zeros(episodes, 1), unit * torch.rand(episodes, n, 1, generator=generator)
+        ),
+        move_g=lambda s_g, a_g, generator: (s_g + 0.125 * unit * (a_g.unsqueeze(-1) - 1)).clamp(0, unit),
+        move_l=move_l,
+        r_g=lambda s_g, a_g: -0.1 * (a_g != 1).float(),
+        r_l=lambda s_l, s_g, a_l: -(s_l - s_g).abs().squeeze(-1) / unit - 0.01 * a_l,
+        global_state=am.Box(0, unit), local_state=am.Box(0, math.inf), global_action=am.Discrete(3),
+        local_action=am.Discrete(2), gamma=0.875, n=40, name="truck",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", [2.0**-20, 2.0**20])
+def test_the_unit_of_states_makes_no_difference(quick, unit):
+    """Powers of two, in which float32 computes alike: the same weights to the bit."""
+    ours, theirs = (am.solve(truck(one), 3, steps=1) for one in (unit, 1.0))
+    assert torch.equal(weights(ours), weights(theirs))
+    assert [update.value_proposed for update in ours.history] == [update.value_proposed for update in theirs.history]
 
 
 def test_a_broken_run_goes_on_to_the_same_bits(quick, tmp_path):

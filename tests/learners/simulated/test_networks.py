@@ -39,6 +39,31 @@ def test_finite_states_are_one_hot_and_unbounded_ones_are_scaled_to_where_they_w
     assert frame.high.item() == pytest.approx(8, abs=0.3)
 
 
+@pytest.mark.parametrize("unit", [2.0**-40, 2.0**40])
+@pytest.mark.parametrize("space", [(0, 1), (-math.inf, math.inf), (0, math.inf)])
+def test_features_do_not_follow_the_unit_that_states_are_counted_in(space, unit):
+    met = torch.rand(1000, 1, generator=generator())
+    low, high = space
+    frame, other = Frame(am.Box(low, high), met), Frame(am.Box(low * unit, high * unit), met * unit)
+    assert torch.equal(other.low, frame.low * unit)
+    assert torch.equal(Features(other)(met * unit), Features(frame)(met))
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-9, 1e9])
+def test_a_feature_that_never_changes_has_a_frame(value):
+    frame = Frame(am.Box(-math.inf, math.inf), torch.full((10, 1), value))
+    assert bool((frame.low < frame.high).all())
+    assert bool(Features(frame)(torch.full((10, 1), value)).isfinite().all())
+
+
+def test_about_a_share_of_states_is_scattered_over_the_box():
+    states = torch.full((4000, 1), 5.0)
+    found = Frame(am.Box(0, 1), torch.zeros(2, 1)).scattered(states, 0.25, generator())
+    moved = found[found != 5]
+    assert len(moved) == pytest.approx(1000, abs=120)
+    assert moved.mean().item() == pytest.approx(0.5, abs=0.05)
+
+
 def test_the_order_of_the_sample_does_not_matter_and_shared_work_changes_nothing():
     network = SetNetwork(*frames(), 4, generator())
     s_g, sample = torch.rand(6, 3, 2), torch.randn(6, 7, 1)

@@ -181,7 +181,7 @@ def test_what_has_no_derivative_is_refused_and_explosions_are_named(monkeypatch)
     )  # fmt: skip
     with pytest.raises(am.ArgumentError, match=r"g_learn: continuous actions are learned through the derivatives"):
         am.solve(flat, 3, steps=1)
-    with pytest.raises(am.ArgumentError, match="objective must be one of 'own', 'team'"):
+    with pytest.raises(am.ArgumentError, match="objective must be one of 'team', 'own'"):
         am.solve(game, 3, objective="mine")
     with pytest.raises(am.ArgumentError, match="start must be a RulePair"):
         am.solve(game, 3, start=3)

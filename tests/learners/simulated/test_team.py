@@ -74,6 +74,25 @@ def test_the_team_does_what_no_agent_gains_from(n, monkeypatch):
     assert earned["own"] < 0.6 * best
 
 
+def test_the_first_weights_of_the_crowds_value_follow_the_seed(monkeypatch):
+    for name, value in (("GLOBAL_STEPS", (20, 20)), ("EPISODES", 32)):
+        monkeypatch.setattr(players, name, value)
+    for name, value in (("VALUE_STEPS", 2), ("STEPS", 2)):
+        monkeypatch.setattr(team_learner, name, value)
+    met, regress = [], team_learner.regress
+
+    def told(network, *others):
+        if isinstance(network, SetNetwork):
+            met.append(network.body[0].weight)
+        return regress(network, *others)
+
+    monkeypatch.setattr(team_learner, "regress", told)
+    for seed in (0, 0, 1):
+        am.solve(am.games.continuous_warehouse(n=30), 3, objective="team", steps=1, turns="local", seed=seed)
+    assert torch.equal(met[0], met[1])
+    assert not torch.equal(met[0], met[2])
+
+
 def test_equal_seeds_are_equal_and_another_is_not(monkeypatch):
     for name, value in (("GLOBAL_STEPS", (20, 20)), ("EPISODES", 32)):
         monkeypatch.setattr(players, name, value)

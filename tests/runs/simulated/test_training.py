@@ -8,7 +8,7 @@ from oracles.killer import Killed
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import altmarl_torch as am
-from altmarl_torch.alternation.simulated import players
+from altmarl_torch.alternation.simulated import players, team_learner
 from altmarl_torch.learners.simulated import experience
 from altmarl_torch.runs import training as tables
 from altmarl_torch.runs.cli.main import main
@@ -134,19 +134,29 @@ def test_killed_at_a_random_moment_and_resumed_it_is_the_unbroken_run_to_the_bit
         assert (folder / name).read_bytes() == (the_only(tmp_path / "whole") / name).read_bytes()
 
 
-@pytest.mark.parametrize("objective", ["team", "own"])
-def test_the_objective_of_continuous_actions_is_asked_for(tmp_path, monkeypatch, objective):
+@pytest.mark.parametrize(
+    ("game", "objective", "learned"),
+    [
+        ("linear_quadratic", ["--objective", "own"], "own"),
+        ("linear_quadratic", [], "team"),
+        ("continuous_warehouse", ["--objective", "team"], "team"),
+        ("continuous_warehouse", [], "own"),
+    ],
+)
+def test_the_objective_is_what_was_asked_for_or_that_of_the_actions(tmp_path, monkeypatch, game, objective, learned):
     asked = []
-    monkeypatch.setattr(players, "PATH_STEPS", 2)
+    for module, name in ((players, "PATH_STEPS"), (team_learner, "VALUE_STEPS"), (team_learner, "STEPS")):
+        monkeypatch.setattr(module, name, 2)
 
     def told(game, k, **options):
         asked.append(options["objective"])
         return am.solve(game, k, **options)
 
     monkeypatch.setattr(training, "solve_simulator", told)
-    words = ["--game", "linear_quadratic", "--n", "8", "--objective", objective, "--quiet"]
+    words = ["--game", game, "--n", "8", *objective, "--quiet"]
     assert main(["train", *words, "--runs-dir", str(tmp_path), *SMALL]) == 0
-    assert asked == [objective]
+    assert asked == [learned]
+    assert json.loads((the_only(tmp_path) / "config.json").read_text())["objective"] == learned
 
 
 def test_what_goes_wrong_while_learning_is_one_line_and_leaves_a_readable_folder(tmp_path, capsys):
