@@ -1,11 +1,12 @@
-"""One solver on one explicit MDP in a process of its own, for `peers.py explicit`: nothing but NumPy and the solver.
+"""One solver on one problem in a process of its own, for `peers.py`: nothing but NumPy and the solver.
 
-    python benchmarks/peer_solvers.py ours|build|quantecon|mdpsolver|storm FOLDER
+    python benchmarks/peer_solvers.py ours|build|quantecon|mdpsolver|storm|mfglib FOLDER
 
 FOLDER holds `pi_l.npy` and `told.json` (the game's name, k, gamma, the error to reach, whether Storm's file is wanted);
 `build` writes `P.npy` and `r.npy` there, which the peers read. Values go to `NAME.npy`; printed is one line of JSON:
 seconds on the clock and of the processor (reading of arrays, imports and a first small problem apart), what is
-proven, and the process's peak of memory in MB.
+proven, and the process's peak of memory in MB. `mfglib` reads `game.npz` (P_l, r_l and the agents' first law) in place
+of these, and leaves its policy `[sl, sg, al]`.
 """
 
 import json
@@ -98,6 +99,35 @@ def storm(folder, told):
     return values, spent, "nothing: it stops at a relative change of 1e-6"
 
 
+def mfglib(folder, told):
+    """Online mirror descent of MFGLib's, on agents whose state is (s_l, s_g), s_g' being the zone with most of them."""
+    import torch
+    from mfglib.alg import OnlineMirrorDescent
+    from mfglib.env import Environment
+    from mfglib.utils import mean_field_from_policy
+
+    P_l, r_l, mu = (torch.from_numpy(np.load(folder / "game.npz")[name]).float() for name in ("P_l", "r_l", "mu"))
+    zones = torch.eye(len(mu))
+
+    def law(env, t, flow):
+        beacon = zones[flow.sum((1, 2)).argmax()]
+        return torch.einsum("lgan,b->nblga", P_l, beacon)
+
+    def reward(env, t, flow):
+        return told["gamma"] ** t * r_l
+
+    env = Environment(
+        T=told["steps"] - 1, S=r_l.shape[:2], A=r_l.shape[2:], mu0=mu[:, None] * zones[0], r_max=1.0, reward_fn=reward,
+        transition_fn=law,
+    )  # fmt: skip
+    (policies, gaps, _), spent = timed(lambda: OnlineMirrorDescent().solve(env, max_iter=100))
+    best = int(np.argmin(gaps))
+    flow = mean_field_from_policy(policies[best], env=env).double()  # [t, sl, sg, al]; played is its law, t left out
+    flow = torch.einsum("t,tlga->lga", told["gamma"] ** torch.arange(told["steps"]).double(), flow)
+    pi_l = (flow + 1e-12) / (flow + 1e-12).sum(-1, keepdim=True)
+    return pi_l.numpy(), spent, f"exploitability {gaps[best]:.1g} of the game of a continuum"
+
+
 def timed(work):
     """What work returns, and its seconds: on the clock, and of the processor."""
     clock, processor = time.perf_counter(), time.process_time()
@@ -113,7 +143,14 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-SOLVERS = {"ours": ours, "build": build, "quantecon": quantecon, "mdpsolver": mdpsolver, "storm": storm}
+SOLVERS = {
+    "ours": ours,
+    "build": build,
+    "quantecon": quantecon,
+    "mdpsolver": mdpsolver,
+    "storm": storm,
+    "mfglib": mfglib,
+}
 PACKAGES = {"ours": "altmarl-torch", "build": "altmarl-torch", "storm": "stormpy"}
 
 

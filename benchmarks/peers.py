@@ -2,32 +2,41 @@
 
     python benchmarks/peers.py dispatcher [--steps 60000] [--seeds 0 1 2]   PPO as the coordinator, against tables
     python benchmarks/peers.py locals [--steps 2097152] [--seeds 0 1 2]     PPO as L-LEARN in the alternation
-    python benchmarks/peers.py shared [--steps 1000000] [--seeds 0 1 2]     PPO with one network for everybody
+    python benchmarks/peers.py central [--steps 60000] [--seeds 0 1 2]      the same, of a coordinator who sees all n
+    python benchmarks/peers.py shared [--seconds 10] [--seeds 0 1 2]        PPO with one network for everybody
     python benchmarks/peers.py mfq [--k 3]                                  SUBSAMPLE-MFQ, which sees more
     python benchmarks/peers.py explicit [--k 5]                             QuantEcon, MDPSolver and Storm, listed P
+    python benchmarks/peers.py mfg                                          MFGLib, local agents of the beacon
 
-All but `explicit` play the warehouse (n = 1,000; episodes of 100 steps, the same for everybody); seconds are those of
-learning, in one run. `explicit` solves the coordinator's problem for the local policy that the tables found, each
-solver in a process of its own; rows say how far values are from ours at the worst state.
+All but the last two play the warehouse (n = 1,000; episodes of 100 steps, the same for everybody); seconds are those of
+learning, in one run, and memory the most that the process has held until then. `explicit` solves the coordinator's
+problem for the local policy that the tables found, each solver in a process of its own; rows say how far values are
+from ours at the worst state.
 
-`--into FOLDER` makes an environment of its own there for each peer of `explicit`, with the versions of `PINS`, and
-`learners` for the others, which are to be run by its Python; without it peers are looked for here (extra `partners`).
+`mfg` gives MFGLib a coordinator who steers to where most agents are, as a function of the mean field, which makes the
+local agents' side one of its games where P_g is certain: an agent's state is (s_l, s_g), rewards are discounted by t.
+
+`--into FOLDER` makes an environment of its own there for each peer of `explicit` and `mfg`, with the versions of
+`PINS`, and `learners` for the others, which are to be run by its Python; without it peers are looked for here (extra
+`partners`).
 `docs/peers.md` holds what was printed.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 import venv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from peer_solvers import peak
 
 import altmarl_torch as am
 
@@ -39,6 +48,7 @@ PINS = {
     "quantecon": ["quantecon==0.11.4", "numpy==2.4.6"],
     "mdpsolver": ["mdpsolver==0.10.2", "numpy==2.4.6"],
     "storm": ["stormpy==2.0.0", "numpy==2.4.6"],
+    "mfglib": ["mfglib==0.3.0", "torch==2.13.0", "numpy==2.4.6"],
     "learners": [
         *("stable-baselines3==2.9.2", "sb3-contrib==2.9.2", "gymnasium==1.4.0", "pettingzoo==1.27.0"),
         *("supersuit==3.11.0", "-c", str(HERE.parent / "constraints.txt"), "-e", str(HERE.parent)),
@@ -55,7 +65,11 @@ def timed(work):
 
 def row(who, seconds, pair, game):
     found = am.rollout(game, pair, episodes=EPISODES, seed=SEED)
-    print(f"| {who} | {seconds} | {found.mean:.2f} +- {found.sem:.2f} |", flush=True)
+    print(f"| {who} | {seconds} | {peak():.0f} | {found.mean:.2f} +- {found.sem:.2f} |", flush=True)
+
+
+def head(first):
+    print(f"| {first} | seconds | of the processor | peak, MB | return |\n|---|---|---|---|---|")
 
 
 @dataclass
@@ -80,27 +94,38 @@ class Played:
         return torch.as_tensor(self.model.predict(seen, deterministic=True)[0])
 
 
-def ppo_dispatcher(game, pi_l, steps, seed, num_envs=16):
-    """SB3's PPO with its own defaults on the population of n agents, of whom it sees K."""
+def ppo_dispatcher(game, pi_l, steps, seed, k=K, num_envs=16):
+    """SB3's PPO with its own defaults on the population of n agents, of whom it sees k."""
     import stable_baselines3
 
     from altmarl_torch.envs import vector_env
     from altmarl_torch.integrations.sb3 import Sb3VecEnv
 
-    venv = Sb3VecEnv(vector_env(game, pi_l, K, num_envs=num_envs), game.v_max)
+    venv = Sb3VecEnv(vector_env(game, pi_l, k, num_envs=num_envs), game.v_max)
     model = stable_baselines3.PPO("MlpPolicy", venv, gamma=game.gamma, n_steps=256, seed=seed, device="cpu")
-    return Played(model.learn(steps), venv.flatten, pi_l)
+    return Played(model.learn(steps), venv.flatten, pi_l, k)
 
 
 def dispatcher(steps, seeds):
     """PPO as the coordinator of agents that play what the tables found."""
     game = am.games.warehouse()
     tables, seconds = timed(lambda: am.solve(game, K))
-    print("| who learns | seconds | of the processor | return |\n|---|---|---|---|")
+    head("who learns")
     row(f"tables, both players, k = {K}", seconds, tables, game)
     for seed in seeds:
         pair, seconds = timed(lambda seed=seed: ppo_dispatcher(game, tables.pi_l, steps, seed))
         row(f"PPO as the coordinator, {steps:,} steps, seed {seed}", seconds, pair, game)
+
+
+def central(steps, seeds):
+    """PPO as a coordinator who sees all n agents, next to lifted functions that do; both with the same local agents."""
+    game = am.games.warehouse()
+    head("who learns")
+    lifted, seconds = timed(lambda: am.solve(game, game.n, solver="lifted"))
+    row(f"lifted functions, both players, k = {game.n}", seconds, lifted, game)
+    for seed in seeds:
+        pair, seconds = timed(lambda seed=seed: ppo_dispatcher(game, lifted.pi_l, steps, seed, k=game.n))
+        row(f"PPO as the coordinator, sees all n, {steps:,} steps, seed {seed}", seconds, pair, game)
 
 
 def local_agents(steps, seeds):
@@ -108,7 +133,7 @@ def local_agents(steps, seeds):
     from altmarl_torch.integrations import sb3
 
     game = am.games.warehouse()
-    print("| L-LEARN | seconds | of the processor | return |\n|---|---|---|---|")
+    head("L-LEARN")
     tables, seconds = timed(lambda: am.solve(game, K))
     row("model-based", seconds, tables, game)
     ppo = sb3.learner("PPO", total_steps=steps)
@@ -118,17 +143,21 @@ def local_agents(steps, seeds):
         row(f"PPO, {turns} turns of {steps:,} steps, seed {seed}", seconds, found, game)
 
 
-def shared(steps, seeds):
+def shared(allowed, seeds):
     """PPO with one network for the coordinator and all local agents, on the system of K agents."""
     game = am.games.warehouse()
-    print("| who learns | seconds | of the processor | return |\n|---|---|---|---|")
+    head("who learns")
     for seed in seeds:
-        pair, seconds = timed(lambda seed=seed: one_network(game, steps, seed))
-        row(f"PPO, one network for everybody, {steps:,} steps of an agent, seed {seed}", seconds, pair, game)
+        pair, seconds = timed(lambda seed=seed: one_network(game, allowed, seed))
+        steps = f"{pair.model.num_timesteps:,} steps of an agent"
+        row(f"PPO, one network for everybody, {steps}, seed {seed}", seconds, pair, game)
 
 
-def one_network(game, steps, seed):
-    """SB3's PPO on the PettingZoo environment, through SuperSuit, whose copies would share their chance; greedy."""
+def one_network(game, allowed, seed):
+    """SB3's PPO on the PettingZoo environment, through SuperSuit, whose copies would share their chance; greedy.
+
+    It learns for as many seconds of the processor as are `allowed`.
+    """
     import stable_baselines3
     import supersuit
 
@@ -140,8 +169,10 @@ def one_network(game, steps, seed):
     systems = supersuit.concat_vec_envs_v1(one, 1, num_cpus=0, base_class="stable_baselines3")
     scaled = stable_baselines3.common.vec_env.VecNormalize(systems, norm_obs=False, gamma=game.gamma)
     stable_baselines3.common.utils.set_random_seed(seed)  # SuperSuit's systems take no seed
-    asked = {"n_steps": 512, "batch_size": 2048, "n_epochs": 4, "learning_rate": 1e-3, "gamma": game.gamma}
-    model = stable_baselines3.PPO("MlpPolicy", scaled, device="cpu", **asked).learn(steps)
+    asked = {"n_steps": 512, "batch_size": 1536, "n_epochs": 4, "learning_rate": 1e-3, "gamma": game.gamma}
+    end = time.process_time() + allowed
+    model = stable_baselines3.PPO("MlpPolicy", scaled, device="cpu", **asked)
+    model.learn(10**9, callback=lambda *_: time.process_time() < end)
     s_l, s_g = np.indices((game.num_sl, game.num_sg)).reshape(2, -1)
     seen = np.concatenate([np.zeros((len(s_l), 1)), np.eye(game.num_sg)[s_g], np.eye(game.num_sl)[s_l]], 1)
     actions = model.predict(seen.astype(np.float32), deterministic=True)[0].clip(max=game.num_al - 1)
@@ -159,12 +190,32 @@ def mfq(k, episodes=100):
     from subsample_mfq import joint_optimum, play
 
     game = am.games.warehouse()
-    print("| who learns | seconds | of the processor | return |\n|---|---|---|---|")
+    head("who learns")
     tables, seconds = timed(lambda: am.solve(game, k))
     row(f"tables, k = {k}", seconds, tables, game)
     policy, seconds = timed(lambda: joint_optimum(game, k))
     found = play(game, k, *policy, episodes)
     print(f"| SUBSAMPLE-MFQ, k = {k} | {seconds} | {found.mean():.2f} +- {found.std() / episodes**0.5:.2f} |")
+
+
+def mfg(into):
+    """MFGLib's online mirror descent for the local agents of the beacon, under a coordinator who steers to the mode."""
+    start = am.InitialLaw([1, 0, 0], [0.2, 0.5, 0.3])
+    game = am.games.beacon(n=1000).replace(initial=start)
+    head("who learns")
+    ours, seconds = timed(lambda: am.solve(game, K))
+    row(f"tables, both players, k = {K}", seconds, ours, game)
+    steered = am.heuristics.heuristic_pair(game, game.n, "mode", "uniform")
+    row("to the mode, uniform agents", "0 | 0", steered, game)
+    row("to the mode, agents that walk", "0 | 0", am.heuristics.heuristic_pair(game, game.n, "mode", "walk"), game)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        np.savez(folder / "game.npz", P_l=game.P_l, r_l=game.r_l, mu=start.local_mean)
+        (folder / "told.json").write_text(json.dumps({"gamma": game.gamma, "steps": 100}), encoding="utf-8")
+        done, pi_l = run_solver("mfglib", folder, into)
+    steered = replace(steered, pi_l=torch.from_numpy(pi_l))
+    row(f"to the mode, MFGLib {done['version']}", f"{done['seconds']:.2f} | {done['processor']:.2f}", steered, game)
+    print(f"of that process {done['memory']:.0f} MB; {done['proven']}")
 
 
 def explicit(k, into):
@@ -187,12 +238,18 @@ def explicit(k, into):
 
 def solved(solver, folder, into):
     """What `peer_solvers.py` prints, and the worst distance of its values from ours."""
+    told, values = run_solver(solver, folder, into)
+    distance = np.abs(values - np.load(folder / "ours.npy")).max() if solver != "build" else 0.0
+    return told | {"distance": distance}
+
+
+def run_solver(solver, folder, into):
+    """What `peer_solvers.py` prints, and the array that it leaves."""
     python = python_of(solver, into) if solver in PINS else sys.executable
     asked = [str(python), str(HERE / "peer_solvers.py"), solver, str(folder)]
-    told = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
-    ours = np.load(folder / "ours.npy")
-    distance = np.abs(np.load(folder / f"{solver}.npy") - ours).max() if solver != "build" else 0.0
-    return json.loads(told.splitlines()[-1]) | {"distance": distance}
+    its_own = {"PYTHONPATH": ""} if python != sys.executable else {}  # of packages, not of ours
+    told = subprocess.run(asked, check=True, capture_output=True, text=True, env=os.environ | its_own).stdout
+    return json.loads(told.splitlines()[-1]), np.load(folder / f"{solver}.npy")
 
 
 def python_of(peer, into):
@@ -209,24 +266,26 @@ def python_of(peer, into):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["dispatcher", "locals", "shared", "mfq", "explicit", "learners"])
+    parser.add_argument(
+        "part", choices=["dispatcher", "central", "locals", "shared", "mfq", "explicit", "mfg", "learners"]
+    )
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of the processor, for `shared`")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--k", type=int)
     parser.add_argument("--into")
     asked = parser.parse_args()
-    if asked.part == "dispatcher":
-        dispatcher(asked.steps or 60_000, asked.seeds)
-    elif asked.part == "locals":
-        local_agents(asked.steps or 2**21, asked.seeds)
-    elif asked.part == "shared":
-        shared(asked.steps or 10**6, asked.seeds)
-    elif asked.part == "mfq":
-        mfq(asked.k or 3)
-    elif asked.part == "explicit":
-        explicit(asked.k or 5, asked.into)
-    else:
-        print(python_of("learners", asked.into))
+    parts = {
+        "dispatcher": lambda: dispatcher(asked.steps or 60_000, asked.seeds),
+        "central": lambda: central(asked.steps or 60_000, asked.seeds),
+        "locals": lambda: local_agents(asked.steps or 2**21, asked.seeds),
+        "shared": lambda: shared(asked.seconds, asked.seeds),
+        "mfq": lambda: mfq(asked.k or 3),
+        "explicit": lambda: explicit(asked.k or 5, asked.into),
+        "mfg": lambda: mfg(asked.into),
+        "learners": lambda: print(python_of("learners", asked.into)),
+    }
+    parts[asked.part]()
 
 
 if __name__ == "__main__":
