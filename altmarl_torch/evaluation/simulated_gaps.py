@@ -5,7 +5,6 @@ some deviation gains: every constant action of either player, uniform ones, and 
 `offsets` make. Chosen on one half of the episodes and measured on the other, as in `evaluation.gaps_by_rollout`.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,37 +14,16 @@ from altmarl_torch.evaluation import gaps_by_rollout
 from altmarl_torch.evaluation.gaps_by_rollout import RolloutGaps, best_deviations
 from altmarl_torch.games.game import Game
 from altmarl_torch.simulators.game import SimulatedGame, check_simulated
-from altmarl_torch.simulators.pairs import RulePair, SampleDispatcher, SimulatedPair, check_simulated_pair
+from altmarl_torch.simulators.pairs import MixedPair, RulePair, SimulatedPair, check_simulated_pair
 from altmarl_torch.simulators.rules import heuristic_pairs
 from altmarl_torch.simulators.spaces import Discrete, Space
 from altmarl_torch.support.threads import one_thread
 from altmarl_torch.support.torch_state import door
 
-__all__ = ["MixedPair", "rollout_gaps", "simulated_rollout_gaps"]
+__all__ = ["rollout_gaps", "simulated_rollout_gaps"]
 
 MOST_CONSTANTS = 16
 """Constant actions that are tried of each player."""
-
-
-@dataclass(frozen=True, eq=False)
-class MixedPair:
-    """The global policy of one pair, and the local policy of another."""
-
-    leader: SimulatedPair
-    follower: SimulatedPair
-
-    @property
-    def k(self) -> int:
-        """How many local agents the dispatcher sees."""
-        return self.leader.k
-
-    def dispatcher(self, seed: int = 0) -> SampleDispatcher:
-        """The first pair's."""
-        return self.leader.dispatcher(seed)
-
-    def local_actions(self, s_l: Tensor, s_g: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The second pair's."""
-        return self.follower.local_actions(s_l, s_g, generator)
 
 
 def rollout_gaps(

@@ -33,7 +33,7 @@ from altmarl_torch.policies.tabular import uniform_local
 from altmarl_torch.policies.walkers import WALKERS
 from altmarl_torch.support.tables import as_law, as_table
 
-__all__ = ["check_rules", "own_pairs"]
+__all__ = ["LEARNED", "check_rules", "own_pairs", "parts_of"]
 
 LEARNED = "learned"
 KEPT = 2**16
@@ -61,19 +61,25 @@ def check_rules(words: str, game: Game, k: int) -> None:
         pair.rule(counts[:, 0] * 0, counts)
 
 
-def _own_pair(word: str, game: Game, k: int, pi_l: Tensor) -> HeuristicPair:
-    """One rule, and the local policy next to it."""
+def parts_of(word: str) -> tuple[str, str]:
+    """The function that a rule is, and the word for the local policy next to it."""
     name, _, walker = (part.strip() for part in word.partition("+"))
     if not is_function(name):
-        raise ArgumentError(f"rule {word!r} is no function in a file, as my_rules.py:follow is")
-    own = [] if not walker or walker in (LEARNED, *WALKERS) else [walker]
+        raise ArgumentError(f"rule {word.strip()!r} is no function in a file, as my_rules.py:follow is")
+    return name, walker or LEARNED
+
+
+def _own_pair(word: str, game: Game, k: int, pi_l: Tensor) -> HeuristicPair:
+    """One rule, and the local policy next to it."""
+    name, walker = parts_of(word)
+    own = [] if walker in (LEARNED, *WALKERS) else [walker]
     functions = own_functions(name, "rule", *own)
     if own:
         pi_l = _local_table(game, walker, functions[1])
     elif walker in WALKERS:
         pi_l = WALKERS[walker](game)
     title = name.rpartition(":")[2]
-    return HeuristicPair(f"{title} + {walker or LEARNED}", k, _rule(game, title, functions[0]), pi_l)
+    return HeuristicPair(f"{title} + {walker}", k, _rule(game, title, functions[0]), pi_l)
 
 
 def _rule(game: Game, title: str, function: Callable[..., Any]) -> Callable[[Tensor, Tensor], Tensor]:

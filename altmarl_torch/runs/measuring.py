@@ -17,6 +17,7 @@ from altmarl_torch.evaluation.tied import WORK, step_work
 from altmarl_torch.evaluation.tied_rows import MOST_STATES
 from altmarl_torch.games.game import Game
 from altmarl_torch.policies.own_rules import own_pairs
+from altmarl_torch.policies.own_simulated_rules import own_simulated_pairs
 from altmarl_torch.policies.yardsticks import yardsticks
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.simulators.rules import heuristic_pairs
@@ -119,9 +120,7 @@ def measure(
 def _rules(game: Game | SimulatedGame, pair: Any, own: str | None) -> Mapping[str, Any]:
     """What a pair is compared with, by name."""
     if isinstance(game, SimulatedGame):
-        if own is not None:
-            raise ArgumentError(f"rule = {own!r} reads counts, and {game.name} is a simulator")
-        return heuristic_pairs(game, pair.k)
+        return heuristic_pairs(game, pair.k) | ({} if own is None else own_simulated_pairs(own, game, pair))
     return yardsticks(game, pair.k) | ({} if own is None else own_pairs(own, game, pair.k, pair.pi_l))
 
 

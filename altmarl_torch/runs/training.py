@@ -125,6 +125,12 @@ def check_same_k(config: TrainConfig, data: Trajectories, k_is_meant: bool) -> N
         )
 
 
+def require_rule(folder: RunFolder, config: TrainConfig, rule: str | None) -> None:
+    """Raise an ArgumentError where a run was begun with a rule, and none is said."""
+    if config.rule is not None and rule is None:
+        raise ArgumentError(f"the rule of {folder.path} is in none of its files: add --rule {shlex.quote(config.rule)}")
+
+
 def resume(path: str | os.PathLike[str], console: Console, rule: str | None = None) -> TrainedRun:
     """Go on with the run in the folder `path`, from its last checkpoint, with the options that it was begun with.
 
@@ -141,8 +147,7 @@ def resume(path: str | os.PathLike[str], console: Console, rule: str | None = No
         raise ArgumentError(f"{folder.path} is finished; `altmarl evaluate` simulates it again")
     if config.from_data is not None:
         folder.check_digest(config.from_data)
-    if config.rule is not None and rule is None:
-        raise ArgumentError(f"the rule of {folder.path} is in none of its files: add --rule {shlex.quote(config.rule)}")
+    require_rule(folder, config, rule)
     config, game = dataclasses.replace(config, rule=rule), game.to(as_device(config.device))
     if rule is not None:
         check_rules(rule, game, config.k)

@@ -17,6 +17,7 @@ from altmarl_torch.simulators.spaces import Discrete, random_actions
 from altmarl_torch.support.showing import brief
 
 __all__ = [
+    "MixedPair",
     "RulePair",
     "SampleDispatcher",
     "SimulatedPair",
@@ -88,6 +89,27 @@ class RulePair:
     def local_actions(self, s_l: Tensor, s_g: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The local rule's actions."""
         return self.rule_l(s_l, s_g)
+
+
+@dataclass(frozen=True, eq=False)
+class MixedPair:
+    """The global policy of one pair, and the local policy of another."""
+
+    leader: SimulatedPair
+    follower: SimulatedPair
+
+    @property
+    def k(self) -> int:
+        """How many local agents the dispatcher sees."""
+        return self.leader.k
+
+    def dispatcher(self, seed: int = 0) -> SampleDispatcher:
+        """The first pair's."""
+        return self.leader.dispatcher(seed)
+
+    def local_actions(self, s_l: Tensor, s_g: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The second pair's."""
+        return self.follower.local_actions(s_l, s_g, generator)
 
 
 @dataclass(frozen=True)

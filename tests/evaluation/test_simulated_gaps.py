@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import altmarl_torch as am
-from altmarl_torch.evaluation.simulated_gaps import MixedPair
+from altmarl_torch.simulators.pairs import MixedPair
 
 
 def still(pay_g, pay_l):

@@ -15,6 +15,7 @@ from altmarl_torch.alternation.simulated.solution import SimulatedObservation, S
 from altmarl_torch.alternation.simulated.solving import solve_simulator
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.games.from_file import is_function
+from altmarl_torch.policies.own_simulated_rules import check_simulated_rules
 from altmarl_torch.runs import training
 from altmarl_torch.runs.advice import comparison_text
 from altmarl_torch.runs.config import TrainConfig
@@ -36,7 +37,7 @@ __all__ = ["resume", "train"]
 
 ASKED = ("k", "objective", "observation", "eta", "starts", "steps", "seed", "device", "learning_rate")
 OF_GAME = ("game", "game_option", "n", "gamma")
-AROUND = ("solver", "certify", "episodes", "horizon", "runs_dir", "quiet")
+AROUND = ("rule", "solver", "certify", "episodes", "horizon", "runs_dir", "quiet")
 """Options that simulators have: of learning, of the game, and around it."""
 
 
@@ -72,6 +73,10 @@ def resume(
     if not is_of_simulator(path):
         return training.resume(path, console, rule)
     config, game, folder = reopen_simulated(path, word)
+    training.require_rule(folder, config, rule)
+    config = dataclasses.replace(config, rule=rule)
+    if rule is not None:
+        check_simulated_rules(rule, game, config.k)
     return _run_alone(config, game, folder, console, again=True)
 
 
@@ -89,6 +94,8 @@ def _check(config: TrainConfig, game: SimulatedGame) -> None:
         words = " or ".join(map(repr, get_args(SimulatedObservation)))
         raise ArgumentError(f"observation must be {words} for a simulator, not {config.observation!r}")
     first_pairs(game, None, config.starts, "both")
+    if config.rule is not None:
+        check_simulated_rules(config.rule, game, config.k)
     if config.certify == "always":
         raise ArgumentError("a simulator has no tables to certify with; `altmarl certify` tries deviations afterwards")
     if config.eta == "paper":
@@ -131,7 +138,8 @@ def _run(
         measured = None
         try:
             if not solution.interrupted:
-                measured = measure(game, solution, episodes=config.episodes, horizon=config.horizon, seed=config.seed)
+                how = {name: getattr(config, name) for name in ("episodes", "horizon", "seed", "rule")}
+                measured = measure(game, solution, **how)
         except KeyboardInterrupt:
             pass  # the pair is kept; the summary says that the run was interrupted
         with interrupts.held():
@@ -188,6 +196,7 @@ def _go_on(config: TrainConfig, folder: RunFolder) -> str:
 
 
 def _command(config: TrainConfig, *words: str) -> str:
-    """A command line, with the game where it is a function."""
+    """A command line, with what is code of the user's own: the game where it is a function, and a rule."""
     game = ("--game", config.game) if is_function(config.game) else ()
-    return f"`{shlex.join([*words, *game])}`"
+    rule = () if config.rule is None else ("--rule", config.rule)
+    return f"`{shlex.join([*words, *game, *rule])}`"

@@ -159,6 +159,79 @@ def test_the_objective_is_what_was_asked_for_or_that_of_the_actions(tmp_path, mo
     assert json.loads((the_only(tmp_path) / "config.json").read_text())["objective"] == learned
 
 
+RULES = """
+def follow(s_g, sample):
+    return 1 + (sample.mean(1) > s_g).squeeze(-1).long()
+
+
+def work(s_l, s_g):
+    return (s_l < s_g).squeeze(-1).long()
+
+
+def lazy(s_g, sample):
+    return [1]
+
+
+def wild(s_l, s_g):
+    return (s_l < 2).squeeze(-1).long() * 7
+"""
+
+
+def test_rules_of_ones_own_are_measured_beside_the_others(tmp_path, capsys):
+    word, runs, rules = write(tmp_path / "my_sim.py"), tmp_path / "runs", tmp_path / "my_rules.py"
+    rules.write_text(RULES)
+    asked = ["--game", word, "--rule", f"{rules}:follow, {rules}:follow + work, {rules}:follow + uniform"]
+    assert main(["train", *asked, "--runs-dir", str(runs), *SMALL]) == 0
+    out = capsys.readouterr().out
+    summary = read_summary(the_only(runs))["heuristics"]
+    for name in ("follow + learned", "follow + work", "follow + uniform"):
+        assert name in out
+        assert name in summary
+    game, pair = am.games.from_file.call_function(word), am.simulators.RulePair
+    scope = {}
+    exec(RULES, scope)
+    own = am.rollout(game, pair(3, scope["follow"], scope["work"]), episodes=12, horizon=20)
+    assert summary["follow + work"]["return_mean"] == own.mean
+    assert main(["evaluate", str(the_only(runs)), "--game", word, "--rule", f"{rules}:follow"]) == 0
+    assert "follow + learned" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("follow", "rule 'follow' is no function in a file, as my_rules.py:follow is"),
+        ("RULES:none", "has no function none; it has follow, work"),
+        ("RULES:lazy", "rule lazy + learned: a_g has the shape list; expected [2]"),
+        ("RULES:follow + wild", "rule follow + wild: a_l holds an action that is not of Discrete(num=2)"),
+        ("RULES:follow, RULES:follow", "names one pair twice"),
+    ],
+)
+def test_what_is_wrong_with_a_rule_is_one_line_before_there_is_a_folder(tmp_path, capsys, rule, message):
+    rules = tmp_path / "my_rules.py"
+    rules.write_text(RULES)
+    game = ["--game", write(tmp_path / "my_sim.py"), "--runs-dir", str(tmp_path / "runs")]
+    assert main(["train", *game, *SMALL, "--rule", rule.replace("RULES", str(rules))]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_with_a_rule_goes_on_when_the_rule_is_said_anew(tmp_path, capsys, monkeypatch):
+    word, rules = write(tmp_path / "my_sim.py"), tmp_path / "my_rules.py"
+    rules.write_text(RULES)
+    own = ["--game", word, "--rule", f"{rules}:follow"]
+    with monkeypatch.context() as patch:
+        Moment(patch, at=200)
+        with pytest.raises(Killed):
+            main(["train", *own, "--quiet", "--runs-dir", str(tmp_path / "runs"), *SMALL])
+    folder = str(the_only(tmp_path / "runs"))
+    assert main(["train", "--resume", folder, "--game", word]) == 2
+    assert f"add --rule {rules}:follow" in capsys.readouterr().err
+    assert main(["train", "--resume", folder, *own]) == 0
+    assert "follow + learned" in capsys.readouterr().out
+
+
 def test_what_goes_wrong_while_learning_is_one_line_and_leaves_a_readable_folder(tmp_path, capsys):
     late = "torch.where(sg.squeeze(-1) > 0.25, float('nan') * s.squeeze(-1), s.squeeze(-1))"
     word, runs = write(tmp_path / "my_sim.py", reward=late), tmp_path / "runs"
