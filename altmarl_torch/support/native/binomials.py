@@ -87,9 +87,8 @@ def quantiles() -> Floats:
 
 def normals(words: NDArray[np.uint32]) -> Floats:
     """Normal numbers in the shape of 32-bit words (module docstring)."""
-    bits = ((words >> 1) + 0.5).view(
-        np.int64
-    )  # exponent and leading digits number the cell, the others are where in it
+    # exponent and leading digits number the cell, the others are where in it
+    bits = ((words >> 1) + 0.5).view(np.int64)
     cubic = quantiles()[(bits >> CELL_BITS) - FIRST_CELL]
     f = (bits & (2**CELL_BITS - 1)) * 2.0**-CELL_BITS
     lower: Floats = cubic[..., 0] + f * (cubic[..., 1] + f * (cubic[..., 2] + f * cubic[..., 3]))
