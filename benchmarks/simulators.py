@@ -2,16 +2,19 @@
 
     python benchmarks/simulators.py learn --k 1 5 20 75 --seeds 0 1 2 [--observation population] [--keep FOLDER]
     python benchmarks/simulators.py rules --k 1 5 20 75 --seeds 0
+    python benchmarks/simulators.py turn --k 20 --seeds 0 --learners fitted paired PPO [--steps 1048576] [--robots 500]
     python benchmarks/simulators.py speed
 
 `learn` and `rules` print a row for each k and seed: the mean return of fresh episodes with its standard error, and the
 processor and wall seconds of learning. The episodes are played by the plain numpy functions of this file, written from
 the publication's description without a line of the library, which is asked through `dispatcher()` and `local_actions`
-alone. `speed` compares agent-steps per second of `rollout` with loops of this file. `docs/simulators.md` holds what was
-printed.
+alone. `turn` is one turn of the local agents by several learners, from agents that stand still beside "sticky", over
+what "walk" earns on the same episodes. `speed` compares agent-steps per second of `rollout` with loops of this file.
+`docs/simulators.md` holds what was printed.
 """
 
 import argparse
+import copy
 import pathlib
 import time
 
@@ -19,6 +22,7 @@ import numpy as np
 import torch
 
 import altmarl_torch as am
+from altmarl_torch.simulators.play import play as play_crowd
 
 TAU = np.array([-1.6, -0.8, 0.0, 0.8, 1.6])
 STEP = np.array([0.0, 0.05, -0.05])
@@ -241,13 +245,99 @@ def rules(arguments):
                 told(f"{name}, walk", k, seed, found)
 
 
+def paired(problem, pi_l):
+    """A learner: advantages of a singled-out agent from paired rollouts, fitted, and greedy in them, `ROUNDS` times.
+
+    An agent of the crowd, or one from anywhere, takes each action and then goes on as the policy so far, all under the
+    same random numbers and the same way of s_g, which one of many agents does not change.
+    """
+    game, network = problem.game, problem.network()
+    generator, follow = torch.Generator().manual_seed(problem.seed), pi_l.actions
+    for at in range(ROUNDS):
+        luck = np.random.SeedSequence([problem.seed, at])
+        met = list(play_crowd(game, problem.pair, 64, 2 * AHEAD, luck))
+        s_g, crowd = torch.stack([step.s_g for step in met]), torch.stack([step.s_l for step in met])
+        t, e = (torch.randint(most, (SINGLED,), generator=generator) for most in (AHEAD, 64))
+        who = torch.randint(game.n, (SINGLED,), generator=generator)
+        s_l = problem.local.scattered(crowd[t, e, who], 0.4, generator)
+        state, worth = generator.get_state(), []
+        for a in range(game.local_action.num):
+            generator.set_state(state)
+            worth.append(ahead(game, s_l, s_g[t + torch.arange(AHEAD)[:, None], e], a, follow, generator))
+        gains = torch.stack(worth, -1)
+        gains = (gains - gains.mean(-1, keepdim=True)) / gains.std()
+        fit(network, s_l, s_g[t, e], gains, generator)
+        follow = greedy_of(network)
+    return network
+
+
+ROUNDS, AHEAD, SINGLED = 8, 60, 2**13
+"""Of `paired`: policy improvements, steps of a rollout, and agents that are singled out for each."""
+
+
+@torch.no_grad()
+def ahead(game, s_l, s_g, first, follow, generator):
+    """What agents `[b, dl]` earn along s_g `[T, b, dg]` that take an action first and follow a policy then."""
+    total = torch.zeros(len(s_l))
+    for h, near in enumerate(s_g):
+        a_l = torch.full((len(s_l),), first) if h == 0 else follow(s_l, near, generator)
+        total += game.gamma**h * game.r_l(s_l, near, a_l)
+        s_l = game.move_l(s_l, near, a_l, generator)
+    return total
+
+
+def fit(network, s_l, s_g, gains, generator, steps=500):
+    """Least squares by Adam, its rate falling to zero."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 3e-3 * (1 - step / steps)
+        rows = torch.randint(len(gains), (1024,), generator=generator)
+        loss = (network(s_l[rows], s_g[rows]) - gains[rows]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def greedy_of(network):
+    """The largest answer of the weights as they are."""
+    kept = copy.deepcopy(network)
+    return lambda s_l, s_g, generator: kept(s_l, s_g).argmax(-1)
+
+
+def turn(arguments):
+    """One turn of the local agents, by several learners."""
+    game = am.games.continuous_warehouse(n=arguments.robots)
+    for k in arguments.k:
+        rules = am.simulators.heuristic_pairs(game, k)["sticky + walk"]
+        start = am.simulators.RulePair(k, rules.rule_g, lambda s_l, s_g: torch.zeros(s_l.shape[:-1], dtype=torch.int64))
+        walked = am.rollout(game, rules, episodes=arguments.episodes, horizon=HORIZON, seed=77).returns
+        for name in arguments.learners:
+            for seed in arguments.seeds:
+                processor = time.process_time()
+                learner = {"fitted": "auto", "paired": paired}.get(name) or from_sb3(name, arguments.steps)
+                solution = am.solve(game, k, start=start, turns="local", steps=1, eta=0.0, seed=seed, l_learner=learner)
+                spent = f"{time.process_time() - processor:.0f} CPU s |"
+                found = am.rollout(game, solution, episodes=arguments.episodes, horizon=HORIZON, seed=77).returns
+                told(name, k, seed, (found - walked).numpy(), spent)
+
+
+def from_sb3(algorithm, steps):
+    """A learner of Stable-Baselines3 (extra `sb3`)."""
+    from altmarl_torch.integrations import sb3_simulators
+
+    return sb3_simulators.learner(algorithm, total_steps=steps)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("learn", "rules", "speed"))
+    parser.add_argument("what", choices=("learn", "rules", "turn", "speed"))
     parser.add_argument("--k", type=int, nargs="+", default=[1, 5, 20, 75])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--episodes", type=int, default=1000)
     parser.add_argument("--observation", default="population")
+    parser.add_argument("--learners", nargs="+", default=["fitted", "paired"], help="also PPO, TRPO, A2C, DQN")
+    parser.add_argument("--steps", type=int, default=2**20, help="of those of Stable-Baselines3")
+    parser.add_argument("--robots", type=int, default=ROBOTS)
     parser.add_argument("--keep", help="a folder for the learned pairs")
     chosen = parser.parse_args()
-    {"learn": learn, "rules": rules, "speed": speed}[chosen.what](chosen)
+    {"learn": learn, "rules": rules, "turn": turn, "speed": speed}[chosen.what](chosen)

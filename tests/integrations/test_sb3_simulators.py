@@ -33,6 +33,23 @@ def test_the_network_acts_as_the_model_does(algorithm, monkeypatch):
         assert np.array_equal(network(s_l, s_g).argmax(-1).numpy(), told)
 
 
+@pytest.mark.parametrize(("settings", "rate"), [({}, 3e-3 / 4), ({"learning_rate": 1e-3}, 1e-3)])
+def test_the_rate_of_ppo_falls_unless_another_is_asked_for(monkeypatch, settings, rate):
+    """Four collections; before the last update but one a quarter of the steps is left."""
+    rates, train = [], ALGORITHMS["PPO"].train
+
+    def told(model):
+        train(model)
+        rates.append(model.policy.optimizer.param_groups[0]["lr"])
+
+    monkeypatch.setattr(ALGORITHMS["PPO"], "train", told)
+    pair = am.simulators.heuristic_pairs(GAME, 3)["hold + walk"]
+    learn = sb3_simulators.learner("PPO", total_steps=4 * 256, num_envs=32, n_steps=8, **settings)
+    learn(SimulatedLocalProblem(GAME, pair, FRAME, FRAME, 5), None)
+    assert len(rates) == 4
+    assert rates[2] == pytest.approx(rate)
+
+
 def test_ppo_learns_to_walk(monkeypatch):
     """Beside a dispatcher that holds; standing still earns 60 less."""
     for name, value in (("GLOBAL_STEPS", (10, 10)), ("EPISODES", 128)):
