@@ -1,5 +1,6 @@
 """What fewer answers cost: python benchmarks/how_many.py answers --game warehouse --k 1,5,20
                           python benchmarks/how_many.py every --k 5,10,20,35,50 --seed 0
+                          python benchmarks/how_many.py shared --k 1,2,5,10,20,35,50
                           python benchmarks/how_many.py advise --game smart_grid
                           python benchmarks/how_many.py asking --episodes 1000
 
@@ -7,7 +8,8 @@
 episodes, and prints mean returns with their largest standard error; `turnover` does so at rates of turnover, once with
 pairs that do not know of it and once with pairs that were learned for P_l <- (1-p) P_l + p nu. `every` learns one
 network for every k up to 50, and one for each k that is named: process seconds of both, paired differences of the
-returns, the seconds of return against all 50, and the returns at answer rates. `advise` confirms the advice at four
+returns, the seconds of return against all 50, and the returns at answer rates. `shared` says which pi_l tables find for
+each k, and what the best response to each of these is worth for every other k. `advise` confirms the advice at four
 prices by a sweep on fresh episodes: with memory every k up to 50, without one those of `FORGETFUL`. A game
 may be a file of one's own. `asking` compares asking when it pays (`ASKS` at a step, at no price 50) with the best fixed
 k that has a memory.
@@ -18,7 +20,10 @@ import dataclasses
 import time
 
 import altmarl_torch as am
+from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.games.from_file import call_function, is_function
+from altmarl_torch.operators.surrogate import exact_surrogate
+from altmarl_torch.tabular import g_learn
 
 MODELS = ("surrogate", "posterior", "filter")
 ASKS = (0, 1, 2, 3, 6)
@@ -29,7 +34,7 @@ ANSWERS, TURNOVER = (1.0, 0.9, 0.7, 0.5, 0.2, 0.0), (0.0, 0.02, 0.1, 0.3)
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("answers", "turnover", "every", "advise", "asking"))
+    parser.add_argument("what", choices=("answers", "turnover", "every", "shared", "advise", "asking"))
     parser.add_argument("--game", default="warehouse", help="a named game, or my_game.py:build")
     parser.add_argument("--k", type=lambda text: [int(k) for k in text.split(",")], default=[20])
     parser.add_argument("--episodes", type=int, default=2000)
@@ -39,6 +44,8 @@ def main():
     played = {"episodes": arguments.episodes, "seed": 1}
     if arguments.what == "every":
         return every(game, arguments.k, arguments.seed, played)
+    if arguments.what == "shared":
+        return shared(game, arguments.k)
     if arguments.what == "advise":
         return advise(game, played)
     if arguments.what == "asking":
@@ -85,6 +92,19 @@ def every(game, ks, seed, played):
         for name, pair in (("each row", dataclasses.replace(found, k=k, pi_g=None)), ("filled", found.seeing(k))):
             rates = [am.rollout(game, pair, answer_rate=rate, **played).mean for rate in ANSWERS]
             print(f"| {name} | {k} | {' | '.join(f'{one:.1f}' for one in rates)} |", flush=True)
+
+
+def shared(game, ks):
+    """Exact values of best responses to the pi_l that tables find for each k, for every k, beside its own pair's."""
+    solved = {k: am.solve(game, k) for k in ks}
+    plans = {k: PairPlan(am.CountSimplex(k, game.num_sl)) for k in ks}
+    for k, pair in solved.items():
+        same = [j for j in ks if solved[j].pi_l.equal(pair.pi_l)]
+        if same[0] < k:
+            continue
+        found = {j: g_learn(exact_surrogate(game, pair.pi_l, plans[j]), parameterization="counts") for j in ks}
+        losses = " | ".join(f"{100 * (one.joint.mean / solved[j].value - 1):+.2f} %" for j, one in found.items())
+        print(f"| pi_l of k = {', '.join(map(str, same))} | {losses} |", flush=True)
 
 
 def advise(game, played):

@@ -71,8 +71,8 @@ def whole(text: str) -> int:
 
 
 def whole_or_range(text: str) -> int | str:
-    """A whole number; or two with a colon between them, as 1:50, which stay text."""
-    return text if ":" in text else whole(text)
+    """A whole number; or several with colons or commas between them, as 1:50, which stay text."""
+    return text if ":" in text or "," in text else whole(text)
 
 
 def or_word(parse: Callable[[str], object]) -> Callable[[str], object]:

@@ -192,7 +192,8 @@ def create_run(config: TrainConfig, game: Game | SimulatedGame, name: str | None
     """
     if name is None:
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        name = f"{file_word(game.name)}__{config.solver}__k{config.k}__seed{config.seed}__{stamp}"
+        k = config.k if config.fewest is None else f"{config.fewest}-{config.k}"
+        name = f"{file_word(game.name)}__{config.solver}__k{k}__seed{config.seed}__{stamp}"
     folder = _claim(Path(config.runs_dir), name)
     write_json(folder / CONFIG, config.as_dict())
     if isinstance(game, Game):

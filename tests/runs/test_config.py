@@ -245,6 +245,8 @@ def test_a_range_is_the_fewest_and_the_most():
         ({"k": "4:2"}, "k must be an integer, or a range as 1:50, not '4:2'"),
         ({"k": "1:"}, "k must be an integer, or a range as 1:50, not '1:'"),
         ({"k": "few"}, "k must be an integer, or a range as 1:50, not 'few'"),
+        ({"k": "3,1"}, "k must be an integer, or a range as 1:50, not '3,1'"),
+        ({"k": "1:50:7"}, "k must be an integer, or a range as 1:50, not '1:50:7'"),
         ({"k": "1:3", "fewest": 2}, "k must be an integer, or a range as 1:50"),
         ({"k": 3, "fewest": 4}, "fewest must be an integer in 1..3, not 4"),
         ({"k": 3, "fewest": 0}, "fewest must be an integer in 1..3, not 0"),

@@ -20,6 +20,7 @@ def test_return_against_k_is_measured_and_kept(tmp_path, capsys):
     with cut_short(), Console(quiet=True) as console:
         run = train(config, console)
     assert re.search(r"return against k.*\n.*\n +2 .*\n +3 .*\n +4 ", capsys.readouterr().out)
+    assert run.folder.name.startswith("steer__neural__k2-4__seed0__")
     summary = read_summary(run.folder)
     assert list(summary["returns_by_k"]) == ["2", "3", "4"]
     assert summary["returns_by_k"]["4"] == [summary["return_mean"], summary["return_sem"]]

@@ -8,7 +8,7 @@ moment (`learners.neural.grid`), and games of so many states that lifted functio
 than the network does.
 
 **A network for several sizes** begins from lifted functions of each: their alternation is run for the middle size, and
-against its pi_l G-LEARN then responds at every *anchor*, sizes a fifth apart between which the start is read
+against its pi_l G-LEARN then responds at every *anchor*, each twice the one before, between which the start is read
 (`StartedNetwork`). That is a small fit for each, since the step on coefficients is the same for all sizes.
 """
 
@@ -41,8 +41,9 @@ __all__ = ["Interrupted", "LiftedStart", "anchors_of", "begins_lifted", "lifted_
 
 logger = logging.getLogger(__name__)
 
-SPACING = 1.2
-"""Ratio of neighbouring anchors at least: what is kept for them changes slowly, with 1/k."""
+SPACING = 2.0
+"""Ratio of neighbouring anchors at least: what is kept for them changes slowly, with 1/k. (On the warehouse it makes no
+difference whether they are 1.2 or 2 apart: either way a size between them loses 0.001 to 0.004 %.)"""
 
 MOST_NUMBERS = 2**17
 """Coefficients of all (s_g, a_g) together: so many cost a gradient step about what the network does."""

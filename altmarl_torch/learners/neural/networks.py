@@ -86,6 +86,12 @@ class CountNetwork(nn.Module):
         """The constructor's sizes, by keyword: `CountNetwork(**network.spec)` has the same parameters' shapes."""
         return self._spec | ({"extra": self._extra} if self._extra else {})
 
+    @property
+    def answers_zero(self) -> bool:
+        """Whether it answers zero everywhere, as it does before it has been trained."""
+        last = self.head.weight, self.head.bias, self.skip.weight
+        return not any(bool(weights.any()) for weights in last)
+
     def forward(self, frequencies: Tensor) -> Tensor:
         """Values [batch, sg, ag] for frequencies h/k [batch, sl], float32, each row a law over the local states.
 

@@ -20,12 +20,13 @@ from torch import Tensor
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.simplex import CountSimplex, rank_known
 from altmarl_torch.games.game import Game
+from altmarl_torch.learners.neural.listed import look_up_small
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy, tabulate
 from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, centred
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.operators.words import Acceptance
-from altmarl_torch.policies.base import Pair, Rule, cumulative, draw
+from altmarl_torch.policies.base import Pair, Rule, player
 from altmarl_torch.support.digests import digest
 from altmarl_torch.support.showing import brief
 from altmarl_torch.support.threads import one_thread, run
@@ -136,13 +137,13 @@ class RolloutEvaluator:
 
     def _listed(self, pi_g: BatchPolicy) -> Rule:
         """What a network chooses, looked up where the counts are far fewer than the steps that are played."""
-        samples = SampleSizes.of(self.shown or self.k)
+        samples, most = SampleSizes.of(self.shown or self.k), self.steps / FEWER
+        if not isinstance(pi_g, NetworkPolicy):
+            return pi_g
+        if samples.several:
+            return look_up_small(pi_g, samples, self.game.num_sl, most)
         simplex = CountSimplex(samples.largest, self.game.num_sl, self.game.device)
-        if (
-            samples.several
-            or not isinstance(pi_g, NetworkPolicy)
-            or simplex.log10_size > math.log10(self.steps / FEWER)
-        ):
+        if simplex.log10_size > math.log10(most):
             return pi_g
         table = tabulate(pi_g, simplex)
         return lambda s_g, counts: table[s_g, rank_known(simplex, counts.long())].double()
@@ -154,9 +155,9 @@ class RolloutEvaluator:
         streams = (torch.Generator(device).manual_seed(seed) for seed in block.generate_state(5).tolist())
         begin, moves, global_moves, acts, looks = streams
         s_g, counts = (part.repeat_interleave(self.repeats, 0) for part in surrogate.draw_start(self.starts, begin))
-        returns, means = torch.zeros(len(s_g), dtype=torch.float64, device=device), []
+        returns, means, play = torch.zeros(len(s_g), dtype=torch.float64, device=device), [], player(pi_g)
         for t in range(self.horizon):
-            a_g = draw(cumulative(pi_g(s_g, surrogate.show(counts, looks))), acts)
+            a_g = play(s_g, surrogate.show(counts, looks), acts)
             reward, s_g, counts = surrogate.step(s_g, counts, a_g, moves, global_moves)
             returns += self.game.gamma**t * reward
             means.append(reward.double().mean())

@@ -62,11 +62,14 @@ class SampleSizes:
         return self.numbers[-1]
 
     def draw(self, rows: int, generator: torch.Generator) -> Tensor:
-        """A size for each row, all alike: `[rows]`, float64. Where there is one nothing is drawn."""
+        """A size for each row, all alike, in ascending order: `[rows]`, float64. Where there is one nothing is drawn.
+
+        Rows of one size are then neighbours for the whole of an episode: nothing has to be sorted to be read by sizes.
+        """
         numbers = torch.tensor(self.numbers, dtype=torch.float64, device=generator.device)
         if not self.several:
             return numbers.expand(rows)
-        return numbers[torch.randint(len(numbers), (rows,), generator=generator, device=generator.device)]
+        return numbers[torch.randint(len(numbers), (rows,), generator=generator, device=generator.device).sort().values]
 
     def check(self, counts: Tensor, slack: float = 0.0) -> None:
         """Raise an ArgumentError unless rows of counts `[b, sl]` are of these sizes, as `counts.check_rows` does."""

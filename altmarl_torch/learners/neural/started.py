@@ -69,8 +69,12 @@ class StartedNetwork(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Values `[batch, sg, ag]` of what `SampleSizes.inputs` makes of counts, float32."""
-        values: Tensor = self.added(inputs)
-        return values + self._lifted(inputs).reshape(values.shape)
+        lifted, (num_sg, num_ag, _) = self._lifted(inputs), self.get_buffer("start").shape
+        values = rearrange(lifted, "b (sg ag) -> b sg ag", sg=num_sg, ag=num_ag)
+        if not torch.is_grad_enabled() and self.added.answers_zero:
+            return values
+        found: Tensor = self.added(inputs) + values
+        return found
 
     def _lifted(self, inputs: Tensor) -> Tensor:
         """Values of the lifted functions, `[batch, sg ag]`."""

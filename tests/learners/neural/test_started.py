@@ -53,6 +53,20 @@ def test_before_it_is_trained_it_is_the_lifted_function():
         torch.testing.assert_close(network((counts / K).float()).flatten(1).double(), lifted, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("layer", ["head", "skip"])
+def test_a_network_that_answers_zero_is_not_asked(layer):
+    """Until a last layer answers otherwise, or is to learn to."""
+    network, asked = started(trained=False), []
+    network.added.register_forward_hook(lambda *call: asked.append(call))
+    with torch.no_grad():
+        network(torch.eye(SL))
+        assert asked == []
+        getattr(network.added, layer).weight[-1, -1] = 1e-30
+        network(torch.eye(SL))
+    network(torch.eye(SL))
+    assert len(asked) == 2
+
+
 def test_the_start_is_not_trained():
     network = started()
     check_network(network, SL, SG, AG, torch.device("cpu"))

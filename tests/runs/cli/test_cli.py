@@ -303,6 +303,7 @@ def test_a_reader_that_goes_away_is_no_error():
         (["train", "--k", "0"], "k must be an integer at least 1, not 0"),
         (["train", "--k", "1001"], "k must be an integer in 1..1000, not 1001"),
         (["train", "--k", "many"], "argument --k: invalid int value: 'many'"),
+        (["train", "--k", "5,10"], "k must be an integer, or a range as 1:50, not '5,10'"),
         (["train", "--gamma", "1"], "gamma must be a number in [0, 1), not 1.0"),
         (["train", "--game", "chess"], "no game is named 'chess'; the names are warehouse, "),
         (["train", "--device", "abacus"], "device must be one of auto, cpu"),
