@@ -1,6 +1,7 @@
 """What fewer answers cost: python benchmarks/how_many.py answers --game warehouse --k 1,5,20
                           python benchmarks/how_many.py every --k 5,10,20,35,50 --seed 0
                           python benchmarks/how_many.py shared --k 1,2,5,10,20,35,50
+                          python benchmarks/how_many.py rising --preset code --observation posterior --seed 2
                           python benchmarks/how_many.py advise --game smart_grid
                           python benchmarks/how_many.py asking --episodes 1000
 
@@ -9,10 +10,11 @@ episodes, and prints mean returns with their largest standard error; `turnover` 
 pairs that do not know of it and once with pairs that were learned for P_l <- (1-p) P_l + p nu. `every` learns one
 network for every k up to 50, and one for each k that is named: process seconds of both, paired differences of the
 returns, the seconds of return against all 50, and the returns at answer rates. `shared` says which pi_l tables find for
-each k, and what the best response to each of these is worth for every other k. `advise` confirms the advice at four
-prices by a sweep on fresh episodes: with memory every k up to 50, without one those of `FORGETFUL`. A game
-may be a file of one's own. `asking` compares asking when it pays (`ASKS` at a step, at no price 50) with the best fixed
-k that has a memory.
+each k, and what the best response to each of these is worth for every other k. `rising` plays what `select="rollout"`
+takes for k = 1..20 on the warehouse, and prints returns, how far they lie above holding, and what one agent more adds.
+`advise` confirms the advice at four prices by a sweep on fresh episodes: with memory every k up to 50, without one
+those of `FORGETFUL`. A game may be a file of one's own. `asking` compares asking when it pays (`ASKS` at a step, at no
+price 50) with the best fixed k that has a memory.
 """
 
 import argparse
@@ -34,16 +36,20 @@ ANSWERS, TURNOVER = (1.0, 0.9, 0.7, 0.5, 0.2, 0.0), (0.0, 0.02, 0.1, 0.3)
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("answers", "turnover", "every", "shared", "advise", "asking"))
+    parser.add_argument("what", choices=("answers", "turnover", "every", "shared", "rising", "advise", "asking"))
     parser.add_argument("--game", default="warehouse", help="a named game, or my_game.py:build")
     parser.add_argument("--k", type=lambda text: [int(k) for k in text.split(",")], default=[20])
     parser.add_argument("--episodes", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=1, help="seed of the episodes")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the episodes; of every and rising, of learning")
+    parser.add_argument("--preset", default="paper", help="of rising")
+    parser.add_argument("--observation", default="surrogate", help="of rising")
     arguments = parser.parse_args()
     game = call_function(arguments.game) if is_function(arguments.game) else am.games.make(arguments.game)
     played = {"episodes": arguments.episodes, "seed": 1}
     if arguments.what == "every":
         return every(game, arguments.k, arguments.seed, played)
+    if arguments.what == "rising":
+        return rising(am.games.warehouse(arguments.preset), arguments.observation, arguments.seed, played)
     if arguments.what == "shared":
         return shared(game, arguments.k)
     if arguments.what == "advise":
@@ -103,8 +109,21 @@ def shared(game, ks):
         if same[0] < k:
             continue
         found = {j: g_learn(exact_surrogate(game, pair.pi_l, plans[j]), parameterization="counts") for j in ks}
-        losses = " | ".join(f"{100 * (one.joint.mean / solved[j].value - 1):+.2f} %" for j, one in found.items())
+        losses = " | ".join(f"{100 * (1 - one.joint.mean / solved[j].value):.2f} %" for j, one in found.items())
         print(f"| pi_l of k = {', '.join(map(str, same))} | {losses} |", flush=True)
+
+
+def rising(game, observation, seed, played):
+    """Returns of what selection by n agents takes, k by k, on episodes that no selection has seen."""
+    hold = before = am.rollout(game, am.heuristics.heuristic_pairs(game, 1)["hold + walk"], **played).returns
+    for k in range(1, 21):
+        pair = am.solve(game, k, observation=observation, select="rollout", seed=seed)
+        returns = am.rollout(game, pair, **played).returns
+        over, step = returns - hold, returns - before
+        sem = float(step.std()) / len(step) ** 0.5
+        line = f"k = {k}: {returns.mean():.2f} ({pair.selection.choices[0].name}), {over.mean():+.2f} over holding"
+        print(f"{line}; step {step.mean():+.3f} +- {sem:.3f}", flush=True)
+        before = returns
 
 
 def advise(game, played):
