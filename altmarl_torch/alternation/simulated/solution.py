@@ -99,7 +99,8 @@ class SimulatedSolution:
             ArgumentError: pi_l is still uniform, and there is no generator to draw from.
         """
         with torch.no_grad():
-            return self.pi_l.actions(s_l, s_g.expand(*s_l.shape[:-1], s_g.shape[-1]), generator)
+            near = s_g.float().expand(*s_l.shape[:-1], s_g.shape[-1])
+            return self.pi_l.actions(s_l.float(), near, generator)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the policies as JSON's types: numbers and words by name, updates as records."""

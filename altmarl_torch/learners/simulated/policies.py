@@ -227,6 +227,7 @@ class _Dispatcher:
     def act(self, s_g: Tensor, sample: Tensor) -> Tensor:
         if self._generator is None:
             self._generator = torch.Generator(s_g.device).manual_seed(self._seed)
+        s_g, sample = s_g.float(), sample.float()  # whatever numbers a user's control loop is made of
         if self._belief is not None:
             if self._memory is None:
                 self._memory = self._belief.first(len(s_g), s_g.device)

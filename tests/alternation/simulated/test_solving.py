@@ -51,6 +51,20 @@ def test_one_round_beats_standing_still_and_the_dispatcher_takes_batches(quick):
     assert solution.local_actions(torch.rand(5, 7, 1), torch.rand(5, 1, 1)).shape == (5, 7)
 
 
+@pytest.mark.parametrize("observation", ["population", "filter"])
+def test_states_of_any_type_are_answered_alike(quick, observation):
+    solution = am.solve(small(), 3, steps=1, observation=observation)
+    luck = torch.Generator().manual_seed(0)
+    s_g, sample = (torch.rand(shape, generator=luck, dtype=torch.float32) for shape in ((5, 1), (5, 3, 1)))
+    chosen = []
+    for of_type in (torch.float32, torch.float64):
+        dispatcher = solution.dispatcher()
+        dispatcher.reset(5)
+        a_g = dispatcher.act(s_g.to(of_type), sample.to(of_type))
+        chosen.append((a_g, solution.local_actions(sample.to(of_type), s_g.unsqueeze(1).to(of_type))))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*chosen, strict=True))
+
+
 def truck(unit):
     """Docs' truck and its workers, states counted in units of `unit`."""
 
