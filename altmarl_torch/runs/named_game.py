@@ -22,6 +22,7 @@ __all__ = [
     "COUNTED",
     "HORIZONS",
     "Preset",
+    "as_of_tables",
     "asked_sizes",
     "check_data",
     "named_game",
@@ -141,6 +142,12 @@ def settle(config: Any) -> None:
             object.__setattr__(config, name, value)
     if config.solver == "auto":
         object.__setattr__(config, "solver", "tabular" if tables else "neural")
+
+
+def as_of_tables(config: Any) -> Any:
+    """A `TrainConfig` of a game that is of tables: what was open until that was known is said."""
+    known = {"observation": config.observation or "surrogate", "objective": config.objective or "team"}
+    return dataclasses.replace(config, **known)
 
 
 def tables_of(word: str, named: "AnyGame") -> "Game":

@@ -45,7 +45,7 @@ from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.folder import RunFolder, create_run, reopen
 from altmarl_torch.runs.interrupts import Interrupts
 from altmarl_torch.runs.measuring import AUTOMATIC_WORK, Measurement, affordable_parts, measure, returns_by_k
-from altmarl_torch.runs.named_game import COUNTED
+from altmarl_torch.runs.named_game import COUNTED, as_of_tables
 from altmarl_torch.runs.plots import occupation_figure, save_png, value_history_figure
 from altmarl_torch.runs.policy_slice import policy_slice_figure
 from altmarl_torch.runs.report import (
@@ -103,8 +103,7 @@ def train(
     if data is not None:
         check_same_k(config, data, k_is_meant=config.k != TrainConfig().k)
         config = dataclasses.replace(config, k=data.k, from_data=os.path.abspath(str(config.from_data)))
-    observation, objective = config.observation or "surrogate", config.objective or "team"
-    config = dataclasses.replace(config, observation=observation, objective=objective)
+    config = as_of_tables(config)
     game = config.build_game(named)
     if config.rule is not None:
         check_rules(config.rule, game, config.k)

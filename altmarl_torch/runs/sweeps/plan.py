@@ -32,6 +32,7 @@ from typing import Any
 from altmarl_torch.errors import AltMarlError, ArgumentError, FileFormatError
 from altmarl_torch.runs.config import TrainConfig
 from altmarl_torch.runs.folder import SUMMARY, file_word, read_summary
+from altmarl_torch.runs.named_game import as_of_tables
 from altmarl_torch.runs.sweeps.words import DEFAULTS, MOST_NUMBERS
 from altmarl_torch.support.files import read_json, write_json
 from altmarl_torch.support.tables import LARGEST_SEED, as_integer
@@ -122,8 +123,8 @@ class Plan:
         _check_distinct("k", ks, 1, math.inf)
         _check_distinct("seeds", seeds, 0, LARGEST_SEED)
         _check_name(name)
-        shared = dataclasses.replace(config, k=min(ks), seed=min(seeds))
-        folder = Path(config.runs_dir) / (name or _name(config))
+        shared = dataclasses.replace(as_of_tables(config), k=min(ks), seed=min(seeds))
+        folder = Path(config.runs_dir) / (name or _name(shared))
         return cls(folder, shared, tuple(sorted(ks)), tuple(sorted(seeds)))
 
     @property
@@ -219,9 +220,8 @@ def _check_name(name: object) -> None:
 
 def _name(config: TrainConfig) -> str:
     """What is asked, as a folder's name: options at their defaults are left out."""
-    plain = dataclasses.asdict(
-        TrainConfig(game=config.game, **DEFAULTS | {"solver": config.solver, "preset": config.preset})
-    )
+    usual = TrainConfig(game=config.game, **DEFAULTS | {"solver": config.solver, "preset": config.preset})
+    plain = dataclasses.asdict(as_of_tables(usual))
     words = [f"{name}-{value}" for name, value in shared_options(config).items() if value != plain[name]]
     if config.preset != "paper":
         words.insert(0, f"preset-{config.preset}")

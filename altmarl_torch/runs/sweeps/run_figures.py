@@ -113,7 +113,7 @@ def require_finished(sweep: Sweep) -> None:
 def subject(sweep: Sweep) -> str:
     """The game, its size, and how it was solved, as far as that is not the default."""
     summary, config = sweep.finished[0].summary, sweep.plan.config
-    asked = {"objective": config.objective or "team", "observation": config.observation or "surrogate"}
+    asked = {"objective": config.objective, "observation": config.observation}
     options = [f"{name} {word}" for name, word in asked.items() if word not in ("team", "surrogate")]
     solved = ", ".join([f"{config.solver} solver", *options])
     return f"{summary['game']}, n = {summary['n']:,}, horizon {summary['horizon']}, {solved}"

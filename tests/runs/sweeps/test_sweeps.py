@@ -124,6 +124,11 @@ class TestPlan:
         assert Plan.of(code, [1], 1).folder == Path("runs/sweep__warehouse__tabular__preset-code__starts-3")
         assert Plan.of(code, [1], 1, "mine").folder == Path("runs/mine")
 
+    def test_what_only_a_function_knows_of_its_game_is_said_as_for_tables(self):
+        plan = Plan.of(dataclasses.replace(ASKED, game="mine.py:build", objective=None, observation=None), [1], 1)
+        assert (plan.config.objective, plan.config.observation) == ("team", "surrogate")
+        assert not {"objective", "observation"} & set(re.findall("[a-z]+", plan.folder.name))
+
     @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a"])
     def test_a_name_is_no_path(self, name):
         with pytest.raises(ArgumentError, match="name of a folder"):
