@@ -84,8 +84,10 @@ class StartedNetwork(nn.Module):
         if not self.anchors.several:
             return self._features(frequencies, self.anchors.largest) @ table.T
         k = inputs[:, -1].double().pow(-2).round()
-        few, values = k < self.degree, table.new_empty(len(inputs), len(table))
-        small, large = table[:, : self._few.size], table[:, self._few.size :]
+        few, small, large = k < self.degree, table[:, : self._few.size], table[:, self._few.size :]
+        if not bool(few.any()):
+            return self._between(frequencies, k, large)
+        values = table.new_empty(len(inputs), len(table))
         values[few] = small[:, self._rank(frequencies[few], k[few])].T
         values[~few] = self._between(frequencies[~few], k[~few], large)
         return values
