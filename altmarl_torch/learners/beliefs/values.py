@@ -22,6 +22,9 @@ __all__ = ["BeliefValues"]
 
 FOLDER, FACTS = "values/", ("gamma", "price", "degree")
 TABLES = {"P_g": "sg ag sg'", "r_g": "sg ag", "r_l": "sg sl", "coefficients": "f sg", "asks": "q"}
+
+AT_ONCE = 2**10
+"""Beliefs that are read at once: of tens of thousands, features are made four times as slowly."""
 """Its entries in a file: where they stand, numbers, and tables with their axes."""
 
 
@@ -114,6 +117,11 @@ class BeliefValues:
 
     def _action_values(self, s_g: Tensor, mean: Tensor, strength: Tensor) -> Tensor:
         """What each action is worth after looking: `[b, ag]`."""
+        parts = zip(*(torch.split(rows, AT_ONCE) for rows in (s_g, mean, strength)), strict=True)
+        return torch.cat([self._some_action_values(*part) for part in parts])
+
+    def _some_action_values(self, s_g: Tensor, mean: Tensor, strength: Tensor) -> Tensor:
+        """The same of rows whose features fit the processor's own memory."""
         later = combined(*self.features.parts(*self.belief.predict(mean, strength, s_g)), self.coefficients)
         expected = torch.bmm(self.P_g.index_select(0, s_g), later.unsqueeze(-1)).squeeze(-1)
         local = (mean * self.r_l.index_select(0, s_g)).sum(-1, keepdim=True)
