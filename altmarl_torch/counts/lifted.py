@@ -37,10 +37,14 @@ from altmarl_torch.counts.tuples import counts_to_tuples
 from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.support.tables import as_integer
 
-__all__ = ["MOST_COEFFICIENTS", "Basis", "as_frequencies", "fits", "largest_degree", "of_groups"]
+__all__ = ["MOST_COEFFICIENTS", "SINGLE", "Basis", "as_frequencies", "fits", "largest_degree", "of_groups"]
 
 MOST_COEFFICIENTS = 3_000
 """The most coefficients of one lifted function: each square matrix of their least squares takes 72 MB."""
+
+SINGLE = 20
+"""The largest degree whose weights are computed in float32: they are positive, so that rounding stays small. J! of 35
+and more is no float32."""
 
 
 class Basis:
@@ -100,25 +104,27 @@ class Basis:
         """The weights of the coefficients at `counts [b, sl]` of k agents: `[b, N_J]`, rows that sum to one.
 
         k may be another number for each row, `[b]`. At k = inf counts are of any sum, and only their proportions are
-        read. (In float32, for degrees up to 20.)
+        read. Weights of float32 are computed in float64 where the degree is above `SINGLE`.
 
         Raises:
             ArgumentError: the degree is above k.
         """
+        working = dtype if self.degree <= SINGLE else torch.float64
         if isinstance(k, Tensor):
-            k = k.to(dtype)
+            k = k.to(working)
         if bool(torch.as_tensor(self.degree > k).any()):
             least = float(torch.as_tensor(k).min())
             raise ArgumentError(f"degree = {self.degree} is above k = {least:g}: J of the k agents are drawn")
         if self.degree == 0:
             return torch.ones(len(counts), 1, dtype=dtype, device=counts.device)
-        states = counts.to(dtype).T.contiguous()
+        states = counts.to(working).T.contiguous()
         everybody = not isinstance(k, Tensor) and math.isinf(k)
         unit, step = (states.sum(0), 0.0) if everybody else (k, 1.0)
-        before = torch.arange(self.degree, dtype=dtype, device=counts.device).unsqueeze(-1)
+        before = torch.arange(self.degree, dtype=working, device=counts.device).unsqueeze(-1)
         single = (states.unsqueeze(1) - before * step) / unit  # [sl, J, b]
         drawn = 1.0 if everybody else math.prod(1 - i / k for i in range(self.degree))
-        return (self._over_agents(single, drawn) if self._plan is None else self._over_states(single, drawn)).T
+        weights = self._over_agents(single, drawn) if self._plan is None else self._over_states(single, drawn)
+        return weights.to(dtype).T
 
     def _over_states(self, single: Tensor, drawn: float | Tensor) -> Tensor:
         """The weights `[N_J, b]` as products over the states, each factor with its 1/g_z!."""

@@ -50,6 +50,16 @@ def test_rows_may_be_of_different_numbers_of_agents(num_sl, degree):
         basis.features(together[:2], torch.tensor([degree, degree - 1]))
 
 
+@pytest.mark.parametrize("k", [90, math.inf])
+@pytest.mark.parametrize(("num_sl", "degree"), [(2, 60), (3, 44), (5, 6), (4, 3)])
+def test_float32_weights_are_those_of_float64(num_sl, degree, k):
+    basis, simplex = Basis(degree, num_sl), CountSimplex(90, num_sl)
+    counts = simplex.counts[:: max(1, simplex.size // 200)]
+    exact, single = (basis.features(counts, k, dtype) for dtype in (torch.float64, torch.float32))
+    assert single.dtype == torch.float32
+    torch.testing.assert_close(single.double(), exact, rtol=0, atol=1e-6)
+
+
 def test_the_limit_is_a_bernstein_polynomial():
     basis, mu = Basis(4, 3), torch.tensor([[0.2, 0.5, 0.3]], dtype=torch.float64)
     law = torch.zeros(basis.size, dtype=torch.float64)

@@ -26,7 +26,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from altmarl_torch.counts.lifted import Basis, of_groups
+from altmarl_torch.counts.lifted import SINGLE, Basis, of_groups
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.learners.neural.networks import CountNetwork
 from altmarl_torch.learners.neural.samples import SampleSizes
@@ -35,9 +35,6 @@ __all__ = ["StartedNetwork", "columns", "few_agents"]
 
 WHOLE = 1e-3
 """Counts that are k times frequencies in float32 are whole where they miss a whole number by less."""
-
-SINGLE = 20
-"""The largest degree whose weights are computed in float32: they are positive, so that rounding stays small."""
 
 
 class StartedNetwork(nn.Module):
@@ -119,7 +116,7 @@ class StartedNetwork(nn.Module):
     def _features(self, frequencies: Tensor, k: int | Tensor) -> Tensor:
         """The weights of the coefficients of degree J, float32; k is one number, or one for each row."""
         precision = torch.float32 if self.degree <= SINGLE else torch.float64
-        return self._basis.features(_counts(frequencies.to(precision), k), k, precision).float()
+        return self._basis.features(_counts(frequencies.to(precision), k), k, torch.float32)
 
 
 def _counts(frequencies: Tensor, k: int | Tensor) -> Tensor:

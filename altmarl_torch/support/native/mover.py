@@ -18,7 +18,6 @@ __all__ = ["ONE_BY_ONE", "CountMover"]
 ONE_BY_ONE, AT_ONCE = 256, 2**22
 """Up to so many agents are moved one by one whatever |S_l|; how many are, at once, in all systems together."""
 
-
 NARROW = 8
 """Up to so many states that an agent can go to are compared one by one."""
 

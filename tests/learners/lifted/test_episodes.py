@@ -5,12 +5,20 @@ import torch
 
 from altmarl_torch.alternation.solving import solve
 from altmarl_torch.counts.lifted import Basis
-from altmarl_torch.games import warehouse
+from altmarl_torch.games import random_game, warehouse
 from altmarl_torch.learners.lifted import episodes
 from altmarl_torch.learners.lifted.episodes import Contender, play
 from altmarl_torch.learners.lifted.fitting import fit_best_response
 from altmarl_torch.learners.lifted.points import Points
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
+
+
+def test_a_high_degree_is_worth_a_number():
+    """J! is no float32, and wide bases are read in it."""
+    game = random_game(num_sg=2, num_sl=3, num_ag=2, num_al=2, n=100, seed=1)
+    low, high = (solve(game, 60, solver="lifted", degree=degree) for degree in (16, 44))
+    assert Basis(44, 3).size >= episodes.WIDE
+    assert high.value == pytest.approx(low.value, rel=1e-4)
 
 
 def test_a_wide_basis_is_read_in_float32_to_the_same_values(monkeypatch):
