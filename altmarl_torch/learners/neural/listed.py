@@ -27,7 +27,7 @@ class _Listed:
     Attributes:
         policy: whose they are.
         simplex: the counts of K agents over one state more.
-        table: `[sg, N]` uint8, the actions at counts of the sizes that occur.
+        table: `[sg, N]` int32, the actions at counts of the sizes that occur.
     """
 
     policy: NetworkPolicy
@@ -54,7 +54,7 @@ def look_up_small(policy: NetworkPolicy, samples: SampleSizes, num_sl: int, most
     if every[0].log10_size > math.log10(most):
         return policy
     largest = next(simplex for simplex in reversed(every) if simplex.log10_size <= math.log10(most))
-    table = torch.zeros(num_sg, largest.size, dtype=torch.uint8, device=device)
+    table = torch.zeros(num_sg, largest.size, dtype=torch.int32, device=device)
     for size in (k for k in samples.numbers if k <= largest.k):
         own, first = CountSimplex(size, num_sl, device), CountSimplex(size - 1, num_sl + 1).size
         table[:, first : first + own.size] = tabulate(policy, own).argmax(-1)

@@ -60,6 +60,15 @@ def test_the_network_is_not_asked_for_what_is_listed():
     assert sum(asked) == int((counts.sum(-1) == 9).sum())
 
 
+def test_of_many_actions_the_last_are_listed_too():
+    """More than a byte holds."""
+    actions = 300
+    network = CountNetwork(GAME.num_sl, 1, actions, width=16, extra=1, generator=seeded(1)).eval()
+    policy = NetworkPolicy(network, torch.arange(float(actions)).unsqueeze(0), GAME.gamma, 1.0, SIZES)
+    rule, counts = look_up_small(policy, SIZES, GAME.num_sl, 40), torch.tensor([[1.0, 0.0, 1.0]])
+    assert rule.choose(torch.tensor([0]), counts).tolist() == [actions - 1]
+
+
 def test_where_every_size_has_many_counts_none_is_listed():
     policy = network_policy()
     assert look_up_small(policy, SIZES, GAME.num_sl, 3) is policy
