@@ -28,12 +28,13 @@ from altmarl_torch.alternation.players.lifted_memory import SMALL_GAIN, STILL, L
 from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.games.centring import centre_rewards
 from altmarl_torch.learners.lifted.degrees import ladder
-from altmarl_torch.learners.lifted.episodes import Contender, Rule
+from altmarl_torch.learners.lifted.episodes import Contender
 from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_best_response, proven_error
 from altmarl_torch.learners.lifted.judging import Judged
 from altmarl_torch.learners.lifted.l_learn import expected_seconds
 from altmarl_torch.learners.lifted.policies import LiftedPolicy
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
+from altmarl_torch.learners.lifted.walk import Rule
 from altmarl_torch.operators.joint_value import JointValue, gain_error
 from altmarl_torch.policies.base import Pair
 

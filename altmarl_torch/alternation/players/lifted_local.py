@@ -17,13 +17,14 @@ from altmarl_torch.alternation.players.lifted_memory import (
     STILL,
     LiftedMemories,
     LiftedWorkspace,
-    of_coefficients,
+    fits_of,
 )
-from altmarl_torch.learners.lifted.episodes import Contender, Rule
+from altmarl_torch.learners.lifted.episodes import Contender
 from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_value
 from altmarl_torch.learners.lifted.judging import Judged, laws_at
 from altmarl_torch.learners.lifted.l_learn import local_gains, shares
 from altmarl_torch.learners.lifted.policies import LiftedPolicy
+from altmarl_torch.learners.lifted.walk import Rule
 from altmarl_torch.learners.turns import single_changes, turns
 from altmarl_torch.operators.joint_value import DIRECT, JointValue, gain_error
 from altmarl_torch.policies.base import Pair
@@ -215,7 +216,8 @@ class LiftedLocalLearner:
         """The values of pi_g with each pi_l, held against the present fit on the same episodes; from fits at J = k."""
         work, surrogates = self.workspace, [self.workspace.surrogate(pi_l) for pi_l in changed]
         if work.points is None or not work.points.is_exact:
-            played = [Contender(one, pi_g, of_coefficients(one, found.coefficients)) for one in surrogates]
+            near = fits_of(surrogates, found.coefficients)
+            played = [Contender(one, pi_g, fit) for one, fit in zip(surrogates, near, strict=True)]
             return [own.value for own in work.judged(played, moments=False, finely=finely)]
         laws = laws_at(pi_g, work.points, work.game.num_sg)
         fits = [fit_value(one, work.points, laws, found.coefficients) for one in surrogates]

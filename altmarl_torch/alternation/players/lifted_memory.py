@@ -18,16 +18,17 @@ from altmarl_torch.alternation.loop import AUTO_ETA, PhaseProgress
 from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.games.game import Game
-from altmarl_torch.learners.lifted.episodes import EPISODES, Contender, Rule, visit
+from altmarl_torch.learners.lifted.episodes import EPISODES, Contender
 from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_value
 from altmarl_torch.learners.lifted.judging import Judged, judge, laws_at
 from altmarl_torch.learners.lifted.points import Points
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
+from altmarl_torch.learners.lifted.walk import Rule, visit
 from altmarl_torch.operators.joint_value import JointValue, value_span
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.support.digests import digest
 
-__all__ = ["LiftedMemories", "LiftedMemory", "LiftedWorkspace", "of_coefficients"]
+__all__ = ["LiftedMemories", "LiftedMemory", "LiftedWorkspace", "fits_of", "of_coefficients"]
 
 SMALL_GAIN, STILL = 2 * AUTO_ETA, 3e-4
 """Gains, relative to the span of values: below the first UPDATE finds none, below the second a degree is not higher."""
@@ -200,3 +201,14 @@ class LiftedWorkspace:
 def of_coefficients(surrogate: LiftedSurrogate, coefficients: Tensor) -> LiftedFit:
     """Values that were fitted before, with the Q that follows from them under the surrogate's pi_l."""
     return LiftedFit(coefficients, surrogate.action_coefficients(coefficients), math.nan, 0)
+
+
+def fits_of(surrogates: Sequence[LiftedSurrogate], coefficients: Tensor) -> list[LiftedFit]:
+    """The same for several pi_l, which differ in a few states."""
+    first = of_coefficients(surrogates[0], coefficients)
+    return [first] + [
+        replace(
+            first, action_coefficients=one.changed_coefficients(surrogates[0], first.action_coefficients, coefficients)
+        )
+        for one in surrogates[1:]
+    ]

@@ -16,38 +16,28 @@ it noisy. The same episodes give
 An episode lasts 2/(1-gamma) steps, at most `LONGEST`; for the rest the mean residual of the last quarter is taken to go
 on.
 
-All pairs are played with the same random numbers, several of them side by side. Up to 256 agents are moved one by one,
-each by a number of its own (`support.native.mover`): two pairs go the same way until they act differently, and each
-episode for itself, so that differences, paired episode by episode, are known far better than values.
+All pairs are played with the same random numbers, several of them side by side (`walk`), so that differences, paired
+episode by episode, are known far better than values.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from einops import einsum, rearrange
+from einops import einsum
 from torch import Tensor
 
 from altmarl_torch.learners.lifted.fitting import LiftedFit
 from altmarl_torch.learners.lifted.policies import LiftedPolicy
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
-from altmarl_torch.policies.base import cumulative
-from altmarl_torch.support.native.mover import ONE_BY_ONE, CountMover
-from altmarl_torch.support.sampling import split, split_shares
+from altmarl_torch.learners.lifted.walk import Rule, Walk
+from altmarl_torch.policies.tabular import one_hot
 
-__all__ = ["Contender", "PlayedPair", "Rule", "play", "visit"]
+__all__ = ["EPISODES", "Contender", "PlayedPair", "play"]
 
-Rule = Callable[[Tensor, Tensor], Tensor]
-"""pi_g: s_g `[b]` and counts `[b, sl]` to laws `[b, ag]`, float64."""
-
-EPISODES, VISITING, LONGEST = 128, 128, 300
-"""Episodes that judge a pair, and that show where it goes; their steps at most."""
-
-HORIZONS = 2
-"""Length of an episode in units of 1/(1-gamma): beyond it lies e^-2 of the occupancy."""
-
+EPISODES = 128
+"""Those that judge a pair."""
 
 ENTRIES_AT_ONCE = 2**17
 """Features that are computed at once: they fit the processor's own memory."""
@@ -77,147 +67,107 @@ class PlayedPair:
     drift: float  # what the tail would change by if it were estimated by the quarter before
 
 
-class _Walk:
-    """Episodes of the k-agent game, step by step: rows of the first pair, of the second, and so on.
-
-    Attributes:
-        s_g: `[rows]`.
-        counts: `[rows, sl]`.
-        place: `[rows]`, which pair, and in which s_g: pair * num_sg + s_g.
-    """
-
-    def __init__(self, surrogates: Sequence[LiftedSurrogate], seed: int, starts: int, repeats: int = 1) -> None:
-        self.game, self.k, self.prior = surrogates[0].game, surrogates[0].k, surrogates[0].prior
-        seeds = np.random.SeedSequence(seed).generate_state(4).tolist()
-        begin, *self._streams = (torch.Generator(self.game.device).manual_seed(number) for number in seeds)
-        self.pairs, self.episodes = len(surrogates), starts * repeats
-        self._moves = torch.cat([rearrange(one.P_l_pi, "l g L -> g l L") for one in surrogates]).contiguous()
-        self._mover = CountMover(self._moves, int(self.k)) if self.k <= ONE_BY_ONE else None
-        self._shares, self._sums = split_shares(self._moves), cumulative(self.game.P_g)
-        first = torch.arange(self.pairs, device=self.game.device).repeat_interleave(self.episodes)
-        self._first_places = first * self.game.num_sg
-        self._luck: Tensor | None = None
-        s_g, counts = self._begin(begin, starts, repeats)
-        self._arrive(s_g.repeat(self.pairs), counts.repeat(self.pairs, 1))
-        self.steps = min(LONGEST, max(1, round(HORIZONS / (1 - self.game.gamma))))
-
-    def rows(self, pair: int, pairs: int = 1) -> slice:
-        """Those of a pair, or of several from it on."""
-        return slice(pair * self.episodes, (pair + pairs) * self.episodes)
-
-    def draw(self, law: Tensor, rows: slice) -> Tensor:
-        """Actions of some rows from their `law [b, ag]`; the numbers are the same for every pair."""
-        if self._luck is None:
-            self._luck = self._chance(self._streams[0])
-        return (self._luck[rows] >= cumulative(law)[..., :-1]).sum(-1)
-
-    def step(self, a_g: Tensor) -> None:
-        """Move under the actions `[rows]`."""
-        _, moves, global_moves = self._streams
-        counts = self._moved(moves)  # under the current s_g (Eq. 3)
-        chance = self._chance(global_moves)
-        self._arrive((chance >= self._sums[self.s_g, a_g, :-1]).sum(-1), counts)
-
-    def _begin(self, generator: torch.Generator, starts: int, repeats: int) -> tuple[Tensor, Tensor]:
-        initial = self.game.initial
-        s_g, counts = initial.sample_sg(starts, generator), initial.sample_mu(starts, generator)
-        if not math.isinf(self.k):
-            everyone = torch.full((starts, 1), float(self.k), dtype=torch.float64, device=counts.device)
-            counts = split(everyone, split_shares(counts).unsqueeze(1), generator)
-        return s_g.repeat_interleave(repeats), counts.repeat_interleave(repeats, 0)
-
-    def _arrive(self, s_g: Tensor, counts: Tensor) -> None:
-        self.s_g, self.counts, self.place = s_g, counts, self._first_places + s_g
-        self._luck = None
-
-    def _chance(self, generator: torch.Generator) -> Tensor:
-        """A number for each row, `[rows, 1]`, the same for every pair."""
-        chance = torch.rand(self.episodes, 1, generator=generator, dtype=torch.float64, device=self.game.device)
-        return chance if self.pairs == 1 else chance.repeat(self.pairs, 1)
-
-    def _moved(self, generator: torch.Generator) -> Tensor:
-        if math.isinf(self.k):
-            return einsum(self.counts, self._moves[self.place], "b l, b l L -> b L")
-        if self.pairs == 1:
-            return self._moved_rows(self.rows(0), generator)
-        before, moved = generator.get_state(), []
-        for pair in range(self.pairs):
-            generator.set_state(before)
-            moved.append(self._moved_rows(self.rows(pair), generator))
-        return torch.cat(moved)
-
-    def _moved_rows(self, rows: slice, generator: torch.Generator) -> Tensor:
-        place, counts = self.place[rows], self.counts[rows]
-        if self.prior is not None:
-            counts = self.prior.resample(self.s_g[rows], counts, int(self.k), generator)
-        if self._mover is not None:
-            return self._mover(place, counts, generator)
-        return split(counts, self._shares[place], generator)
-
-
 class _Reader:
     """What pairs do and fits say at the counts of a walk.
 
     Where every pi_g is greedy in a lifted Q of at most the fits' degree, it is read along with them, from the same
-    features.
+    features. Pairs that differ in a few states have most tables in common. So rows are read table by table, whichever
+    pair they are of: each table passes through the processor's own memory once a step.
     """
 
     def __init__(self, contenders: Sequence[Contender]) -> None:
         self.contenders, self.surrogate = contenders, contenders[0].surrogate
         self._certain = all(self._is_read(one.policy) for one in contenders)
         self._type = torch.float64 if self.surrogate.basis.size < WIDE else torch.float32
-        self._tables = torch.stack([self._table(one) for one in contenders]).to(self._type)  # [pair, sg, values, N_J]
+        self._tables, self._numbers = self._distinct()
 
     def _is_read(self, policy: Rule) -> bool:
         surrogate = self.surrogate
         return isinstance(policy, LiftedPolicy) and policy.k == surrogate.k and policy.degree <= surrogate.basis.degree
 
+    def _distinct(self) -> tuple[list[Tensor], Tensor]:
+        """Tables `[values, N_J]` of which no other pair's equals the first's, and the number of each pair and s_g."""
+        first, *others = self.contenders
+        tables, numbers = list(self._table(first)), list(range(self.surrogate.game.num_sg))
+        for one in others:
+            alike = self._alike(first, one)
+            for sg, own in enumerate([] if all(alike) else self._table(one)):
+                numbers.append(sg if alike[sg] else len(tables))
+                tables += [] if alike[sg] else [own]
+            numbers += range(len(alike)) if all(alike) else []
+        return tables, torch.tensor(numbers, device=self.surrogate.game.device)
+
+    def _alike(self, first: Contender, other: Contender) -> list[bool]:
+        """In which s_g two pairs have one table."""
+        if self._certain and first.policy is not other.policy:
+            return [False] * self.surrogate.game.num_sg
+        V, Q = (own == others for own, others in zip(_coefficients(first), _coefficients(other), strict=True))
+        return (V.all(1) & Q.flatten(1).all(1)).tolist()
+
     def _table(self, one: Contender) -> Tensor:
-        tables = [one.fit.coefficients.unsqueeze(1), one.fit.action_coefficients]
+        """V, Q and, where it is certain, that of the policy: `[sg, values, N_J]`."""
+        V, Q = _coefficients(one)
+        tables = [V.unsqueeze(1), Q]
         if self._certain and isinstance(one.policy, LiftedPolicy):
             tables.append(one.policy.basis.elevate(one.policy.coefficients, self.surrogate.basis))
-        return torch.cat(tables, 1)
+        return torch.cat(tables, 1).to(self._type)
 
-    def read(self, walk: _Walk, pair: int, pairs: int) -> "_Read":
-        """What so many pairs, from one on, do and say."""
-        rows, game = walk.rows(pair, pairs), self.surrogate.game
-        order, tables = walk.place[rows].argsort(stable=True), self._tables[pair : pair + pairs]
-        sizes = torch.bincount(walk.place[rows] - pair * game.num_sg, minlength=pairs * game.num_sg).tolist()
-        s_g, counts = walk.s_g[rows], walk.counts[rows]
-        features = self.surrogate.basis.features(counts[order], self.surrogate.k, self._type)
-        parts = zip(torch.split(features, sizes), tables.flatten(0, 1), strict=True)
-        values = torch.cat([(table @ part.T).T for part, table in parts]).double()  # features are made by columns
-        V, Q = values[:, 0], values[:, 1 : game.num_ag + 1]
-        if self._certain:
-            chosen = values[:, game.num_ag + 1 :].argmax(-1)
-            residual, onward = Q.gather(-1, chosen.unsqueeze(-1)).squeeze(-1) - V, game.P_g[s_g[order], chosen]
-            a_g = torch.empty_like(chosen).index_copy_(0, order, chosen)
-        else:
-            shown = zip(torch.split(s_g, walk.episodes), torch.split(counts, walk.episodes), strict=True)
-            law = torch.cat([self.contenders[pair + i].policy(*seen) for i, seen in enumerate(shown)])
-            residual, a_g = (law[order] * Q).sum(-1) - V, walk.draw(law, rows)
-            onward = einsum(law[order], game.P_g[s_g[order]], "b a, b a G -> b G")
-        residual = torch.empty_like(residual).index_copy_(0, order, residual)
-        return _Read(residual, a_g, features, onward, sizes)
+    def read(self, walk: Walk, moments: Tensor | None, weight: float) -> tuple[Tensor, Tensor]:
+        """Residuals and actions, `[rows]`; what the first pair adds to its `moments`, times a weight, is added."""
+        laws, basis, numbers = (
+            None if self._certain else self._laws(walk),
+            self.surrogate.basis,
+            self._numbers[walk.place],
+        )
+        order = numbers.argsort(stable=True)
+        residual = torch.empty(len(order), dtype=torch.float64, device=order.device)
+        a_g = torch.empty_like(order) if laws is None else walk.draw(laws)
+        for rows in torch.split(order, max(1, ENTRIES_AT_ONCE // basis.size)):
+            features = basis.features(walk.counts[rows], self.surrogate.k, self._type)
+            V, Q, own = self._values(numbers[rows], features)
+            if laws is None:
+                a_g[rows] = own.argmax(-1)
+            law = one_hot(a_g[rows], Q.shape[-1]) if laws is None else laws[rows]
+            residual[rows] = (law * Q).sum(-1) - V
+            if moments is not None:
+                onward = einsum(law, self.surrogate.game.P_g[walk.s_g[rows]], "b a, b a G -> b G")
+                first = (rows < walk.episodes).unsqueeze(-1)  # the rows of the first pair
+                _add_moments(moments, walk.s_g[rows], onward * first * weight, features)
+        return residual, a_g
+
+    def _laws(self, walk: Walk) -> Tensor:
+        """Of all pairs, `[rows, ag]`."""
+        shown = zip(torch.split(walk.s_g, walk.episodes), torch.split(walk.counts, walk.episodes), strict=True)
+        return torch.cat([one.policy(*seen) for one, seen in zip(self.contenders, shown, strict=True)])
+
+    def _values(self, numbers: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """V `[b]`, Q and the policy's own `[b, ag]` (or none) by the tables of rows, which come in their order."""
+        used, rows = _stretches(numbers)
+        parts = zip(used, torch.split(features, rows), strict=True)
+        values = torch.cat([(self._tables[table] @ part.T).T for table, part in parts]).double()  # made by columns
+        num_ag = self.surrogate.game.num_ag
+        return values[:, 0], values[:, 1 : num_ag + 1], values[:, num_ag + 1 :]
 
 
-@dataclass(frozen=True, eq=False)
-class _Read:
-    """Residuals and actions of rows as they stand; features and laws of the next s_g in the order of pairs and s_g."""
+def _coefficients(one: Contender) -> tuple[Tensor, Tensor]:
+    return one.fit.coefficients, one.fit.action_coefficients
 
-    residual: Tensor  # [b]
-    a_g: Tensor  # [b]
-    features: Tensor  # [b, N_J]
-    onward: Tensor  # [b, sg]
-    sizes: list[int]  # rows of each pair and s_g
 
-    def add_moments(self, moments: Tensor, weight: float) -> None:
-        """Add the first pair's part to its moments `[sg, sg', N_J]`, in place."""
-        sizes = self.sizes[: len(moments)]
-        laws, parts = (torch.split(rows[: sum(sizes)], sizes) for rows in (self.onward * weight, self.features))
-        for own, law, part in zip(moments, laws, parts, strict=True):
-            if len(part):
-                own.add_(law.T.to(part.dtype) @ part)
+def _add_moments(moments: Tensor, s_g: Tensor, onward: Tensor, features: Tensor) -> None:
+    """Add laws of the next s_g `[b, sg]` times features `[b, N_J]` to `moments [sg, sg', N_J]`, in place.
+
+    Rows of one s_g are neighbours.
+    """
+    used, rows = _stretches(s_g)
+    parts = (torch.split(part, rows) for part in (onward.to(features.dtype), features))
+    for sg, law, part in zip(used, *parts, strict=True):
+        moments[sg].add_(law.T @ part)
+
+
+def _stretches(groups: Tensor) -> tuple[list[int], list[int]]:
+    """Which groups follow one another, and of how many rows each."""
+    used, rows = torch.unique_consecutive(groups, return_counts=True)
+    return used.tolist(), rows.tolist()
 
 
 def play(
@@ -233,17 +183,14 @@ def play(
         moments: whether those of the first pair are added up; zero otherwise.
     """
     surrogate, pairs = contenders[0].surrogate, len(contenders)
-    walk, reader = _Walk([one.surrogate for one in contenders], seed, starts, repeats), _Reader(contenders)
+    walk, reader = Walk([one.surrogate for one in contenders], seed, starts, repeats), _Reader(contenders)
     gamma, num_sg = surrogate.game.gamma, surrogate.game.num_sg
     first, residuals = (walk.s_g[walk.rows(0)], walk.counts[walk.rows(0)]), []
     found = walk.counts.new_zeros(num_sg, num_sg, surrogate.basis.size)
-    together = min(pairs, max(1, ENTRIES_AT_ONCE // (walk.episodes * surrogate.basis.size)))
     for t in range(walk.steps):
-        seen = [reader.read(walk, pair, min(together, pairs - pair)) for pair in range(0, pairs, together)]
-        if moments:
-            seen[0].add_moments(found, gamma**t / walk.episodes)
-        residuals.append(torch.cat([one.residual for one in seen]))
-        walk.step(torch.cat([one.a_g for one in seen]))
+        residual, a_g = reader.read(walk, found if moments else None, gamma**t / walk.episodes)
+        residuals.append(residual)
+        walk.step(a_g)
     by_pair, none = torch.stack(residuals).reshape(walk.steps, pairs, walk.episodes), torch.zeros_like(found)
     return [_played(first, by_pair[:, pair], none if pair else found, gamma) for pair in range(pairs)]
 
@@ -257,22 +204,6 @@ def _played(first: tuple[Tensor, Tensor], residuals: Tensor, moments: Tensor, ga
     return PlayedPair(
         first, weights @ residuals + tail * last, math.sqrt(mean_square), moments, tail * float(last - before)
     )
-
-
-def visit(surrogate: LiftedSurrogate, policy: Rule, seed: int, number: int) -> Tensor:
-    """Counts `[number, sl]` that a pair goes through, drawn by their discounted occupancy."""
-    walk, met = _Walk([surrogate], seed, VISITING), []
-    for _ in range(walk.steps):
-        met.append(walk.counts)
-        if isinstance(policy, LiftedPolicy):
-            walk.step(policy.actions(walk.counts, walk.s_g))
-        else:
-            walk.step(walk.draw(policy(walk.s_g, walk.counts), walk.rows(0)))
-    generator = torch.Generator(walk.counts.device).manual_seed(seed)
-    weights = surrogate.game.gamma ** torch.arange(walk.steps, dtype=torch.float64, device=walk.counts.device)
-    age = torch.multinomial(weights, number, replacement=True, generator=generator)
-    episode = torch.randint(VISITING, (number,), generator=generator, device=age.device)
-    return torch.stack(met)[age, episode]
 
 
 def _last_quarters(means: Tensor) -> tuple[Tensor, Tensor]:

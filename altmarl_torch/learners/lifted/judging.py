@@ -15,13 +15,16 @@ from einops import einsum, rearrange
 from torch import Tensor
 
 from altmarl_torch.counts.pair_moves import PairPlan
-from altmarl_torch.learners.lifted.episodes import EPISODES, Contender, PlayedPair, Rule, play
+from altmarl_torch.learners.lifted.episodes import EPISODES, Contender, PlayedPair, play
 from altmarl_torch.learners.lifted.fitting import LiftedFit
 from altmarl_torch.learners.lifted.points import Points
+from altmarl_torch.learners.lifted.policies import LiftedPolicy
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
+from altmarl_torch.learners.lifted.walk import Rule
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate
+from altmarl_torch.policies.tabular import one_hot
 
 __all__ = ["Judged", "judge", "laws_at"]
 
@@ -42,7 +45,9 @@ class Judged:
 
 
 def laws_at(policy: Rule, points: Points, num_sg: int) -> Tensor:
-    """pi_g at the points, `[sg, ag, M]`."""
+    """pi_g at the points, `[sg, ag, M]`; a lifted one is read in every s_g from the same features."""
+    if isinstance(policy, LiftedPolicy):
+        return rearrange(one_hot(policy.actions(points.counts), policy.sizes[1]), "m g a -> g a m").contiguous()
     device = points.counts.device
     rows = [torch.full((len(points),), sg, dtype=torch.int64, device=device) for sg in range(num_sg)]
     return torch.stack([policy(row, points.counts).T for row in rows])

@@ -30,10 +30,11 @@ from torch import Tensor
 
 from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.games.game import Game
-from altmarl_torch.learners.lifted.episodes import EPISODES, HORIZONS, LONGEST
+from altmarl_torch.learners.lifted.episodes import EPISODES
 from altmarl_torch.learners.lifted.moves import Moves
 from altmarl_torch.learners.lifted.points import number_of_points
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
+from altmarl_torch.learners.lifted.walk import HORIZONS, LONGEST
 
 __all__ = ["expected_seconds", "local_gains", "shares"]
 

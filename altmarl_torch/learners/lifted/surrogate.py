@@ -80,6 +80,14 @@ class LiftedSurrogate:
         """A: the coefficients of Q, `[sg, ag, N_J]`, from those of V, `[sg, N_J]`."""
         return self.reward + self.game.gamma * self.continuation(coefficients)
 
+    def changed_coefficients(self, near: "LiftedSurrogate", known: Tensor, coefficients: Tensor) -> Tensor:
+        """The same where `known` is that of a surrogate near it: only what differs is computed anew."""
+        same = (self.P_l_pi == near.P_l_pi).all(-1).all(0) & (self.r_l_pi == near.r_l_pi).all(0)
+        found, columns = known.clone(), coefficients.T.contiguous()
+        for sg in (~same).nonzero().squeeze(-1).tolist():
+            found[sg] = self.reward[sg] + self.game.gamma * (self.game.P_g[sg] @ self.onward(sg, columns).T)
+        return found
+
     def continuation(self, coefficients: Tensor) -> Tensor:
         """P_g E_J c: the coefficients of what follows (s_g, h, a), `[sg, ag, N_J]`, from those of V, `[sg, N_J]`."""
         columns = coefficients.T.contiguous()

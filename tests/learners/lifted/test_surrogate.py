@@ -1,6 +1,7 @@
 """Lifted action values against tables: Q, the posterior's resampling, initial means, derivatives, corrected values."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,13 +14,14 @@ from altmarl_torch.counts.resampling import ResamplingKernel
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.games import random_game, warehouse
 from altmarl_torch.learners.lifted import episodes
-from altmarl_torch.learners.lifted.episodes import Contender, play, visit
+from altmarl_torch.learners.lifted.episodes import Contender, play
 from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_best_response, fit_value, proven_error
 from altmarl_torch.learners.lifted.judging import judge, laws_at
 from altmarl_torch.learners.lifted.l_learn import local_gains
 from altmarl_torch.learners.lifted.points import Points
 from altmarl_torch.learners.lifted.policies import LiftedPolicy
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
+from altmarl_torch.learners.lifted.walk import visit
 from altmarl_torch.learners.tabular.g_learn import g_learn
 from altmarl_torch.learners.tabular.l_learn import agent_values
 from altmarl_torch.operators.bellman import action_values, next_sg_law
@@ -128,6 +130,31 @@ def test_pairs_side_by_side_are_played_as_alone(monkeypatch):
                 torch.testing.assert_close(one.corrections, own.corrections, rtol=0.0, atol=1e-10)
                 assert one.residual == pytest.approx(own.residual, abs=1e-12)
             torch.testing.assert_close(together[0].moments, alone[0].moments, rtol=0.0, atol=1e-12)
+
+
+def test_near_pairs_share_tables_and_are_played_as_alone():
+    """Where one pi_l is like another's, Q is taken over to the bit, and its table is read for both."""
+    pi_l, _, _, lifted = both(2)
+    changed = pi_l.clone()
+    changed[1, 0] = changed[1, 0].roll(1)
+    near = LiftedSurrogate.build(GAME, changed, K, lifted.basis)
+    points = Points.draw(lifted.basis, K, torch.Generator().manual_seed(0))
+    fit = fit_best_response(lifted, points)
+    Q = near.changed_coefficients(lifted, fit.action_coefficients, fit.coefficients)
+    torch.testing.assert_close(Q, near.action_coefficients(fit.coefficients), rtol=0.0, atol=1e-12)
+    assert torch.equal(Q[1], fit.action_coefficients[1])
+    assert not torch.equal(Q[0], fit.action_coefficients[0])
+    policy = LiftedPolicy(fit.action_coefficients, 2, 3, K)
+    pairs = [Contender(lifted, policy, fit), Contender(near, policy, replace(fit, action_coefficients=Q))]
+    for one, own in zip(play(pairs, 3, starts=32), [play([pair], 3, starts=32)[0] for pair in pairs], strict=True):
+        torch.testing.assert_close(one.corrections, own.corrections, rtol=0.0, atol=1e-10)
+
+
+def test_a_lifted_policy_is_read_at_all_points_as_at_each():
+    _, _, _, lifted = both(2)
+    points = Points.draw(lifted.basis, K, torch.Generator().manual_seed(0))
+    policy = LiftedPolicy(fit_best_response(lifted, points).action_coefficients, 2, 3, K)
+    assert torch.equal(laws_at(policy, points, 2), laws_at(lambda s_g, counts: policy(s_g, counts), points, 2))
 
 
 def test_differences_of_near_policies_are_known_better_than_values():
