@@ -23,7 +23,9 @@ from altmarl_torch.learners.lifted.episodes import Contender
 from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_value
 from altmarl_torch.learners.lifted.judging import Judged, laws_at
 from altmarl_torch.learners.lifted.l_learn import local_gains, shares
+from altmarl_torch.learners.lifted.paths import path_gains
 from altmarl_torch.learners.lifted.policies import LiftedPolicy
+from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
 from altmarl_torch.learners.lifted.walk import Rule
 from altmarl_torch.learners.turns import single_changes, turns
 from altmarl_torch.operators.joint_value import DIRECT, JointValue, gain_error
@@ -89,7 +91,7 @@ class LiftedLocalLearner:
         surrogate, found = work.fitted(best, self.phase)
         judged = work.known(best, surrogate, found)
         while rounds < MAX_ROUNDS:
-            gains = local_gains(surrogate, best.pi_l, found.coefficients, judged.moments)
+            gains = self._gains(best, surrogate, found, judged)
             change, count = self._improved(best, found, judged, gains)
             tried += count
             if change is None:
@@ -109,6 +111,12 @@ class LiftedLocalLearner:
         own = memory.own if self.is_team else work.leave()
         proposal = Proposal(best, None, joint, 0, details, current)
         return proposal, LiftedMemories(self.team.leave(), own)
+
+    def _gains(self, best: Pair[Rule], surrogate: LiftedSurrogate, found: LiftedFit, judged: Judged) -> Tensor:
+        """The derivative in pi_l; from episodes, where pi_g answers by the same objective."""
+        if self._is_exact or not self.is_team or surrogate.prior is not None:
+            return local_gains(surrogate, best.pi_l, found.coefficients, judged.moments)
+        return path_gains(surrogate, best.pi_l, best.pi_g, found.coefficients, self.workspace.seeds[4])
 
     @property
     def _is_exact(self) -> bool:

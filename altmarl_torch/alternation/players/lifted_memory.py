@@ -101,7 +101,7 @@ class LiftedWorkspace:
     _visited_by: tuple[int, str] | None = None  # the place and the pair that the points at hand were chosen for
 
     def __post_init__(self) -> None:
-        self.seeds: list[int] = np.random.SeedSequence(self.seed).generate_state(4).tolist()
+        self.seeds: list[int] = np.random.SeedSequence(self.seed).generate_state(5).tolist()
 
     @property
     def span(self) -> float:

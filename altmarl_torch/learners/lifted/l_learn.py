@@ -36,7 +36,7 @@ from altmarl_torch.learners.lifted.points import number_of_points
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
 from altmarl_torch.learners.lifted.walk import HORIZONS, LONGEST
 
-__all__ = ["expected_seconds", "local_gains", "shares"]
+__all__ = ["expected_seconds", "gains_of", "local_gains", "shares"]
 
 
 def expected_seconds(game: Game, k: float, degree: int) -> float:
@@ -76,8 +76,20 @@ def local_gains(surrogate: LiftedSurrogate, pi_l: Tensor, coefficients: Tensor, 
         moving = moments[sg] if surrogate.resampling is None else surrogate.resampling[sg].push(moments[sg].T).T
         leaving = moving[:, joined] * weight  # [sg', N_{J-1}, z]
         worth.append(einsum(leaving, arrived, "G j z, j y G -> z y"))
-    moved = einsum(game.P_l, torch.stack(worth), "l g a z, g l z -> l g a")
-    gains = shares(surrogate, moments).unsqueeze(-1) * game.r_l + game.gamma * moved
+    return gains_of(game, pi_l, shares(surrogate, moments), torch.stack(worth))
+
+
+def gains_of(game: Game, pi_l: Tensor, share: Tensor, worth: Tensor) -> Tensor:
+    """The derivative from what places are worth: `[sl, sg, al]`.
+
+    Args:
+        game: the game.
+        pi_l: `[sl, sg, al]`.
+        share: `[sl, sg]`, how many of all agents are there, discounted.
+        worth: `[sg, sl, sl']`, what each of them would be worth in s_l' next.
+    """
+    moved = einsum(game.P_l, worth, "l g a z, g l z -> l g a")
+    gains = share.unsqueeze(-1) * game.r_l + game.gamma * moved
     return gains - (pi_l * gains).sum(-1, keepdim=True)
 
 

@@ -63,6 +63,12 @@ class Walk:
         """Actions from the rows' `law [rows, ag]`; the numbers are the same for every pair."""
         return (self._chance(self._streams[0]) >= cumulative(law)[..., :-1]).sum(-1)
 
+    def act(self, policy: Rule) -> Tensor:
+        """What one pi_g does in all rows: `[rows]`."""
+        if isinstance(policy, LiftedPolicy):
+            return policy.actions(self.counts, self.s_g)
+        return self.draw(policy(self.s_g, self.counts))
+
     def step(self, a_g: Tensor) -> None:
         """Move under the actions `[rows]`."""
         _, moves, global_moves = self._streams
@@ -111,10 +117,7 @@ def visit(surrogate: LiftedSurrogate, policy: Rule, seed: int, number: int) -> T
     walk, met = Walk([surrogate], seed, VISITING), []
     for _ in range(walk.steps):
         met.append(walk.counts)
-        if isinstance(policy, LiftedPolicy):
-            walk.step(policy.actions(walk.counts, walk.s_g))
-        else:
-            walk.step(walk.draw(policy(walk.s_g, walk.counts)))
+        walk.step(walk.act(policy))
     generator = torch.Generator(walk.counts.device).manual_seed(seed)
     weights = surrogate.game.gamma ** torch.arange(walk.steps, dtype=torch.float64, device=walk.counts.device)
     age = torch.multinomial(weights, number, replacement=True, generator=generator)
