@@ -114,26 +114,24 @@ class _Reader:
 
     def read(self, walk: Walk, moments: Tensor | None, weight: float) -> tuple[Tensor, Tensor]:
         """Residuals and actions, `[rows]`; what the first pair adds to its `moments`, times a weight, is added."""
-        laws, basis, numbers = (
-            None if self._certain else self._laws(walk),
-            self.surrogate.basis,
-            self._numbers[walk.place],
-        )
-        order = numbers.argsort(stable=True)
-        residual = torch.empty(len(order), dtype=torch.float64, device=order.device)
-        a_g = torch.empty_like(order) if laws is None else walk.draw(laws)
+        laws, numbers = None if self._certain else self._laws(walk), self._numbers[walk.place]
+        alike = numbers == walk.s_g if laws is None else torch.zeros_like(walk.apart)
+        own, basis = walk.own(alike), self.surrogate.basis
+        order = own[numbers[own].argsort(stable=True)]
+        residual = torch.empty(len(numbers), dtype=torch.float64, device=order.device)
+        a_g = torch.empty_like(numbers) if laws is None else walk.draw(laws)
         for rows in torch.split(order, max(1, ENTRIES_AT_ONCE // basis.size)):
             features = basis.features(walk.counts[rows], self.surrogate.k, self._type)
-            V, Q, own = self._values(numbers[rows], features)
+            V, Q, greedy = self._values(numbers[rows], features)
             if laws is None:
-                a_g[rows] = own.argmax(-1)
+                a_g[rows] = greedy.argmax(-1)
             law = one_hot(a_g[rows], Q.shape[-1]) if laws is None else laws[rows]
             residual[rows] = (law * Q).sum(-1) - V
             if moments is not None:
                 onward = einsum(law, self.surrogate.game.P_g[walk.s_g[rows]], "b a, b a G -> b G")
                 first = (rows < walk.episodes).unsqueeze(-1)  # the rows of the first pair
                 _add_moments(moments, walk.s_g[rows], onward * first * weight, features)
-        return residual, a_g
+        return walk.filled(own, residual[own]), walk.filled(own, a_g[own])
 
     def _laws(self, walk: Walk) -> Tensor:
         """Of all pairs, `[rows, ag]`."""

@@ -1,7 +1,9 @@
 """Episodes of the k-agent game, step by step, of several pairs side by side.
 
 All pairs are played with the same random numbers. Up to 256 agents are moved one by one, each by a number of its own
-(`support.native.mover`): two pairs go the same way until they act differently, and each episode for itself.
+(`support.native.mover`): two pairs go the same way until they act differently, and each episode for itself. Near pairs
+are together most of the time; as long as an episode of a pair is where the first pair's is, and both move alike, it is
+not worked out again.
 
 An episode lasts 2/(1-gamma) steps, at most `LONGEST`.
 """
@@ -39,6 +41,7 @@ class Walk:
         s_g: `[rows]`.
         counts: `[rows, sl]`.
         place: `[rows]`, which pair, and in which s_g: pair * num_sg + s_g.
+        apart: `[rows]`, whether an episode is elsewhere than the first pair's.
     """
 
     def __init__(self, surrogates: Sequence[LiftedSurrogate], seed: int, starts: int, repeats: int = 1) -> None:
@@ -48,6 +51,8 @@ class Walk:
         self.pairs, self.episodes = len(surrogates), starts * repeats
         self._moves = torch.cat([rearrange(one.P_l_pi, "l g L -> g l L") for one in surrogates]).contiguous()
         self._mover = CountMover(self._moves, int(self.k)) if self.k <= ONE_BY_ONE else None
+        first_moves = self._moves[: self.game.num_sg].repeat(self.pairs, 1, 1)
+        self._alike = (self._moves == first_moves).flatten(1).all(1)  # [pairs * sg], whether pi_l moves as the first
         self._shares, self._sums = split_shares(self._moves), cumulative(self.game.P_g)
         first = torch.arange(self.pairs, device=self.game.device).repeat_interleave(self.episodes)
         self._first_places = first * self.game.num_sg
@@ -86,6 +91,21 @@ class Walk:
 
     def _arrive(self, s_g: Tensor, counts: Tensor) -> None:
         self.s_g, self.counts, self.place = s_g, counts, self._first_places + s_g
+        first = slice(self.episodes)
+        elsewhere = counts.reshape(self.pairs, self.episodes, -1).ne(counts[first]).any(-1).flatten()
+        self.apart = elsewhere | s_g.ne(s_g[first].repeat(self.pairs))
+
+    def own(self, alike: Tensor) -> Tensor:
+        """Rows to be worked out, those of the first pair and where one is apart or not `alike [rows]`: `[own]`."""
+        own = self.apart | ~alike
+        own[: self.episodes] = True
+        return own.nonzero().squeeze(-1)
+
+    def filled(self, own: Tensor, found: Tensor) -> Tensor:
+        """What was found for its `own` rows, `[own, ...]`, for all: the others have the first pair's, `[rows, ...]`."""
+        first = found[: self.episodes]
+        every = first.repeat(self.pairs, *[1] * (first.ndim - 1))
+        return every.index_copy_(0, own, found)
 
     def _chance(self, generator: torch.Generator) -> Tensor:
         """A number for each row, `[rows, 1]`, the same for every pair."""
@@ -97,11 +117,18 @@ class Walk:
             return einsum(self.counts, self._moves[self.place], "b l, b l L -> b L")
         if self.pairs == 1:
             return self._moved_rows(self.rows(0), generator)
+        if self._mover is not None and self.prior is None:
+            return self._moved_one_by_one(self._mover, generator)
         before, moved = generator.get_state(), []
         for pair in range(self.pairs):
             generator.set_state(before)
             moved.append(self._moved_rows(self.rows(pair), generator))
         return torch.cat(moved)
+
+    def _moved_one_by_one(self, mover: CountMover, generator: torch.Generator) -> Tensor:
+        own = self.own(self._alike[self.place])
+        numbers = mover.numbers(self.episodes * int(self.k), generator).reshape(self.episodes, -1)
+        return self.filled(own, mover.moved(self.place[own], self.counts[own], numbers[own % self.episodes].flatten()))
 
     def _moved_rows(self, rows: slice, generator: torch.Generator) -> Tensor:
         place, counts = self.place[rows], self.counts[rows]

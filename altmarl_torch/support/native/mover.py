@@ -60,30 +60,33 @@ class CountMover:
         return torch.cat([self._one_by_one(own, part, generator) for own, part in parts])
 
     def _one_by_one(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
+        return self.moved(s_g, counts, self.numbers(int(counts.sum(dtype=torch.float64)), generator))
+
+    def numbers(self, agents: int, generator: torch.Generator) -> Tensor:
+        """A number for each agent, so far below 1 that added to a row it never rounds up to the next: `[agents]`."""
+        return torch.rand(agents, generator=generator, dtype=torch.float64, device=generator.device).mul_(1 - 1e-12)
+
+    def moved(self, s_g: Tensor, counts: Tensor, numbers: Tensor) -> Tensor:
+        """The next counts where agents, in the order of rows and states, have these `numbers [agents]`."""
         made = library() if counts.device.type == "cpu" else None
         if made is None or counts.dtype not in SUFFIXES:
-            return self._by_torch(s_g, counts, generator)
-        s_g, counts = s_g.contiguous(), counts.contiguous()
-        numbers, arrived = self._numbers(int(counts.sum(dtype=torch.float64)), generator), torch.zeros_like(counts)
+            return self._by_torch(s_g, counts, numbers)
+        s_g, counts, numbers = s_g.contiguous(), counts.contiguous(), numbers.contiguous()
+        arrived = torch.zeros_like(counts)
         places = [address(one) for one in (s_g, counts, self._sums, self._next, numbers, arrived)]
         systems = ctypes.c_int64(len(counts))
         made[f"move_agents_{SUFFIXES[counts.dtype]}"](systems, self._num_sl, self._width, *places)
         return arrived
 
-    def _numbers(self, agents: int, generator: torch.Generator) -> Tensor:
-        """A number for each agent, so far below 1 that added to a row it never rounds up to the next."""
-        return torch.rand(agents, generator=generator, dtype=torch.float64, device=generator.device).mul_(1 - 1e-12)
-
-    def _by_torch(self, s_g: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
+    def _by_torch(self, s_g: Tensor, counts: Tensor, numbers: Tensor) -> Tensor:
         (batch, num_sl), device = counts.shape, counts.device
         flat = counts.flatten()
         held = (flat > 0).nonzero().squeeze(-1)  # where there are any: of many states most are empty
-        number = flat.take(held).long()
+        number, agents = flat.take(held).long(), len(numbers)
         each: Tensor | int = self._k if self._fixed else counts.sum(-1).long()
-        agents = each * batch if isinstance(each, int) else int(number.sum())
         rows = s_g.take(held // num_sl) * num_sl + held % num_sl
         row = rows.repeat_interleave(number, output_size=agents)
-        following = self._next.take(self._found(row, self._numbers(agents, generator).add_(row)))
+        following = self._next.take(self._found(row, numbers + row))
         first = torch.arange(batch, device=device).mul_(num_sl).repeat_interleave(each, output_size=agents)
         arrived = torch.zeros_like(flat).scatter_add_(0, following.add_(first), flat.new_ones(1).expand(agents))
         return arrived.reshape(batch, num_sl)
