@@ -26,6 +26,9 @@ FEWEST, PER_COEFFICIENT, VISITED = 2_000, 4, 0.5
 LARGE = 2**21
 """Features from which on they are summed in float32."""
 
+COLUMNS = 256
+"""Of a triangle that are computed at once."""
+
 RIDGE = 3e-5
 """Of the least squares, relative to the largest diagonal entry. It draws coefficients that the points hardly tell apart
 to the mean of the values: without it they follow the points, and what is fitted misses by up to twice as much between
@@ -49,7 +52,7 @@ class Points:
         self.is_exact = basis.degree == k
         self.features = basis.features(counts, k).contiguous()
         if not self.is_exact:
-            gram = self.features.T @ self.features
+            gram = _products(self.features)
             gram.diagonal().add_(RIDGE * gram.diagonal().max())
             self._factor = torch.linalg.cholesky(gram)
             self._single = self.features.float() if self.features.numel() >= LARGE else None
@@ -81,6 +84,15 @@ class Points:
         features = self.features if self.is_exact or self._single is None else self._single
         flat = coefficients.reshape(-1, coefficients.shape[-1]).to(features.dtype)
         return (flat @ features.T).reshape(*coefficients.shape[:-1], len(self)).to(coefficients.dtype)
+
+
+def _products(features: Tensor) -> Tensor:
+    """The lower triangle of F^T F, for features F `[M, N]`: all that a Cholesky factor is read from."""
+    products = features.new_zeros(features.shape[1], features.shape[1])
+    for first in range(0, len(products), COLUMNS):
+        columns = slice(first, first + COLUMNS)
+        products[first:, columns] = features[:, first:].T @ features[:, columns]
+    return products
 
 
 def number_of_points(basis: Basis) -> int:
