@@ -19,7 +19,6 @@ from torch import Tensor
 
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex
-from altmarl_torch.games.game import Game
 from altmarl_torch.learners.lifted.points import Points
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
 from altmarl_torch.operators.bellman import max_backup
@@ -31,9 +30,6 @@ __all__ = ["LiftedFit", "fit_best_response", "fit_value", "proven_error"]
 
 RELATIVE_TOLERANCE, EXACT_TOLERANCE = 1e-4, 1e-13
 """Of the iteration, relative to the span of values: below what fitting loses; and where J = k, down to rounding."""
-
-PART = 0.05
-"""And sweeps end where half the span of what they change is this part of what the fit misses in the mean square."""
 
 MOST_SWEEPS = 40
 """Where fitting the maximum keeps the iteration from converging, so many are enough to see it."""
@@ -84,23 +80,15 @@ def _fit(
         return reduce(points.lift(surrogate.action_coefficients(coefficients)))
 
     first = torch.zeros(game.num_sg, len(points), dtype=torch.float64, device=game.device)
-    first = step(first if start is None else points.lift(start))
-    tolerance = _tolerance(game, points, first)
+    first = first if start is None else points.lift(start)
+    relative = EXACT_TOLERANCE if points.is_exact else RELATIVE_TOLERANCE
+    tolerance = max(relative * value_span(game), 1e-300)
     found = solve_fixed_point(
         step, first, game.gamma, tolerance, max_sweeps=10 * MOST_SWEEPS if points.is_exact else MOST_SWEEPS,
         progress=progress, warn=points.is_exact,
     )  # fmt: skip
     coefficients = points.fit(found.values)
-    return LiftedFit(coefficients, surrogate.action_coefficients(coefficients), found.error, found.sweeps + 1)
-
-
-def _tolerance(game: Game, points: Points, values: Tensor) -> float:
-    """Of the iteration, given values after a sweep `[sg, M]`: how far a fit misses them says what is worth knowing."""
-    if points.is_exact:
-        return max(EXACT_TOLERANCE * value_span(game), 1e-300)
-    misses = points.lift(points.fit(values)) - values
-    still = PART * float(misses.square().mean().sqrt()) * game.gamma / (1 - game.gamma)
-    return max(RELATIVE_TOLERANCE * value_span(game), still, 1e-300)
+    return LiftedFit(coefficients, surrogate.action_coefficients(coefficients), found.error, found.sweeps)
 
 
 def proven_error(surrogate: LiftedSurrogate, pi_l: Tensor, fit: LiftedFit) -> float | None:
