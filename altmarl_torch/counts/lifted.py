@@ -122,7 +122,7 @@ class Basis:
         unit, step = (states.sum(0), 0.0) if everybody else (k, 1.0)
         before = torch.arange(self.degree, dtype=working, device=counts.device).unsqueeze(-1)
         single = (states.unsqueeze(1) - before * step) / unit  # [sl, J, b]
-        drawn = 1.0 if everybody else math.prod(1 - i / k for i in range(self.degree))
+        drawn = (1 - before / k).prod(0) if isinstance(k, Tensor) else math.prod(1 - i / k for i in range(self.degree))
         weights = self._over_agents(single, drawn) if self._plan is None else self._over_states(single, drawn)
         return weights.to(dtype).T
 
@@ -155,11 +155,11 @@ class _Plan:
     """A product over some states, as products over their first and their last half, each of which is made once.
 
     Attributes:
-        rows: which product of a half goes into each product, `[2, N]`; of a single state, which count, `[1, N]`.
+        rows: which product of a half goes into each product, two of `[N]`; of a single state, which count, one.
         halves: how those are made; none of a single state.
     """
 
-    rows: Tensor
+    rows: tuple[Tensor, ...]
     halves: tuple["_Plan", ...] = ()
 
     def product(self, table: Tensor) -> Tensor:
@@ -177,13 +177,13 @@ def _plan(counts: Tensor, most: int) -> _Plan:
     """The plan of products for `counts [N, states]`, of at most so many agents in all."""
     states = counts.shape[1]
     if states == 1:
-        return _Plan(counts.T.contiguous())
+        return _Plan((counts[:, 0].contiguous(),))
     rows, halves = [], []
     for half in (counts[:, : states // 2], counts[:, states // 2 :]):
         simplex = CountSimplex(most, half.shape[1] + 1, counts.device)  # the last state: whoever is elsewhere
         rows.append(simplex.rank(torch.cat([half, most - half.sum(-1, keepdim=True)], -1)))
         halves.append(_plan(simplex.counts[:, :-1], most))
-    return _Plan(torch.stack(rows), tuple(halves))
+    return _Plan(tuple(rows), tuple(halves))
 
 
 def of_groups(groups: Tensor, features: Tensor, coefficients: Tensor) -> Tensor:
@@ -197,7 +197,8 @@ def of_groups(groups: Tensor, features: Tensor, coefficients: Tensor) -> Tensor:
         return torch.empty_like(values).index_copy_(0, order, values)
     rows = torch.bincount(groups, minlength=len(coefficients)).tolist()
     parts = zip(torch.split(features, rows), coefficients, strict=True)
-    return torch.cat([(table @ part.T).T for part, table in parts])  # features are made by columns
+    found = [(table @ part.T).T for part, table in parts if len(part)]  # features are made by columns
+    return torch.cat(found) if found else features.new_empty(0, coefficients.shape[1])
 
 
 def as_frequencies(counts: Tensor, k: float) -> Tensor:

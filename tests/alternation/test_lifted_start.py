@@ -18,6 +18,7 @@ from altmarl_torch.games import random_game
 from altmarl_torch.learners.neural.networks import CountNetwork
 from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.learners.neural.started import StartedNetwork
+from altmarl_torch.learners.neural.surrogate import centred
 
 GAME = random_game(num_sg=2, num_sl=3, num_ag=3, num_al=2, gamma=0.9, laziness=0.7, seed=5)
 K = 32
@@ -209,8 +210,10 @@ def test_of_several_sizes_each_begins_with_its_own_solution(every):
         assert greedy >= value - (1e-6 if k <= 12 else 1e-3) * abs(value)
 
 
-def test_of_several_sizes_a_good_start_takes_no_step(every):
+def test_of_several_sizes_a_good_start_takes_no_step_and_stays_as_it_is(every):
     assert [update.sweeps for update in on_networks(every)] == [0, 0]
+    centred_game, _ = centred(GAME)
+    assert torch.equal(every.policy.r_g, centred_game.r_g.float())  # no baseline: it is the start's pair, to the bit
     middle = [one for one in am.solve(GAME, 12, solver="lifted").history if "nested/start" not in one.details]
     told = [update for update in every.history if update.details.get("nested/start") == "lifted"]
     assert told[-1].value_proposed == pytest.approx(middle[-1].value_proposed, rel=1e-9)
@@ -225,11 +228,16 @@ def test_sizes_that_were_not_learned_are_read_between_the_anchors(every):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "degree", "anchors"),
-    [(range(1, 51), 6, [6, 12, 24, 48, 50]), ([5, 10, 20], 6, [10, 20]), ([7], 7, [7])],
+    ("sizes", "degree", "middle", "anchors"),
+    [
+        (range(1, 51), 6, 26, [6, 7, 13, 26, 50]),
+        ([5, 10, 20], 6, 10, [10, 20]),
+        ([6, 7, 50, 51, 300], 6, 50, [6, 7, 50, 51, 300]),
+        ([7], 7, 7, [7]),
+    ],
 )
-def test_each_anchor_is_twice_the_one_before(sizes, degree, anchors):
-    assert anchors_of(SampleSizes.of(sizes), degree) == anchors
+def test_an_anchor_is_at_most_twice_the_one_before_where_sizes_lie_between(sizes, degree, middle, anchors):
+    assert anchors_of(SampleSizes.of(sizes), degree, middle) == anchors
 
 
 @pytest.mark.parametrize("solved", [0, 2, 20])

@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from altmarl_torch.alternation.loop import Curve, PhaseProgress
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.games.game import Game
-from altmarl_torch.learners.neural.fitting import Fit, Monitor, fit
+from altmarl_torch.learners.neural.fitting import NEARLY, NEARLY_LIFTED, Fit, Monitor, fit
 from altmarl_torch.learners.neural.policies import BatchPolicy
 from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate, centred
-from altmarl_torch.learners.neural.training import NEARLY, NEARLY_LIFTED
 from altmarl_torch.learners.settings import Settings
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.support.digests import digest

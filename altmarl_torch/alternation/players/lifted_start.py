@@ -8,8 +8,8 @@ moment (`learners.neural.grid`), and games of so many states that lifted functio
 than the network does.
 
 **A network for several sizes** begins from lifted functions of each: their alternation is run for the middle size, and
-against its pi_l G-LEARN then responds at every *anchor*, each twice the one before, between which the start is read
-(`StartedNetwork`). That is a small fit for each, since the step on coefficients is the same for all sizes.
+against its pi_l G-LEARN then responds at every *anchor*, each at most twice the one before, between which the start is
+read (`StartedNetwork`). That is a small fit for each, since the step on coefficients is the same for all sizes.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ __all__ = ["Interrupted", "LiftedStart", "anchors_of", "begins_lifted", "lifted_
 logger = logging.getLogger(__name__)
 
 SPACING = 2.0
-"""Ratio of neighbouring anchors at least: what is kept for them changes slowly, with 1/k. (On the warehouse it makes no
+"""Ratio of neighbouring anchors at most: what is kept for them changes slowly, with 1/k. (On the warehouse it makes no
 difference whether they are 1.2 or 2 apart: either way a size between them loses 0.001 to 0.004 %.)"""
 
 MOST_NUMBERS = 2**17
@@ -145,8 +145,9 @@ def _continuation(
     degree, interrupted = work.degrees[work.place], result.interrupted
     if samples.several and not interrupted:
         try:
-            for size in (*anchors_of(samples, degree), *range(1, degree)):
-                found[size] = _response(work, result.pair, size)
+            for size in (*anchors_of(samples, degree, int(work.k)), *range(1, degree)):
+                if size not in found:
+                    found[size] = _response(work, result.pair, size)
         except KeyboardInterrupt:
             interrupted = True
     offset = found[max(found)].mean()
@@ -179,11 +180,16 @@ def _few_table(work: LiftedWorkspace, tables: Mapping[int, Tensor]) -> Tensor:
     return found
 
 
-def anchors_of(samples: SampleSizes, degree: int) -> list[int]:
-    """The sizes, of at least as many agents as the degree, that have lifted functions of their own."""
+def anchors_of(samples: SampleSizes, degree: int, middle: int) -> list[int]:
+    """The sizes, of at least as many agents as the degree, that have lifted functions of their own: the middle one, the
+    first, the last, and between these no more than it takes for neighbours to be `SPACING` apart at most.
+    """
     sizes = [size for size in samples.numbers if size >= degree]
-    anchors = sizes[:1]
-    for size in sizes[1:]:
-        if size >= SPACING * anchors[-1] or size == sizes[-1]:
-            anchors.append(size)
+    anchors = [middle]
+    while anchors[0] > sizes[0]:  # down to the farthest that is near enough, or the next
+        below = [size for size in sizes if size < anchors[0]]
+        anchors.insert(0, next((size for size in below if size * SPACING >= anchors[0]), below[-1]))
+    while anchors[-1] < sizes[-1]:
+        above = [size for size in reversed(sizes) if size > anchors[-1]]
+        anchors.append(next((size for size in above if size <= SPACING * anchors[-1]), above[-1]))
     return anchors

@@ -23,7 +23,9 @@ of the draws: their product has the mean e^2, without the variance of the draws.
 two standard errors of zero `CHECKS_IN_A_ROW`, or has not fallen over the last third of all checks; then it is annealed
 to zero along a cosine, for half as many steps again, which averages the noise away. A warning says so where `max_steps`
 ends a fit that still gains. A start at which the residual cannot be told from zero, or is below 2e-3 of the span of
-the rewards (1e-2 where it is that of lifted functions), is left as it is.
+the rewards (1e-2 where it is that of lifted functions), is left as it is: it stays, to the last bit, the pair whose
+value is known. A look at a residual near that border would decide by luck whether hundreds of steps are taken, so there
+are as many looks as it takes to be sure (`weigh_start`).
 
 **Where.** The pairs are those that the current policy meets in the k-agent game, some actions taken at random, mixed
 with counts from all over the simplex under every global state (`_draw_pairs`); they are drawn anew from time to time.
@@ -40,13 +42,22 @@ from torch import Tensor, nn
 from altmarl_torch.learners.neural.full_batch import kind_of_training
 from altmarl_torch.learners.neural.policies import BatchPolicy
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate
-from altmarl_torch.learners.neural.training import KEPT, Fit, Monitor
+from altmarl_torch.learners.neural.training import CHECKS_IN_A_ROW, KEPT, Fit, Monitor, Training
 from altmarl_torch.learners.settings import Settings
 from altmarl_torch.support.snapshots import WorkInProgress, pack_attributes, reading, set_attributes
 
-__all__ = ["Fit", "Monitor", "Settings", "fit"]
+__all__ = ["NEARLY", "NEARLY_LIFTED", "Fit", "Monitor", "Settings", "fit", "weigh_start"]
 
 logger = logging.getLogger(__name__)
+
+NEARLY, NEARLY_LIFTED = 2e-3, 1e-2
+"""A residual that is nothing to learn for a start, relative to the span of the rewards. The first moves values by this
+much of their span, which is what UPDATE takes for no gain. Lifted functions have weighed by episodes what a higher
+degree would gain: from their starts below the second, gradient steps changed no value by 1e-5 of its span (ten games).
+"""
+
+MOST_LOOKS = 24
+"""By then what remains unsure makes no difference."""
 
 WARM_UP, LEAST_ANNEAL = 50, 200
 """Gradient steps until the step size is reached, and that it is annealed for at least."""
@@ -90,7 +101,7 @@ def fit(
             with reading():
                 set_attributes(training, KEPT, kept, surrogate.game.device)
         elif nearly is not None:
-            training.check_start(nearly)
+            weigh_start(training, nearly)
         if nearly is not None and not training.steps and training.idle:
             logger.info("%s: nothing is left to learn, as far as can be measured; no gradient step is taken", phase)
             training.before = training.greedy()
@@ -112,6 +123,25 @@ def fit(
             if work:
                 work.keep(lambda: pack_attributes(training, KEPT))
         return training.finish()
+
+
+def weigh_start(training: Training, nearly: float) -> None:
+    """Measure the network that is begun with a few times; `training.idle` then says whether nothing is left to learn.
+
+    So it is where the first measurements all say so, or the mean square residual is as good as nothing: `nearly` of the
+    span of the rewards. They go on until that is sure by two standard errors.
+    """
+    most, products = (nearly * training.scale) ** 2, list[Tensor]()
+    while len(products) < MOST_LOOKS:
+        products.append(training.product(*training.measure()))
+        square, error = training.mean_square(torch.stack(products).mean(0))
+        vanishes = training.idle == len(products)
+        if len(products) >= CHECKS_IN_A_ROW and (vanishes or abs(square - most) > 2 * error):
+            break
+    training.idle = CHECKS_IN_A_ROW if vanishes or square <= most else 0
+    training.residual = math.sqrt(max(square, 0.0))
+    if training.idle and training.monitor:
+        training.monitor(0, training.residual, {"residual": training.residual, "noise": training.noise})
 
 
 def _warm(step: int) -> float:

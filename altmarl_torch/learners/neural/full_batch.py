@@ -119,6 +119,10 @@ class FullBatch(Training):
         error = self.scale * self._errors(self.average)
         return error, error
 
+    def mean_square(self, product: Tensor) -> tuple[float, float]:
+        """The residual's square, and its standard error: every pair is here."""
+        return super().mean_square(product)[0], 0.0
+
     def _vanishes(self, product: Tensor) -> bool:
         """Whether the residual is small."""
         return self.residual <= SMALL * self.scale

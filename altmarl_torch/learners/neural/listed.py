@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.counts.simplex import CountSimplex, rank_known
-from altmarl_torch.learners.neural.policies import NetworkPolicy, tabulate
+from altmarl_torch.learners.neural.policies import NetworkPolicy
 from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.policies.base import Rule
 from altmarl_torch.policies.tabular import one_hot
@@ -57,5 +57,5 @@ def look_up_small(policy: NetworkPolicy, samples: SampleSizes, num_sl: int, most
     table = torch.zeros(num_sg, largest.size, dtype=torch.int32, device=device)
     for size in (k for k in samples.numbers if k <= largest.k):
         own, first = CountSimplex(size, num_sl, device), CountSimplex(size - 1, num_sl + 1).size
-        table[:, first : first + own.size] = tabulate(policy, own).argmax(-1)
+        table[:, first : first + own.size] = policy.actions(own.counts).T
     return _Listed(policy, largest, table)

@@ -38,6 +38,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from altmarl_torch.counts.lifted import of_groups
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.support.tables import as_integer
 
@@ -97,15 +98,28 @@ class CountNetwork(nn.Module):
 
         Columns of `extra` stand behind them.
         """
+        x, features = self._body(frequencies)
+        values: Tensor = rearrange(
+            self.head(features) + self.skip(x), "b (sg ag) -> b sg ag", sg=self._spec["num_sg"], ag=self._spec["num_ag"]
+        )
+        return values
+
+    def heads(self, frequencies: Tensor, s_g: Tensor) -> Tensor:
+        """Values [batch, ag] of one global state each, s_g [batch]: the others' are not worked out."""
+        x, features = self._body(frequencies)
+        num_sg, num_ag = self._spec["num_sg"], self._spec["num_ag"]
+        weight = rearrange(torch.cat([self.head.weight, self.skip.weight], 1), "(sg ag) c -> sg ag c", sg=num_sg)
+        values: Tensor = of_groups(s_g, torch.cat([features, x], 1), weight) + self.head.bias.view(num_sg, num_ag)[s_g]
+        return values
+
+    def _body(self, frequencies: Tensor) -> tuple[Tensor, Tensor]:
+        """What the skip and the heads read: `[batch, sl]` and `[batch, width]`."""
         num_sl = self._spec["num_sl"]
         x = num_sl * (frequencies[:, :num_sl] if self._extra else frequencies) - 1.0
         features = torch.cat([x, frequencies[:, num_sl:]], -1) if self._extra else x
         for layer in self.hidden:
             features = nn.functional.silu(layer(features))
-        values: Tensor = rearrange(
-            self.head(features) + self.skip(x), "b (sg ag) -> b sg ag", sg=self._spec["num_sg"], ag=self._spec["num_ag"]
-        )
-        return values
+        return x, features
 
 
 class LocalNetwork(nn.Module):

@@ -40,7 +40,7 @@ LONGEST = 10_000
 EPISODES, STEPS, FEWEST = 4096, 1_000_000, 128
 """Episodes of one evaluation; fewer, but not fewer than the last, where they would take more steps than this."""
 
-BLOCKS, TRIAL = 4, 2
+BLOCKS, TRIAL = 2, 1
 """The episodes are played in so many blocks, each with its own random numbers, by as many workers as there are; after
 so many of them a rival that has gained nothing is given up."""
 

@@ -73,20 +73,29 @@ class StartedNetwork(nn.Module):
         found: Tensor = self.added(inputs) + values
         return found
 
-    def _lifted(self, inputs: Tensor) -> Tensor:
-        """Values of the lifted functions, `[batch, sg ag]`."""
+    def heads(self, inputs: Tensor, s_g: Tensor) -> Tensor:
+        """Values `[batch, ag]` of one global state each, s_g `[batch]`: the others' are not worked out."""
+        values = self._lifted(inputs, s_g)
+        if not torch.is_grad_enabled() and self.added.answers_zero:
+            return values
+        return self.added.heads(inputs, s_g) + values
+
+    def _lifted(self, inputs: Tensor, s_g: Tensor | None = None) -> Tensor:
+        """Values of the lifted functions, `[batch, sg ag]`; in one global state each, `[batch, ag]`."""
         if self._basis.simplex.device != inputs.device:  # the module has been moved
             self._simplexes(inputs.device)
-        frequencies, table = inputs[:, : self.added.spec["num_sl"]], self.get_buffer("start").flatten(0, 1)
+        frequencies, table, group = inputs[:, : self.added.spec["num_sl"]], self.get_buffer("start"), s_g
+        if group is None:  # all are one
+            table, group = table.flatten(0, 1).unsqueeze(0), inputs.new_zeros(len(inputs), dtype=torch.int64)
         if not self.anchors.several:
-            return self._features(frequencies, self.anchors.largest) @ table.T
+            return of_groups(group, self._features(frequencies, self.anchors.largest), table)
         k = inputs[:, -1].double().pow(-2).round()
-        few, small, large = k < self.degree, table[:, : self._few.size], table[:, self._few.size :]
+        few, small, large = k < self.degree, table[..., : self._few.size], table[..., self._few.size :]
         if not bool(few.any()):
-            return self._between(frequencies, k, large)
-        values = table.new_empty(len(inputs), len(table))
-        values[few] = small[:, self._rank(frequencies[few], k[few])].T
-        values[~few] = self._between(frequencies[~few], k[~few], large)
+            return self._between(frequencies, k, group, large)
+        values = table.new_empty(len(inputs), table.shape[1])
+        values[few] = small[group[few], :, self._rank(frequencies[few], k[few])]
+        values[~few] = self._between(frequencies[~few], k[~few], group[~few], large)
         return values
 
     def _simplexes(self, device: torch.device) -> None:
@@ -94,6 +103,7 @@ class StartedNetwork(nn.Module):
         num_sl = self.added.spec["num_sl"]
         self._basis = Basis(self.degree, num_sl, device)
         self._few = few_agents(self.degree, num_sl, device)
+        self._sizes = torch.tensor(self.anchors.numbers, dtype=torch.float64, device=device)
 
     def _rank(self, frequencies: Tensor, k: Tensor) -> Tensor:
         """The places in the table of samples of fewer than J agents, `k [batch]`; a part of an agent is left out."""
@@ -102,15 +112,23 @@ class StartedNetwork(nn.Module):
         place: Tensor = self._few.rank(torch.cat([counts, nowhere], -1).long())
         return place
 
-    def _between(self, frequencies: Tensor, k: Tensor, table: Tensor) -> Tensor:
-        """Values of samples of at least J agents, `k [batch]`, read by the anchors around each: `[batch, sg ag]`."""
-        inverse = 1 / torch.tensor(self.anchors.numbers, dtype=k.dtype, device=k.device)
-        below = (torch.searchsorted(-inverse, -1 / k, right=True) - 1).clamp_min(0)
-        above = (below + 1).clamp_max(len(inverse) - 1)
-        weight = (inverse[below] - 1 / k) / (inverse[below] - inverse[above]).clamp_min(torch.finfo(k.dtype).tiny)
-        tables = rearrange(table, "c (anchor j) -> anchor c j", anchor=len(inverse))
-        both = torch.cat([tables, torch.cat([tables[1:], tables[-1:]])], 1)
-        low, high = of_groups(below, self._features(frequencies, k), both).chunk(2, -1)
+    def _between(self, frequencies: Tensor, k: Tensor, group: Tensor, table: Tensor) -> Tensor:
+        """Values of samples of at least J agents, `k [batch]`, read by the anchors around each.
+
+        Args:
+            frequencies: `[batch, sl]`.
+            k: `[batch]`.
+            group: `[batch]`, whose coefficients are read.
+            table: `[groups, values, N_J of every anchor]`.
+        """
+        features, sizes = self._features(frequencies, k), self._sizes
+        if len(sizes) == 1:
+            return of_groups(group, features, table)
+        below = (torch.searchsorted(sizes, k, right=True) - 1).clamp(0, len(sizes) - 2)
+        weight = sizes[below + 1] * (k - sizes[below]) / (k * (sizes[below + 1] - sizes[below]))
+        tables = rearrange(table, "group c (anchor j) -> group anchor c j", anchor=len(sizes))
+        pairs = torch.cat([tables[:, :-1], tables[:, 1:]], 2).flatten(0, 1)
+        low, high = of_groups(group * (len(sizes) - 1) + below, features, pairs).chunk(2, -1)
         return torch.lerp(low, high, weight.clamp(0, 1).float().unsqueeze(-1))
 
     def _features(self, frequencies: Tensor, k: int | Tensor) -> Tensor:

@@ -37,12 +37,6 @@ KEPT = (
 )
 """The attributes of a training that the next gradient step follows from."""
 
-NEARLY, NEARLY_LIFTED = 2e-3, 1e-2
-"""A residual that is nothing to learn for a start, relative to the span of the rewards. The first moves values by this
-much of their span, which is what UPDATE takes for no gain. Lifted functions have weighed by episodes what a higher
-degree would gain: from their starts below the second, gradient steps changed no value by 1e-5 of its span (ten games).
-"""
-
 REFRESH_EVERY = 200
 """Gradient steps between new sets of pairs."""
 
@@ -125,21 +119,6 @@ class Training:
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam; made when it is needed, since torch imports a second's worth of compiler with the first one."""
         return torch.optim.Adam(self.online.parameters(), lr=self.settings.learning_rate)
-
-    def check_start(self, nearly: float) -> None:
-        """Check the network that is begun with a few times; `idle` then says whether nothing is left to learn.
-
-        So it is where every check says so, or their mean square residual is as good as nothing: `nearly` of the span of
-        the rewards.
-        """
-        squares = []
-        for _ in range(CHECKS_IN_A_ROW):
-            self._check()
-            squares.append(self.residual**2)
-        solved = self.idle >= CHECKS_IN_A_ROW or sum(squares) <= len(squares) * (nearly * self.scale) ** 2
-        self.idle = CHECKS_IN_A_ROW if solved else 0
-        if solved and self.monitor:
-            self.monitor(0, self.residual, {"residual": self.residual, "noise": self.noise})
 
     def advance(self, end: int, rate: Callable[[int], float]) -> bool:
         """Take up to `CHECK_EVERY` gradient steps, then check; False where `end` of them have been taken already."""
@@ -229,17 +208,27 @@ class Training:
 
     @torch.no_grad()
     def _check(self) -> None:
-        """Measure residual, noise and offset of the running average on the held-out pairs."""
-        gamma, counts, (first, second) = self.surrogate.game.gamma, self.held_out[1], self._held_out_errors()
-        self.offset = float(self._mean(first + second)) / 2
-        offsets = self.surrogate.samples.offsets
-        product = (first - offsets(counts, first, self.shares)) * (second - offsets(counts, second, self.shares))
-        self.residual = gamma * math.sqrt(max(float(self._mean(product)), 0.0))
-        self.noise = gamma * math.sqrt(float((first - second).square().mean()) / 2 * HELD_OUT_DRAWS / 2)
-        vanishes = self._vanishes(product)
-        self.idle = self.idle + 1 if vanishes else 0
-        if not vanishes:
+        """Measure the running average, and carry on what its residual shows."""
+        first, second = self.measure()
+        if not self.idle:
             self._carry_on((first + second) / 2)
+
+    @torch.no_grad()
+    def measure(self) -> tuple[Tensor, Tensor]:
+        """Measure residual, noise and offset of the running average on the held-out pairs: errors there, `[b, ag]`."""
+        first, second = self._held_out_errors()
+        self.offset = float(self._mean(first + second)) / 2
+        product = self.product(first, second)
+        self.residual = math.sqrt(max(self.mean_square(product)[0], 0.0))
+        halves = float((first - second).square().mean()) / 2
+        self.noise = self.surrogate.game.gamma * math.sqrt(halves * HELD_OUT_DRAWS / 2)
+        self.idle = self.idle + 1 if self._vanishes(product) else 0
+        return first, second
+
+    def product(self, first: Tensor, second: Tensor) -> Tensor:
+        """Products of two independent errors less their offsets, whose mean is the mean square error, `[b, ag]`."""
+        counts, offsets = self.held_out[1], self.surrogate.samples.offsets
+        return (first - offsets(counts, first, self.shares)) * (second - offsets(counts, second, self.shares))
 
     def _held_out_errors(self) -> tuple[Tensor, Tensor]:
         """Target less C at the held-out pairs, by two independent halves of the draws: `[b, ag]`."""
@@ -254,11 +243,16 @@ class Training:
         """The mean of `[b, ag]` over pairs and actions."""
         return rows.mean() if self.shares is None else self.shares @ rows.mean(-1)
 
+    def mean_square(self, product: Tensor) -> tuple[float, float]:
+        """The residual's square by products of errors `[b, ag]`, and its standard error, in squared units of value."""
+        factor, per_pair = self.surrogate.game.gamma**2, product.mean(-1)
+        error = float(per_pair.std()) / math.sqrt(len(per_pair))
+        return factor * float(self._mean(product)), factor * error
+
     def _vanishes(self, product: Tensor) -> bool:
         """Whether products of errors `[b, ag]` cannot be told from zero."""
-        per_pair = product.mean(-1)
-        error = float(per_pair.std()) / math.sqrt(len(per_pair))
-        return float(per_pair.mean()) <= 2 * error
+        square, error = self.mean_square(product)
+        return square <= 2 * error
 
     def _carry_on(self, residual: Tensor) -> None:
         """Move the baseline by what the residual `[b, ag]` at the held-out pairs will do to later values, through s_g.

@@ -11,11 +11,15 @@ from oracles.neural import TablePolicy, drawn, exact, exact_mean, random_global,
 from torch import nn
 
 import altmarl_torch as am
+from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.errors import LearningError
 from altmarl_torch.games import hash_game, random_game, steer
-from altmarl_torch.learners.neural.fitting import fit
+from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
+from altmarl_torch.learners.neural import training
+from altmarl_torch.learners.neural.fitting import fit, weigh_start
 from altmarl_torch.learners.neural.networks import CountNetwork
 from altmarl_torch.learners.neural.policies import NetworkPolicy, tabulate
+from altmarl_torch.learners.neural.started import StartedNetwork
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate
 from altmarl_torch.learners.settings import Settings
 from altmarl_torch.operators.joint_value import joint_value
@@ -134,6 +138,34 @@ def test_a_start_near_the_solution_saves_steps_and_stays_there():
     assert warm.steps <= cold.steps
     assert torch.equal(greedy_table(surrogate, warm), greedy_table(surrogate, cold))
     assert warm.offset == pytest.approx(cold.offset, rel=0.02)
+
+
+def nearly_solved(seed, amiss):
+    """A training that begins with the exact continuation values, and with something amiss in each."""
+    game, k = GAMES["random"]
+    pi_l = uniform_local(game)
+    lifted = LiftedSurrogate.build(game, pi_l, k, Basis(k, game.num_sl))
+    right = lifted.continuation(g_learn(exact(game, pi_l, k)).values)
+    wrong = torch.randn(right.shape, dtype=torch.float64, generator=seeded(7))
+    surrogate = BatchSurrogate.build(game, pi_l, k)
+    start = right / surrogate.reward_scale + amiss * wrong
+    network = StartedNetwork(small_network(game), start, k, k).eval()
+    return training.Training(surrogate, network, None, None, QUICK, seeded(seed), "g_learn", None)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("amiss", "bound", "left"), [(0.007, 1.25, True), (0.015, 0.8, False)])
+def test_a_start_is_weighed_until_it_is_sure(monkeypatch, seed, amiss, bound, left):
+    """Whether its residual, here that of many draws, is below what counts as nothing."""
+    with drawn(), torch.no_grad():
+        begun = nearly_solved(seed, amiss)
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "HELD_OUT_DRAWS", 4000)
+            begun.measure()
+        residual, begun.idle = begun.residual, 0
+        weigh_start(begun, bound * residual / begun.scale)
+    assert bool(begun.idle) == left
+    assert not begun.baseline.any()
 
 
 def test_draws_buy_less_noise_and_no_other_values():

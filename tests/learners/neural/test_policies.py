@@ -7,8 +7,12 @@ from oracles.networks import AG, SG, SL, generator, trained
 from torch import nn
 
 import altmarl_torch as am
+from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.learners.neural import policies
+from altmarl_torch.learners.neural.networks import CountNetwork
 from altmarl_torch.learners.neural.policies import NetworkPolicy, UniformPolicy, tabulate
+from altmarl_torch.learners.neural.samples import SampleSizes
+from altmarl_torch.learners.neural.started import StartedNetwork, columns
 from altmarl_torch.policies.base import Sight
 from altmarl_torch.policies.rules import RuleDispatcher
 
@@ -33,6 +37,32 @@ def test_a_network_policy_is_greedy_in_reward_and_continuation(greedy):
     assert len(np.unique(expected)) == AG
     assert greedy.actions(SIMPLEX.counts.float()).T.tolist() == expected.tolist()
     assert greedy.actions(SIMPLEX.counts).T.tolist() == expected.tolist()  # counts of the control loop are integers
+
+
+@pytest.mark.parametrize("sizes", [12, (1, 2, 5, 12)])
+@pytest.mark.parametrize("kind", ["count", "started"])
+def test_of_many_heads_only_those_of_its_own_s_g_are_worked_out(sizes, kind):
+    """And they say what they say among all; 15 x 14 of them here, rows of one s_g and of none."""
+    num_sg, num_ag, samples = 15, 14, SampleSizes.of(sizes)
+    network = CountNetwork(SL, num_sg, num_ag, width=8, extra=int(samples.several), generator=generator(1))
+    with torch.no_grad():
+        for weight in (network.head.weight, network.head.bias, network.skip.weight):
+            weight.normal_(generator=generator(2))
+    if kind == "started":
+        start = torch.randn(num_sg, num_ag, columns(3, SL, SampleSizes.of((5, 12))), generator=generator(3))
+        start = start if samples.several else start[..., : Basis(3, SL).size]
+        network = StartedNetwork(network, start, 3, SampleSizes((5, 12), True) if samples.several else 12)
+    policy = NetworkPolicy(network, torch.zeros(num_sg, num_ag), GAMMA, SCALE, samples.plain)
+    counts = torch.cat([am.CountSimplex(k, SL).counts for k in samples.numbers]).float()
+    s_g = torch.randint(num_sg - 1, (len(counts),), generator=generator(4))
+    every = policy.actions(counts)
+    assert len(every.unique()) > 10
+    assert torch.equal(policy.actions(counts, s_g), every[torch.arange(len(s_g)), s_g])
+    assert policy.actions(counts[:0], s_g[:0]).shape == (0,)
+    with torch.no_grad():
+        inputs = samples.inputs(counts)
+        among_all = network(inputs)[torch.arange(len(s_g)), s_g]
+        torch.testing.assert_close(network.heads(inputs, s_g), among_all, rtol=1e-5, atol=1e-5)
 
 
 def test_reward_discount_and_scale_each_count():
