@@ -21,9 +21,8 @@ from torch import Tensor, nn
 
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
-from altmarl_torch.learners.neural.networks import CountNetwork
 from altmarl_torch.learners.neural.samples import SampleSizes
-from altmarl_torch.learners.neural.started import StartedNetwork
+from altmarl_torch.learners.neural.started import own_heads
 from altmarl_torch.policies.tabular import one_hot
 from altmarl_torch.support.showing import brief
 from altmarl_torch.support.tables import check_indices, refuse_booleans
@@ -32,9 +31,6 @@ __all__ = ["BatchPolicy", "NetworkPolicy", "UniformPolicy", "tabulate"]
 
 READING = 1e-4
 """How far k frequencies in float32 may be from a sum of k, relative to k."""
-
-MANY = 200
-"""So many heads take longer than sorting the rows by s_g, after which each needs only those of its own."""
 
 CHUNK = 2**14
 """Count vectors that are sent through a network at once."""
@@ -107,14 +103,7 @@ class NetworkPolicy:
         if s_g is None:
             return torch.add(self.r_g, self.network(inputs).float(), alpha=self.gamma * self.scale).argmax(-1)
         check_indices("s_g", s_g, len(self.r_g))
-        return torch.add(self.r_g[s_g], self._heads(inputs, s_g), alpha=self.gamma * self.scale).argmax(-1)
-
-    def _heads(self, inputs: Tensor, s_g: Tensor) -> Tensor:
-        """C(s_g, h, .) in units of the network, `[b, ag]`."""
-        if self.r_g.numel() >= MANY and isinstance(self.network, CountNetwork | StartedNetwork):
-            return self.network.heads(inputs, s_g)
-        found: Tensor = self.network(inputs).float()
-        return found[torch.arange(len(s_g), device=s_g.device), s_g]
+        return torch.add(self.r_g[s_g], own_heads(self.network, inputs, s_g), alpha=self.gamma * self.scale).argmax(-1)
 
     def laws(self, counts: Tensor) -> Tensor:
         """The greedy law in every global state: `[b, sg, ag]`, float32."""

@@ -33,7 +33,7 @@ from altmarl_torch.support.threads import one_thread, run
 
 __all__ = ["RolloutEvaluator"]
 
-TAIL = 1e-5
+TAIL = 1e-3
 LONGEST = 10_000
 """Steps of an episode at most: gamma up to 0.9988 is followed to its tail."""
 

@@ -20,7 +20,7 @@ Of fewer than J agents any function is a table, over the counts of up to J - 1 a
 in one state more, nowhere.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from einops import rearrange
@@ -31,7 +31,10 @@ from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.learners.neural.networks import CountNetwork
 from altmarl_torch.learners.neural.samples import SampleSizes
 
-__all__ = ["StartedNetwork", "columns", "few_agents"]
+__all__ = ["StartedNetwork", "columns", "few_agents", "own_heads"]
+
+MANY = 200
+"""So many heads take longer than sorting the rows by s_g, after which each needs only those of its own."""
 
 WHOLE = 1e-3
 """Counts that are k times frequencies in float32 are whole where they miss a whole number by less."""
@@ -135,6 +138,19 @@ class StartedNetwork(nn.Module):
         """The weights of the coefficients of degree J, float32; k is one number, or one for each row."""
         precision = torch.float32 if self.degree <= SINGLE else torch.float64
         return self._basis.features(_counts(frequencies.to(precision), k), k, torch.float32)
+
+
+def own_heads(network: nn.Module, inputs: Tensor, s_g: Tensor) -> Tensor:
+    """What a network answers for each row's own s_g `[b]`, `[b, ag]`, float32.
+
+    Of many heads, in networks that can, no others are worked out. A derived class may answer otherwise: it is asked.
+    """
+    if type(network) in (CountNetwork, StartedNetwork):
+        own = cast(CountNetwork | StartedNetwork, network)
+        if own.spec["num_sg"] * own.spec["num_ag"] >= MANY:
+            return own.heads(inputs, s_g)
+    found: Tensor = network(inputs).float()
+    return found[torch.arange(len(s_g), device=s_g.device), s_g]
 
 
 def _counts(frequencies: Tensor, k: int | Tensor) -> Tensor:

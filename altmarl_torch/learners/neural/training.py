@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from altmarl_torch.errors import LearningError
 from altmarl_torch.learners.neural.policies import BatchPolicy
+from altmarl_torch.learners.neural.started import own_heads
 from altmarl_torch.learners.neural.surrogate import BatchSurrogate
 from altmarl_torch.learners.settings import Settings
 from altmarl_torch.policies.base import cumulative, draw
@@ -203,8 +204,11 @@ class Training:
 
     def _heads(self, network: nn.Module, s_g: Tensor, known: Tensor) -> Tensor:
         """C(s_g, h, .) in units of the network: `[b, ag]`."""
-        heads: Tensor = network(self.read.samples.inputs(known)).float()
-        return heads[torch.arange(len(s_g), device=s_g.device), s_g] + self.baseline[s_g] / self.scale
+        inputs, baseline = self.read.samples.inputs(known), self.baseline[s_g] / self.scale
+        if self.settings.compile:  # `forward` is what is compiled
+            every: Tensor = network(inputs).float()
+            return every[torch.arange(len(s_g), device=s_g.device), s_g] + baseline
+        return own_heads(network, inputs, s_g) + baseline
 
     @torch.no_grad()
     def _check(self) -> None:

@@ -176,7 +176,7 @@ def test_episodes_last_until_little_is_left(gamma, accept):
     game = random_game(gamma=gamma, seed=1)
     evaluator = RolloutEvaluator(game, 1, accept, 0)
     episodes = evaluator.starts * evaluator.repeats * evaluation.BLOCKS
-    assert evaluator.horizon == min(10_000, math.ceil(math.log(1e-5) / math.log(gamma)))
+    assert evaluator.horizon == min(10_000, math.ceil(math.log(1e-3) / math.log(gamma)))
     assert episodes >= 128
     assert episodes * evaluator.horizon <= max(1_000_000, 128 * evaluator.horizon)
 

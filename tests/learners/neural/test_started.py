@@ -13,7 +13,7 @@ from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.learners.neural.networks import CountNetwork, check_network
 from altmarl_torch.learners.neural.samples import SampleSizes
-from altmarl_torch.learners.neural.started import StartedNetwork, columns, few_agents
+from altmarl_torch.learners.neural.started import StartedNetwork, columns, few_agents, own_heads
 from altmarl_torch.learners.neural.storage import pack_network, unpack_network
 
 SL, SG, AG, K = 3, 2, 4, 30
@@ -219,3 +219,37 @@ def test_a_start_of_infinities_is_refused():
     packed["network/start"] = np.full_like(packed["network/start"], np.inf)
     with pytest.raises(FileFormatError, match="network/start holds a number that is not finite"):
         unpack_network(packed)
+
+
+@pytest.mark.parametrize("make", [lambda: CountNetwork(SL, 20, 10, generator=seeded(1)), lambda: wide()])
+def test_own_heads_are_those_among_all_and_have_their_gradients(make):
+    """Of 200 heads; a class that is derived from such a network is asked for everything."""
+    network, s_g = make(), torch.randint(20, (60,), generator=seeded(6))
+    for weights in network.parameters():
+        weights.data = torch.randn(weights.shape, generator=seeded(9))
+    laws = torch.rand(60, SL, generator=seeded(7))
+    frequencies = laws / laws.sum(-1, keepdim=True)
+    found, wanted = own_heads(network, frequencies, s_g), network(frequencies)[torch.arange(60), s_g]
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
+    own, every = (torch.autograd.grad(one.mean(), list(network.parameters())) for one in (found, wanted))
+    for one, other in zip(own, every, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_a_derived_network_is_asked_for_everything():
+    class Doubled(CountNetwork):
+        def forward(self, frequencies):
+            return 2 * super().forward(frequencies)
+
+    network = Doubled(SL, 20, 10, generator=seeded(1))
+    network.head.weight.data.normal_(generator=seeded(2))
+    frequencies, s_g = torch.eye(SL), torch.tensor([0, 7, 19])
+    wanted = network(frequencies)[torch.arange(3), s_g]
+    torch.testing.assert_close(own_heads(network, frequencies, s_g), wanted, rtol=0, atol=0)
+
+
+def wide():
+    """Lifted functions under a network with 200 heads."""
+    added = CountNetwork(SL, 20, 10, width=8, generator=seeded(1))
+    start = torch.randn(20, 10, Basis(4, SL).size, dtype=torch.float64, generator=seeded(3))
+    return StartedNetwork(added, start, 4, K)
