@@ -38,6 +38,8 @@ from altmarl_torch.alternation.loop import Alternation, Players, Update
 from altmarl_torch.alternation.solution import LARGEST_FILE, Solution
 from altmarl_torch.alternation.solution_files import pack_policy, read_update, unpack_policy
 from altmarl_torch.errors import AltMarlError, ArgumentError
+from altmarl_torch.games.crowd import CrowdReward
+from altmarl_torch.games.game import Game
 from altmarl_torch.operators.joint_value import JointValue
 from altmarl_torch.policies.base import Pair
 from altmarl_torch.support import snapshots
@@ -126,17 +128,17 @@ class RunCheckpoint:
     curve: Callable[[int, Mapping[str, float]], None] | None = None  # told the points of work that is taken up
     laid: float = field(default_factory=time.monotonic)  # when work was last laid down
 
-    def read(self, network: nn.Module | None, device: torch.device) -> tuple[Solution, CurvePoints] | None:
+    def read(self, network: nn.Module | None, game: Game) -> tuple[Solution, CurvePoints] | None:
         """The solution of a run that is over, with its curves; None unless there is one.
 
         Args:
             network: to be filled, where pi_g's is not the package's own.
-            device: where it shall lie.
+            game: that was solved, on the device where it shall lie.
         """
         if not self._file("npz").is_file():
             return None
         try:
-            solution = _moved(Solution.load(self._file("npz"), network), device)
+            solution = _moved(Solution.load(self._file("npz"), network, game), game.device)
             told = json.loads(str(read_npz(self._file("told.npz"), FILE_FORMAT, FILE_VERSION, ("record",))["record"]))
             history = zip(solution.history, told["seconds"], strict=True)
             timed = tuple(dataclasses.replace(update, seconds=float(seconds)) for update, seconds in history)
@@ -242,8 +244,16 @@ def pack(state: Alternation[Any, Any]) -> dict[str, Any]:
     return entries | {f"memory/{name}": array for name, array in snapshots.pack(state.memory).items()}
 
 
-def unpack(arrays: Arrays, players: Players[Any, Any], k: int, network: nn.Module | None) -> Alternation[Any, Any]:
+def unpack(
+    arrays: Arrays,
+    players: Players[Any, Any],
+    k: int,
+    network: nn.Module | None,
+    r_g_mu: CrowdReward | None = None,
+) -> Alternation[Any, Any]:
     """Where `pack` found an alternation of these players; the networks and generators of their memory are filled.
+
+    `r_g_mu` is that of their game.
 
     Raises:
         FileFormatError: an entry is missing or malformed; the players are then of no more use.
@@ -255,7 +265,7 @@ def unpack(arrays: Arrays, players: Players[Any, Any], k: int, network: nn.Modul
         if isinstance(start.pi_g, Tensor):
             pi_g: Any = like(start.pi_g, arrays["pi_g"])
         else:
-            pi_g = _policy_on(unpack_policy(arrays, k, len(pi_l), network), device)
+            pi_g = _policy_on(unpack_policy(arrays, k, len(pi_l), network, r_g_mu), device)
         pair: Pair[Any] = Pair(pi_g, pi_l)
         returns = tensor_of(arrays["returns"], device) if "returns" in arrays else None
         value = JointValue(tensor_of(arrays["values"], device), returns=returns, **record["value"])

@@ -1,5 +1,8 @@
 """`solver="auto"`: tables where they take a second or two, lifted functions beyond, networks where those fail.
 
+Where the reward sees the crowd, tables take longer, and are taken where lifted functions would be tables too; networks
+do not know of it, so that the log says where those fail.
+
 Some options leave no choice: a network of one's own, `l_learner="neural"` and `observation="population"` ask for
 networks, "ucfh", functions as learners and, where these can be listed, draws (m, xi) for tables, and a degree or
 k = inf for lifted functions. One line in the log says which solver it is, and why.
@@ -16,6 +19,7 @@ from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.alternation.words import Solver
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.games.game import Game
+from altmarl_torch.learners.lifted.degrees import EXACT
 from altmarl_torch.operators.joint_value import value_span
 
 __all__ = ["KINKS", "choose", "is_too_coarse"]
@@ -54,9 +58,12 @@ def is_too_coarse(game: Game, options: Options, solution: Solution) -> bool:
     coarse = (
         residual > KINKS * value_span(game) and not math.isinf(options.problem.k) and options.learning.degree is None
     )
+    found = "lifted functions leave a residual of %.3g, over %g of the span of values"
+    if coarse and game.r_g_mu is not None:
+        logger.warning(f"{found}: r_g_mu may jump or bend; a higher degree, or tables, tell more", residual, KINKS)
+        return False
     if coarse:
-        told = "solver='auto': networks, since lifted functions leave a residual of %.3g, over %g of the span of values"
-        logger.info(told, residual, KINKS)
+        logger.info(f"solver='auto': networks, since {found}", residual, KINKS)
     return coarse
 
 
@@ -75,7 +82,8 @@ def _choice(game: Game, options: Options) -> tuple[Solver, str]:
     if learning.degree is not None or simplex is None:
         return "lifted", "a degree is given" if simplex is not None else "k is infinite"
     drawn = learning.m is not None or learning.xi is not None
-    if simplex.can_be_listed and (drawn or simplex.size * game.num_sg * game.num_sl <= LARGEST_WORK):
+    small = simplex.size * game.num_sg * game.num_sl <= LARGEST_WORK and (game.r_g_mu is None or simplex.size <= EXACT)
+    if simplex.can_be_listed and (drawn or small):
         return "tabular", f"{simplex.size:,} counts of k = {simplex.k} agents are a small table"
     size = f"k = {simplex.k} agents over {game.num_sl} states are no small table"
     return ("neural", f"{size}, and draws are asked for") if drawn else ("lifted", size)

@@ -46,7 +46,7 @@ def learn(run: AlternationRun) -> Solution:
         run.tell(players.before)
         result = alternate(players, run.rules, steps=run.steps, callback=run.callback)
         return _solution(run, result, players.before)
-    over = checkpoint.read(copy.deepcopy(run.network), run.game.device)
+    over = checkpoint.read(copy.deepcopy(run.network), run.game)
     if over is not None:
         _tell_again(run, over[0].history, over[1])
         return over[0]
@@ -82,7 +82,7 @@ def _go_on(run: AlternationRun, checkpoint: RunCheckpoint) -> tuple[Alternation[
     players, reached = _players(watched), None
     for arrays in checkpoint.newest():
         try:
-            reached = unpack(arrays, players, run.k, copy.deepcopy(run.network))
+            reached = unpack(arrays, players, run.k, copy.deepcopy(run.network), run.game.r_g_mu)
             break
         except FileFormatError as cause:
             logger.warning("a checkpoint is passed over: %s", cause)

@@ -21,34 +21,30 @@ from torch import Tensor, nn
 
 from altmarl_torch.alternation.loop import Update
 from altmarl_torch.alternation.solution_files import (
-    fields_of,
+    as_readable,
     is_within,
-    number_of_global_states,
     pack_policy,
-    read_global_policy,
-    read_names,
-    read_observation,
-    read_update,
+    read_facts,
     table_of,
     tabulate_within,
 )
 from altmarl_torch.alternation.words import Observation, Select, Sizes
 from altmarl_torch.counts.simplex import CountSimplex, round_to_counts
 from altmarl_torch.errors import ArgumentError, FileFormatError
+from altmarl_torch.games.game import Game
 from altmarl_torch.learners.beliefs.dispatcher import AskingDispatcher
 from altmarl_torch.learners.beliefs.values import BeliefValues
 from altmarl_torch.learners.neural.policies import BatchPolicy, NetworkPolicy
-from altmarl_torch.learners.neural.storage import read_sizes
 from altmarl_torch.policies.answers import RuleDispatcher
 from altmarl_torch.policies.base import Dispatcher, Rule, Sight, player
 from altmarl_torch.policies.belief import Belief, BeliefDispatcher, at_distribution
 from altmarl_torch.policies.rules import HeuristicPair
-from altmarl_torch.policies.tabular import TabularDispatcher, read_policy, table_player
+from altmarl_torch.policies.tabular import TabularDispatcher, table_player
 from altmarl_torch.support.intervals import Difference
 from altmarl_torch.support.npz import read_npz, write_npz
 from altmarl_torch.support.showing import as_html, as_plain, in_columns
-from altmarl_torch.support.tables import as_integer, as_numbers, as_table
-from altmarl_torch.support.torch_state import door
+from altmarl_torch.support.tables import as_integer, as_numbers
+from altmarl_torch.support.torch_state import ordinary
 
 __all__ = [
     "Selection",
@@ -301,36 +297,30 @@ class Solution:
         return {} if pi_g is None else {"counts": self.simplex.counts.cpu().numpy(), "pi_g": pi_g.cpu().numpy()}
 
     @classmethod
-    @door
-    def load(cls, path: str | os.PathLike[str], network: nn.Module | None = None) -> "Solution":
+    def load(
+        cls, path: str | os.PathLike[str], network: nn.Module | None = None, game: Game | None = None
+    ) -> "Solution":
         """Read a solution that `save` wrote, onto the CPU, without running code from the file.
 
         The rows of `counts` may stand in any order, if those of `pi_g` stand in the same. A network of one's own
-        class is filled into `network`, which must have the architecture that was trained.
+        class is filled into `network`, which must have the architecture that was trained. A lifted policy that reads
+        r_g_mu, which is a function and in no file, has it from the `game`; without one its table takes its place, which
+        is the same at all counts of k agents.
 
         Raises:
             FileNotFoundError: there is no such file.
             FileFormatError: the file is damaged, of another format or version, or its tables do not fit each other.
+            ArgumentError: the policy reads r_g_mu, no table takes its place, and no game has it; or the game has other
+                states or actions.
         """
-        arrays = read_npz(path, FILE_FORMAT, FILE_VERSION, ("pi_l", "record"), OPTIONAL)
-        try:
-            record = json.loads(str(arrays["record"]))
-            history = tuple(read_update(line) for line in record.pop("history"))
-            pi_l = as_table("pi_l", arrays["pi_l"], "sl sg al", FileFormatError)
-            k, reads, sizes, names = (record.pop(name, None) for name in ("k", "reads", "sizes", "names"))
-            table_k, pi_g, policy = read_global_policy(arrays, k if reads is None else reads, len(pi_l), network)
-            num_sg = number_of_global_states(pi_g, policy)
-            pi_l = read_policy("pi_l", pi_l, "sl sg al", (len(pi_l), num_sg, pi_l.shape[-1]))
-            facts = fields_of(cls, record) | {"pi_g": pi_g, "pi_l": pi_l, "history": history, "policy": policy}
-            k = table_k if reads is None else as_integer("k", k, 1, math.inf, FileFormatError)
-            facts["names"] = read_names(names, {"sg": num_sg, "sl": len(pi_l)})
-            facts["sizes"] = None if sizes is None else read_sizes("sizes", sizes).numbers
-            facts |= read_observation(arrays, facts.get("observation"), reads, (num_sg, len(pi_l)))
-            return cls(k=k, phase_seconds={}, **facts)
-        except FileFormatError as cause:
-            raise FileFormatError(f"{path} holds no solution: {cause}") from cause
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
-            raise FileFormatError(f"{path} holds no solution: {type(cause).__name__}: {cause}") from cause
+        with ordinary():
+            arrays = as_readable(path, read_npz(path, FILE_FORMAT, FILE_VERSION, ("pi_l", "record"), OPTIONAL), game)
+            try:
+                return cls(**read_facts(cls, arrays, network, None if game is None else game.r_g_mu))
+            except FileFormatError as cause:
+                raise FileFormatError(f"{path} holds no solution: {cause}") from cause
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
+                raise FileFormatError(f"{path} holds no solution: {type(cause).__name__}: {cause}") from cause
 
 
 def history_columns(history: Sequence[Update]) -> dict[str, list[Any]]:

@@ -18,9 +18,11 @@ from altmarl_torch.alternation.loop import Decision, Update
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.simplex import MAX_LISTED_ENTRIES, CountSimplex
 from altmarl_torch.errors import ArgumentError, FileFormatError
+from altmarl_torch.games.crowd import CrowdReward
+from altmarl_torch.games.game import Game
 from altmarl_torch.learners.beliefs.values import BeliefValues
 from altmarl_torch.learners.lifted.policies import LiftedPolicy
-from altmarl_torch.learners.lifted.storage import FAMILY, pack_lifted, unpack_lifted
+from altmarl_torch.learners.lifted.storage import FAMILY, READS, pack_lifted, unpack_lifted
 from altmarl_torch.learners.neural import storage
 from altmarl_torch.learners.neural.policies import BatchPolicy, tabulate
 from altmarl_torch.policies.belief import Belief
@@ -29,10 +31,12 @@ from altmarl_torch.support.tables import as_integer, as_number, as_table, as_who
 
 __all__ = [
     "LARGEST_TABLE",
+    "as_readable",
     "fields_of",
     "is_within",
     "number_of_global_states",
     "pack_policy",
+    "read_facts",
     "read_global_policy",
     "read_names",
     "read_observation",
@@ -52,24 +56,50 @@ def pack_policy(policy: BatchPolicy) -> dict[str, NDArray[np.generic] | str]:
 
 
 def unpack_policy(
-    arrays: Mapping[str, NDArray[np.generic] | str], k: int, num_sl: int, network: nn.Module | None = None
+    arrays: Mapping[str, NDArray[np.generic] | str],
+    k: int,
+    num_sl: int,
+    network: nn.Module | None = None,
+    r_g_mu: CrowdReward | None = None,
 ) -> BatchPolicy:
     """The policy that `pack_policy` made into `arrays`, on the CPU; a FileFormatError where it is malformed.
 
-    `network` is filled, where the policy is that of a network of one's own class.
+    `network` is filled, where the policy is that of a network of one's own class; `r_g_mu` is the game's, for a policy
+    that reads it.
     """
-    if _family(arrays) == FAMILY:
-        return unpack_lifted(arrays, num_sl)
+    if _spec(arrays).get("family") == FAMILY:
+        return unpack_lifted(arrays, num_sl, r_g_mu)
     return storage.unpack_policy(arrays, k, num_sl, network)
 
 
-def _family(arrays: Mapping[str, NDArray[np.generic] | str]) -> Any:
-    """What the spec says; None where it says nothing that can be read."""
+def _spec(arrays: Mapping[str, NDArray[np.generic] | str]) -> dict[str, Any]:
+    """What the spec says; nothing where it says nothing that can be read."""
     try:
         spec = json.loads(str(arrays["policy/spec"]))
     except (KeyError, ValueError, RecursionError):
-        return None
-    return spec.get("family") if isinstance(spec, dict) else None
+        return {}
+    return spec if isinstance(spec, dict) else {}
+
+
+def as_readable(path: object, arrays: dict[str, np.ndarray[Any, Any]], game: Game | None) -> dict[str, Any]:
+    """The entries of the solution in `path`, but for a policy that reads r_g_mu where no game has it and a table does.
+
+    (The table is the same at all counts of k agents; a memory asks between them.)
+
+    Raises:
+        ArgumentError: nothing but the policy will do, or the game has other states or actions.
+    """
+    if game is not None and np.shape(arrays["pi_l"]) != (game.num_sl, game.num_sg, game.num_al):
+        found, wanted = list(np.shape(arrays["pi_l"])), [game.num_sl, game.num_sg, game.num_al]
+        raise ArgumentError(f"{path} holds a pair whose pi_l [sl, sg, al] is {found}; that of the game is {wanted}")
+    if not _spec(arrays).get(READS) or (game is not None and game.r_g_mu is not None):
+        return arrays
+    if game is None and "pi_g" in arrays and "belief/mean" not in arrays:
+        return {name: array for name, array in arrays.items() if not name.startswith("policy/")}
+    raise ArgumentError(
+        f"pi_g in {path} reads r_g_mu, a function, which is in no file: Solution.load(path, game=game) with the game "
+        "that it was learned for"
+    )
 
 
 def number_of_global_states(pi_g: Tensor | None, policy: BatchPolicy | None) -> int:
@@ -82,6 +112,32 @@ def number_of_global_states(pi_g: Tensor | None, policy: BatchPolicy | None) -> 
             f"{sizes[1][0]} and {sizes[1][1]}"
         )
     return sizes[0][0]
+
+
+def read_facts(
+    kind: type, arrays: dict[str, Any], network: nn.Module | None, r_g_mu: CrowdReward | None
+) -> dict[str, Any]:
+    """The fields of the solution, of this `kind`, that a file's entries are; `network` and `r_g_mu` as in
+    `unpack_policy`.
+
+    Raises:
+        FileFormatError: an entry is malformed, or they do not fit each other.
+        KeyError, TypeError, ValueError, AttributeError, RecursionError: the record is not of the documented form.
+    """
+    record = json.loads(str(arrays["record"]))
+    history = tuple(read_update(line) for line in record.pop("history"))
+    pi_l = as_table("pi_l", arrays["pi_l"], "sl sg al", FileFormatError)
+    k, reads, sizes, names = (record.pop(name, None) for name in ("k", "reads", "sizes", "names"))
+    size = k if reads is None else reads
+    table_k, pi_g, policy = read_global_policy(arrays, size, len(pi_l), network, r_g_mu)
+    num_sg = number_of_global_states(pi_g, policy)
+    pi_l = read_policy("pi_l", pi_l, "sl sg al", (len(pi_l), num_sg, pi_l.shape[-1]))
+    facts = fields_of(kind, record) | {"pi_g": pi_g, "pi_l": pi_l, "history": history, "policy": policy}
+    facts["k"] = table_k if reads is None else as_integer("k", k, 1, math.inf, FileFormatError)
+    facts["names"] = read_names(names, {"sg": num_sg, "sl": len(pi_l)})
+    facts["sizes"] = None if sizes is None else storage.read_sizes("sizes", sizes).numbers
+    facts |= read_observation(arrays, facts.get("observation"), reads, (num_sg, len(pi_l)))
+    return facts | {"phase_seconds": {}}
 
 
 def read_observation(
@@ -128,13 +184,17 @@ def _read_alpha(arrays: dict[str, np.ndarray[Any, Any]], sizes: tuple[int, int])
 
 
 def read_global_policy(
-    arrays: dict[str, np.ndarray[Any, Any]], k: Any, num_sl: int, network: nn.Module | None
+    arrays: dict[str, np.ndarray[Any, Any]],
+    k: Any,
+    num_sl: int,
+    network: nn.Module | None,
+    r_g_mu: CrowdReward | None = None,
 ) -> tuple[int, Tensor | None, BatchPolicy | None]:
     """k, pi_g as a table, pi_g as a policy: at least one of the two. Tables too large to be of use are left alone."""
     policy, pi_g = None, None
     if "policy/spec" in arrays:
         k = as_integer("k", k, 1, math.inf, FileFormatError)
-        policy = unpack_policy(arrays, k, num_sl, network)
+        policy = unpack_policy(arrays, k, num_sl, network, r_g_mu)
     elif "pi_g" not in arrays or "counts" not in arrays:
         raise FileFormatError("it lacks the entries counts and pi_g, and has no network in their place")
     if "pi_g" in arrays and "counts" in arrays and (policy is None or arrays["pi_g"].size <= LARGEST_TABLE):

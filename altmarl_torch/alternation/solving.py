@@ -219,8 +219,8 @@ def _check_crowd(game: Game, options: Options) -> None:
     """Raise an ArgumentError where the global reward sees the crowd, and what is asked does not."""
     problem, learning = options.problem, options.learning
     asked = {
-        f"solver={learning.solver!r}": learning.solver != "tabular",
-        f"observation={problem.observation!r}": problem.observation != "surrogate",
+        f"solver={learning.solver!r}": learning.solver == "neural",
+        f"observation={problem.observation!r}": problem.observation not in ("surrogate", "filter"),
         "select='rollout'": learning.select == "rollout",
         "l_learner='ucfh'": learning.l_learner == "ucfh",
         "a learner of one's own": learning.has_functions,

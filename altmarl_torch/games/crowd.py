@@ -17,7 +17,15 @@ from torch import Tensor
 
 from altmarl_torch.errors import ArgumentError, GameError
 
-__all__ = ["CrowdReward", "crowd_range", "global_rewards", "refuse_crowd", "without_global_rewards"]
+__all__ = [
+    "CrowdReward",
+    "crowd_range",
+    "crowd_rewards",
+    "crowd_rewards_at",
+    "global_rewards",
+    "refuse_crowd",
+    "without_global_rewards",
+]
 
 CrowdReward = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -29,14 +37,34 @@ ROWS_AT_ONCE = 2**20
 
 def global_rewards(game: Any, frequencies: Tensor) -> Tensor:
     """r_g + r_g_mu of every action at frequencies `[N, sl]`: `[sg, N, ag]`, float64."""
-    num_sg, num_ag = game.r_g.shape
-    a_g, parts, r_g = torch.arange(num_ag, device=frequencies.device), [], game.r_g[:, None]
+    total: Tensor = crowd_rewards(game.r_g_mu, game.r_g.shape, frequencies) + game.r_g[:, None]
+    return total
+
+
+def crowd_rewards(function: CrowdReward, sizes: tuple[int, int], frequencies: Tensor) -> Tensor:
+    """r_g_mu alone, of so many global states and actions, at frequencies `[N, sl]`: `[sg, N, ag]`, float64.
+
+    Raises:
+        GameError: the function raised, or returned no finite numbers of the right shape.
+    """
+    num_sg, num_ag = sizes
+    a_g, parts = torch.arange(num_ag, device=frequencies.device), []
     for mu in torch.split(frequencies, max(1, ROWS_AT_ONCE // (num_sg * num_ag))):
         shape = num_sg, len(mu), num_ag
         s_g = torch.arange(num_sg, device=mu.device)[:, None, None].expand(shape)
-        parts.append(_call(game.r_g_mu, s_g, a_g.expand(shape), mu[:, None].expand(*shape, mu.shape[-1])))
-    total: Tensor = torch.cat(parts, 1) + r_g
-    return total
+        parts.append(_call(function, s_g, a_g.expand(shape), mu[:, None].expand(*shape, mu.shape[-1])))
+    return torch.cat(parts, 1)
+
+
+def crowd_rewards_at(function: CrowdReward, num_ag: int, s_g: Tensor, frequencies: Tensor) -> Tensor:
+    """r_g_mu alone of every action, at s_g `[b]` and frequencies `[b, sl]` of their own: `[b, ag]`, float64.
+
+    Raises:
+        GameError: as `crowd_rewards`.
+    """
+    shape = len(s_g), num_ag
+    a_g, mu = torch.arange(num_ag, device=s_g.device), frequencies.unsqueeze(1)
+    return _call(function, s_g.unsqueeze(-1).expand(shape), a_g.expand(shape), mu.expand(*shape, mu.shape[-1]))
 
 
 def _call(function: CrowdReward, s_g: Tensor, a_g: Tensor, mu: Tensor) -> Tensor:
@@ -87,6 +115,6 @@ def refuse_crowd(game: Any, what: str) -> None:
     """Raise an ArgumentError where the reward sees the crowd and `what` does not."""
     if game.r_g_mu is not None:
         raise ArgumentError(
-            f"r_g_mu sees the frequencies of the local states, and {what} does not; solve(solver='tabular'), rollout, "
-            "certify, population_value and SimulatedGame.from_tables do"
+            f"r_g_mu sees the frequencies of the local states, and {what} does not; solve(solver='tabular') and "
+            "solve(solver='lifted'), rollout, certify, population_value and SimulatedGame.from_tables do"
         )

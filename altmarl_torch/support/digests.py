@@ -81,7 +81,7 @@ def _add(found: "hashlib._Hash", value: object) -> None:
             _add(found, entry)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         _add(found, {field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
-    elif isinstance(value, FunctionType | functools.partial):
+    elif callable(value):
         found.update(str(known_as(value)).encode())
     else:
         found.update(repr(value).encode())

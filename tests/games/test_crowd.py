@@ -62,6 +62,17 @@ def test_no_single_change_of_the_local_policy_gains_either_and_the_paper_s_tuple
     assert am.population_value(game, drawn).mean > solution.value - 0.05
 
 
+def test_the_first_pair_is_judged_by_what_the_sample_earns():
+    """Uniform policies look at nobody, but what they earn is no mean over single agents."""
+    game = crowded(6).replace(r_g_mu=lambda s_g, a_g, mu: (mu[..., 0] - 0.5).abs() * (1 + s_g - a_g))
+    solution = am.solve(game, 6)
+    first, uniform = solution.history[0], torch.full((2, 7, 2), 0.5, dtype=torch.float64)
+    exact = crowd_chain.table_value(game, 6, lambda s_g, h: uniform[0, 0].numpy(), uniform[:, :2])
+    assert first.value_before == pytest.approx(exact, abs=1e-8)
+    assert first.value_proposed > first.value_before
+    assert am.population_value(game, solution).mean == pytest.approx(solution.value, abs=1e-6)
+
+
 def test_rollouts_and_the_wrapped_simulator_earn_the_same():
     game = crowded(40)
     solution = am.solve(game, 2)
@@ -122,7 +133,6 @@ def test_whoever_does_not_know_of_it_says_so(tmp_path):
     game = crowded(30)
     solution = am.solve(game, 2)
     doors = {
-        "solver='lifted'": lambda: am.solve(game, 2, solver="lifted"),
         "solver='neural'": lambda: am.solve(game, 2, solver="neural"),
         "observation='posterior'": lambda: am.solve(game, 2, observation="posterior"),
         "select='rollout'": lambda: am.solve(game, 2, select="rollout"),

@@ -18,7 +18,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from altmarl_torch.alternation.loop import Player, Players, Proposal
@@ -27,6 +26,7 @@ from altmarl_torch.alternation.players.lifted_local import LiftedLocalLearner
 from altmarl_torch.alternation.players.lifted_memory import SMALL_GAIN, STILL, LiftedMemories, LiftedWorkspace
 from altmarl_torch.alternation.run import AlternationRun
 from altmarl_torch.games.centring import centre_rewards
+from altmarl_torch.games.crowd import without_global_rewards
 from altmarl_torch.learners.lifted.degrees import ladder
 from altmarl_torch.learners.lifted.episodes import Contender
 from altmarl_torch.learners.lifted.fitting import LiftedFit, fit_best_response, proven_error
@@ -112,7 +112,8 @@ class LiftedGlobalLearner:
         points = work.choose_points(surrogate, pair)
         found = fit_best_response(surrogate, points, work.coefficients, work.watch(self.phase))
         work.coefficients = found.coefficients
-        policy = LiftedPolicy(found.action_coefficients, surrogate.basis.degree, work.game.num_sl, work.k)
+        facts = surrogate.basis.degree, work.game.num_sl, work.k, work.game.r_g_mu
+        policy = LiftedPolicy(found.action_coefficients, *facts)
         played: list[Rule] = [policy, *([] if points.is_exact else rivals)]
         own, *others = work.judged([Contender(surrogate, rule, found) for rule in played])
         return _Response(Pair(policy, pair.pi_l), surrogate, found, own), others
@@ -135,7 +136,7 @@ def lifted_players(run: AlternationRun) -> Players[Rule, LiftedMemories]:
     """
     local = team = lifted_workspace(run)
     if run.options.problem.objective == "own":
-        own, lowered = centre_rewards(run.game.replace(r_g=torch.zeros_like(run.game.r_g)))
+        own, lowered = centre_rewards(without_global_rewards(run.game))
         local = replace(team, game=own, lowered=lowered)
     seconds = expected_seconds(run.game, team.k, team.degrees[-1])
     announce(run, seconds, f"functions of degree {team.degrees[-1]}", "a lower degree takes less")

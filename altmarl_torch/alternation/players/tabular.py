@@ -295,9 +295,11 @@ class TabularEvaluator:
         return replace(value, values=lift(value.values, single, simplex))
 
     def _is_linear(self, surrogate: Surrogate, pi_g: Tensor) -> bool:
-        """Whether V is linear in the counts: where pi_g looks at no sample, as the uniform one, and moves are exact."""
+        """Whether V is linear in the counts: where pi_g (as the uniform one) and r_g look at no sample, and moves are
+        exact.
+        """
         exact = all(isinstance(kernel, CountKernel) for kernel in surrogate.kernels)
-        return exact and bool((pi_g == pi_g[:, :1]).all())
+        return exact and surrogate.crowd is None and bool((pi_g == pi_g[:, :1]).all())
 
 
 def tabular_players(run: AlternationRun) -> Players[Tensor, TabularMemory]:

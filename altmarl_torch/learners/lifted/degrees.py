@@ -7,7 +7,7 @@ from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.support.tables import as_integer
 
-__all__ = ["check_degree", "ladder"]
+__all__ = ["EXACT", "check_degree", "ladder"]
 
 EXACT = 500
 """Where the counts of k agents are at most so many, J = k: the solution is exact, and as quick."""

@@ -28,6 +28,7 @@ import torch
 from einops import einsum
 from torch import Tensor
 
+from altmarl_torch.learners.lifted.crowd import plus, seen_at
 from altmarl_torch.learners.lifted.fitting import LiftedFit
 from altmarl_torch.learners.lifted.policies import LiftedPolicy
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
@@ -72,18 +73,22 @@ class _Reader:
 
     Where every pi_g is greedy in a lifted Q of at most the fits' degree, it is read along with them, from the same
     features. Pairs that differ in a few states have most tables in common. So rows are read table by table, whichever
-    pair they are of: each table passes through the processor's own memory once a step.
+    pair they are of: each table passes through the processor's own memory once a step. All have r_g_mu in common.
+    (Local agents with an objective of their own earn none of it, while pi_g is greedy in what sees it.)
     """
 
     def __init__(self, contenders: Sequence[Contender]) -> None:
         self.contenders, self.surrogate = contenders, contenders[0].surrogate
+        earned, led = self.surrogate.game.r_g_mu, getattr(contenders[0].policy, "r_g_mu", None)
+        self._r_g_mu = led if earned is None else earned
         self._certain = all(self._is_read(one.policy) for one in contenders)
         self._type = torch.float64 if self.surrogate.basis.size < WIDE else torch.float32
         self._tables, self._numbers = self._distinct()
 
     def _is_read(self, policy: Rule) -> bool:
-        surrogate = self.surrogate
-        return isinstance(policy, LiftedPolicy) and policy.k == surrogate.k and policy.degree <= surrogate.basis.degree
+        if not isinstance(policy, LiftedPolicy) or policy.r_g_mu is not self._r_g_mu:
+            return False
+        return policy.k == self.surrogate.k and policy.degree <= self.surrogate.basis.degree
 
     def _distinct(self) -> tuple[list[Tensor], Tensor]:
         """Tables `[values, N_J]` of which no other pair's equals the first's, and the number of each pair and s_g."""
@@ -123,8 +128,10 @@ class _Reader:
         for rows in torch.split(order, max(1, ENTRIES_AT_ONCE // basis.size)):
             features = basis.features(walk.counts[rows], self.surrogate.k, self._type)
             V, Q, greedy = self._values(numbers[rows], features)
+            seen = seen_at(self._r_g_mu, Q.shape[-1], walk.s_g[rows], walk.counts[rows], self.surrogate.k)
+            Q = plus(Q, None if self.surrogate.game.r_g_mu is None else seen)
             if laws is None:
-                a_g[rows] = greedy.argmax(-1)
+                a_g[rows] = plus(greedy, seen).argmax(-1)
             law = one_hot(a_g[rows], Q.shape[-1]) if laws is None else laws[rows]
             residual[rows] = (law * Q).sum(-1) - V
             if moments is not None:

@@ -4,6 +4,8 @@ With Pi the least squares on the points (`points`) and Q = lift(A) exact (`surro
 
     V  <-  max_a lift(A)(h),     A = r + gamma E_J P_g Pi V        (G-LEARN; sum_a pi_g(a | s_g, h) for a pair's value)
 
+(and r_g_mu(s_g, a, h/k) within the maximum, where the game has one).
+
 It is least-squares value iteration with features that the expectation maps to features, so that the regression has no
 noise: of all of LSVI's errors, only that of fitting the maximum remains. Constants are fitted exactly, and the driver
 of the tables applies (`operators.fixed_point`): Anderson's mixing, and the span of the change at the points as its
@@ -19,6 +21,7 @@ from torch import Tensor
 
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex
+from altmarl_torch.learners.lifted.crowd import plus
 from altmarl_torch.learners.lifted.points import Points
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
 from altmarl_torch.operators.bellman import max_backup
@@ -43,7 +46,7 @@ class LiftedFit:
     """Values in the space of lifted functions."""
 
     coefficients: Tensor  # [sg, N_J] of V
-    action_coefficients: Tensor  # [sg, ag, N_J] of Q
+    action_coefficients: Tensor  # [sg, ag, N_J] of Q, but for r_g_mu
     error: float  # MacQueen's span at the points; a bound on the error of V where J = k
     sweeps: int
 
@@ -73,11 +76,11 @@ def _fit(
     start: Tensor | None,
     progress: Progress | None,
 ) -> LiftedFit:
-    game = surrogate.game
+    game, crowd = surrogate.game, surrogate.crowd(points.counts)
 
     def step(values: Tensor) -> Tensor:
         coefficients = points.fit(values.double())
-        return reduce(points.lift(surrogate.action_coefficients(coefficients)))
+        return reduce(plus(points.lift(surrogate.action_coefficients(coefficients)), crowd))
 
     first = torch.zeros(game.num_sg, len(points), dtype=torch.float64, device=game.device)
     first = first if start is None else points.lift(start)
@@ -92,7 +95,7 @@ def _fit(
 
 
 def proven_error(surrogate: LiftedSurrogate, pi_l: Tensor, fit: LiftedFit) -> float | None:
-    """A bound on the error of V = max_a lift(A), A of `fit`, at every state: one exact sweep over all counts.
+    """A bound on the error of V = max_a Q, Q of `fit`, at every state: one exact sweep over all counts.
 
     It is MacQueen's; None where the counts of k agents are no short list. V is, but for a constant, within this of the
     optimal values against pi_l.
@@ -102,7 +105,7 @@ def proven_error(surrogate: LiftedSurrogate, pi_l: Tensor, fit: LiftedFit) -> fl
     if simplex is None or not simplex.can_be_listed or simplex.size * game.num_sg > CHEAP or surrogate.prior:
         return None
     exact = Surrogate.build(game, pi_l, PairPlan(simplex))
-    features = surrogate.features(simplex.counts)
-    values = torch.stack([(features @ table.T).amax(-1) for table in fit.action_coefficients])
+    Q = fit.action_coefficients @ surrogate.features(simplex.counts).T
+    values = plus(Q, surrogate.crowd(simplex.counts)).amax(1)
     change = max_backup(exact, values) - values
     return game.gamma / (1 - game.gamma) * float(change.max() - change.min()) / 2

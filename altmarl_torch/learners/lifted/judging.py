@@ -15,6 +15,7 @@ from einops import einsum, rearrange
 from torch import Tensor
 
 from altmarl_torch.counts.pair_moves import PairPlan
+from altmarl_torch.learners.lifted.crowd import plus
 from altmarl_torch.learners.lifted.episodes import EPISODES, Contender, PlayedPair, play
 from altmarl_torch.learners.lifted.fitting import LiftedFit
 from altmarl_torch.learners.lifted.points import Points
@@ -104,7 +105,7 @@ def _exact(one: Contender, points: Points) -> Judged:
     table = Surrogate.from_tables(game, *tables)
     law = occupancy(table, rearrange(laws, "g a j -> g j a"), relative_error=OCCUPANCY_ERROR)
     to_sg = einsum(laws, game.P_g, "g a j, g a G -> g G j")
-    residual = (laws * fit.action_coefficients).sum(1) - values
+    residual = (laws * plus(fit.action_coefficients, surrogate.crowd(points.counts))).sum(1) - values
     error = float(residual.abs().max()) / (1 - game.gamma)
     value = JointValue(values, surrogate.initial_mean(values), error, fit.sweeps)
     return Judged(value, rearrange(law, "g j -> g 1 j") * to_sg, 0.0)

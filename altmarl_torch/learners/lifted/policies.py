@@ -1,9 +1,9 @@
 """The greedy policy of lifted action values: read at any counts, without a table.
 
-Q is lifted as a whole (`surrogate`), so its coefficients A [sg, ag, N_J] are the policy. At counts of k agents it is
-the polynomial in h / k that was learned for k; it may be read at fractional counts as well (a belief's mean), and a
-policy for k = inf reads the proportions of whatever counts it is shown. Ties go to the smallest action, as
-everywhere.
+Q is lifted as a whole (`surrogate`), so its coefficients A [sg, ag, N_J] are the policy; where the reward sees the
+crowd, with that function, which is read at the same counts. At counts of k agents it is the polynomial in h / k that
+was learned for k; it may be read at fractional counts as well (a belief's mean), and a policy for k = inf reads the
+proportions of whatever counts it is shown. Ties go to the smallest action, as everywhere.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from altmarl_torch.counts.lifted import Basis, of_groups
+from altmarl_torch.games.crowd import CrowdReward
+from altmarl_torch.learners.lifted.crowd import plus, seen_at, seen_everywhere
 from altmarl_torch.policies.tabular import greedy_actions, one_hot
 from altmarl_torch.support.showing import brief
 
@@ -27,16 +29,18 @@ class LiftedPolicy:
     """Greedy in a lifted Q.
 
     Attributes:
-        coefficients: `[sg, ag, N_J]`, of Q.
+        coefficients: `[sg, ag, N_J]`, of Q, but for r_g_mu.
         degree: J.
         num_sl: number of local states.
         k: how many agents the counts count, or infinity: any number.
+        r_g_mu: the game's, or None.
     """
 
     coefficients: Tensor
     degree: int
     num_sl: int
     k: float
+    r_g_mu: CrowdReward | None = None
 
     __repr__ = brief
 
@@ -50,21 +54,24 @@ class LiftedPolicy:
         """Numbers of global states and actions."""
         return self.coefficients.shape[0], self.coefficients.shape[1]
 
-    def values(self, s_g: Tensor, features: Tensor) -> Tensor:
-        """Q(s_g, h, .) `[b, ag]`, for s_g `[b]` and features `[b, N_J]` of the counts."""
-        return of_groups(s_g, features, self.coefficients)
-
     def actions(self, counts: Tensor, s_g: Tensor | None = None) -> Tensor:
         """The greedy action in every global state, `[b, sg]`, or in one each, s_g `[b]`: `[b]`; counts `[b, sl]`."""
         rows = max(1, ENTRIES_AT_ONCE // self.basis.size)
-        chosen = []
-        for start in range(0, max(len(counts), 1), rows):
-            features = self.basis.features(counts[start : start + rows], self.k)
-            if s_g is None:
-                chosen.append(self.greedy(torch.einsum("bj,gaj->bga", features, self.coefficients)))
-            else:
-                chosen.append(self.greedy(self.values(s_g[start : start + rows], features)))
-        return torch.cat(chosen)
+        parts = [slice(start, start + rows) for start in range(0, max(len(counts), 1), rows)]
+        if s_g is None:
+            return torch.cat([self.greedy(self._values(counts[part])) for part in parts])
+        return torch.cat([self.greedy(self._values_at(s_g[part], counts[part])) for part in parts])
+
+    def _values(self, counts: Tensor) -> Tensor:
+        """Q(., h, .) `[b, sg, ag]` at counts `[b, sl]`."""
+        seen = seen_everywhere(self.r_g_mu, self.sizes, counts, self.k)
+        Q = torch.einsum("bj,gaj->bga", self.basis.features(counts, self.k), self.coefficients)
+        return plus(Q, None if seen is None else seen.transpose(0, 1))
+
+    def _values_at(self, s_g: Tensor, counts: Tensor) -> Tensor:
+        """Q(s_g, h, .) `[b, ag]` at s_g `[b]` and counts `[b, sl]`."""
+        Q = of_groups(s_g, self.basis.features(counts, self.k), self.coefficients)
+        return plus(Q, seen_at(self.r_g_mu, self.sizes[1], s_g, counts, self.k))
 
     def greedy(self, Q: Tensor) -> Tensor:
         """The greedy actions for values `[..., ag]`; none for none."""

@@ -7,6 +7,13 @@ For V = lift(c) with coefficients c [sg, N_J],
 where r is the reward of Eq. 6, linear in the frequencies and so lifted itself. Only the maximum over a leaves the
 space.
 
+**A reward that sees the crowd** (`games.crowd`) is no polynomial, and need not be one: what is lifted is V, so that
+
+    Q(s_g, h, a) = r_g_mu(s_g, a, h/k) + lift(A[s_g, a])(h),        A as above, without it,
+
+whatever the function is, with r_g_mu read where Q is (`learners.lifted.crowd`). The expectation is as exact as before;
+the maximum leaves the space as it did, and by what r_g_mu adds to it.
+
 **The posterior correction** (`counts.resampling`) stays in it as well. Its resampling R takes k seen agents for a
 fresh sample of k. A function of J agents asks of that sample only where J of them stand. These have some j of the k for
 ancestors, any j alike, and j uniformly drawn ones of the k are what lift draws: so
@@ -27,6 +34,7 @@ from altmarl_torch.counts.lifted import Basis
 from altmarl_torch.counts.prior import Prior
 from altmarl_torch.counts.resampling import ResamplingKernel
 from altmarl_torch.games.game import Game
+from altmarl_torch.learners.lifted.crowd import seen_everywhere
 from altmarl_torch.learners.lifted.moves import Moves
 
 __all__ = ["LiftedSurrogate"]
@@ -43,7 +51,7 @@ class LiftedSurrogate:
         P_l_pi: `[sl, sg, sl']`, law of an agent's next state (Eq. 5).
         r_l_pi: `[sl, sg]`, an agent's expected reward (Eq. 6).
         moves: E_J.
-        reward: `[sg, ag, N_J]`, coefficients of the reward.
+        reward: `[sg, ag, N_J]`, coefficients of the reward, but for r_g_mu.
         resampling: R_J under every s_g; None without the posterior correction.
         prior: of the posterior correction.
     """
@@ -77,7 +85,7 @@ class LiftedSurrogate:
         return moved if self.resampling is None else self.resampling[sg].expect(moved)
 
     def action_coefficients(self, coefficients: Tensor) -> Tensor:
-        """A: the coefficients of Q, `[sg, ag, N_J]`, from those of V, `[sg, N_J]`."""
+        """A: the coefficients of Q (but for r_g_mu), `[sg, ag, N_J]`, from those of V, `[sg, N_J]`."""
         return self.reward + self.game.gamma * self.continuation(coefficients)
 
     def changed_coefficients(self, near: "LiftedSurrogate", known: Tensor, coefficients: Tensor) -> Tensor:
@@ -93,6 +101,11 @@ class LiftedSurrogate:
         columns = coefficients.T.contiguous()
         onward = torch.stack([self.onward(sg, columns) for sg in range(self.game.num_sg)])
         return einsum(self.game.P_g, onward, "g a G, g j G -> g a j")
+
+    def crowd(self, counts: Tensor) -> Tensor | None:
+        """r_g_mu at counts `[b, sl]`, `[sg, ag, b]`; None where the game has none."""
+        seen = seen_everywhere(self.game.r_g_mu, (self.game.num_sg, self.game.num_ag), counts, self.k)
+        return None if seen is None else seen.mT.contiguous()
 
     def features(self, counts: Tensor) -> Tensor:
         """`[b, N_J]` at counts `[b, sl]` of k agents (or, at k = inf, of any number)."""
