@@ -1,9 +1,9 @@
 """The local learner on lifted functions, as the alternation loop knows it: what is tried for pi_l, how it is judged.
 
-The derivative (`learners.lifted.l_learn`) promises gains, and what it promises is tried. *Turns* change many states at
-once. Changes of *single states* come last, in a race (as in Maron and Moore's Hoeffding races, with standard errors for
-their bounds): all are played beside the present pi_l on few episodes, those that may gain on more, and those that gain
-for sure are made together. One change gains a few 1e-4 of the value, ten of them what a better degree does.
+The derivative (`learners.lifted.paths`, or `l_learn`) promises gains, and what it promises is tried. *Turns* change
+many states at once. Changes of *single states* come last, in a race (as in Maron and Moore's Hoeffding races, with
+standard errors for their bounds): all are played beside the present pi_l on few episodes, those that may gain on more,
+and those that gain for sure are made together.
 """
 
 from collections.abc import Iterator, Sequence
