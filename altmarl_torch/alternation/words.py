@@ -98,6 +98,7 @@ def read_k(k: object, n: int) -> tuple[float, Sizes | None]:
     Raises:
         ArgumentError: one of them is no whole number in 1..n, or there is none.
     """
+    k = k.tolist() if hasattr(k, "tolist") else k  # an array, or a tensor
     if is_infinite(k):
         return math.inf, None
     if not isinstance(k, Iterable) or isinstance(k, str):

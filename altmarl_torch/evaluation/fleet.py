@@ -65,8 +65,8 @@ class Fleet:
         """The fleet that a rollout's arguments ask for.
 
         Raises:
-            ArgumentError: a rate is outside [0, 1], nu is no law of local states, or n is no number, or no schedule of
-                `horizon` numbers, of at least k agents.
+            ArgumentError: a rate is outside [0, 1], nu is no law of local states, or nobody joins, or n is no number,
+                or no schedule of `horizon` numbers, of at least k agents.
         """
         for name, rate in (("answer_rate", answer_rate), ("turnover", turnover)):
             as_number(name, rate, "[0, 1]", lambda x: 0 <= x <= 1, ArgumentError)
@@ -76,6 +76,8 @@ class Fleet:
             if len(law) != game.num_sl:
                 raise ArgumentError(f"newcomers is a law of {len(law)} local states; this game has {game.num_sl}")
         sizes = _schedule(k, horizon, n) if isinstance(n, Sequence | np.ndarray) and not isinstance(n, str) else None
+        if newcomers is not None and turnover == 0 and sizes is None:
+            raise ArgumentError("newcomers join by turnover or by a schedule of n; neither is given")
         first = sizes[0] if sizes else game.n if n is None else as_integer("n", n, 1, LARGEST_N, ArgumentError)
         game.replace(n=first).check_k(k)
         return cls(first, horizon, sizes, float(answer_rate), float(turnover), law.to(game.device))

@@ -10,6 +10,7 @@ from oracles.neural import cut_short, exact, exact_mean, seeded, small_batches
 from torch import nn
 
 import altmarl_torch as am
+from altmarl_torch.alternation.words import read_k
 from altmarl_torch.errors import ArgumentError, FileFormatError
 from altmarl_torch.games import random_game, steer
 from altmarl_torch.learners.neural.networks import CountNetwork
@@ -193,6 +194,20 @@ def test_bad_input_is_one_line(k, options, message):
     with pytest.raises(ArgumentError, match=re.escape(message)) as raised:
         am.solve(steer(), k, **options)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("k", [torch.tensor([2, 1, 3]), np.array([1, 2, 3]), (3, 1, 2), range(1, 4)])
+def test_sizes_may_be_any_sequence_of_whole_numbers(k):
+    assert read_k(k, 10) == (3, (1, 2, 3))
+
+
+@pytest.mark.parametrize("k", [torch.tensor(4), np.array(4), np.int64(4), 4])
+def test_a_number_may_be_an_array_of_no_axis(k):
+    assert read_k(k, 10) == (4, None)
+
+
+def test_its_line_names_every_size(hasty):
+    assert f"k={hasty.sizes[0]}..{hasty.k} ({len(hasty.sizes)} sizes)" in repr(hasty)
 
 
 def test_auto_takes_a_network():

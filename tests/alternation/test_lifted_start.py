@@ -87,9 +87,7 @@ def test_the_history_begins_with_what_led_to_the_start(solution):
     [
         ("as printed", lambda: run_of(nested="off")),
         ("eta of the paper", lambda: run_of(eta="paper")),
-        ("few pairs", lambda: run_of(4)),
         ("several sizes, as printed", lambda: run_of(sizes=range(1, K + 1), nested="off")),
-        ("several sizes of few pairs", lambda: run_of(3, sizes=range(1, 4))),
         ("a network of one's own", lambda: run_of(network=CountNetwork(3, 2, 3))),
         ("a start that is given", lambda: run_of(start=am.solve(GAME, 2))),
     ],

@@ -160,6 +160,7 @@ def test_a_billion_agents_are_replaced_as_fast_as_ten():
         ({"newcomers": [0.5, 0.5]}, "newcomers is a law of 2 local states; this game has 3"),
         ({"newcomers": [0.5, 0.5, 0.5]}, r"newcomers sums to 1\.5"),
         ({"newcomers": [[0.5, 0.25, 0.25]]}, "newcomers has shape"),
+        ({"newcomers": [0.5, 0.25, 0.25]}, "newcomers join by turnover or by a schedule of n; neither is given"),
         ({"n": [8, 8]}, "the schedule of n has 2 steps; horizon = 5 needs as many"),
         ({"n": [8, 7, 3, 8, 8]}, "n is 3 at step 2, and k = 4 agents are to be asked: use k <= 3"),
         ({"n": [8, 8, 0, 8, 8]}, "n of step 2 must be an integer in 1"),

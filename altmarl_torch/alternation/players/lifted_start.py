@@ -2,10 +2,10 @@
 
 Its pi_l, and the continuation values of its last fit, are what the networks' own loop goes on from: the same loop at
 the same k, in which every proposal is judged by UPDATE as ever; the history begins with the proposals that led there.
-`nested="off"` and `eta="paper"` begin as printed, from uniform policies and networks that answer zero; so do a network
-of one's own, a start that is given, agents that are played, games of few pairs (s_g, h), where a training takes a
-moment (`learners.neural.grid`), and games of so many states that lifted functions would cost every gradient step more
-than the network does.
+Where a sample has few count vectors, any function of them is lifted, and they are the solution. `nested="off"` and
+`eta="paper"` begin as printed, from uniform policies and networks that answer zero; so do a network of one's own, a
+start that is given, agents that are played, and games of so many states that lifted functions would cost every gradient
+step more than the network does.
 
 **A network for several sizes** begins from lifted functions of each: their alternation is run for the middle size, and
 against its pi_l G-LEARN then responds at every *anchor*, each at most twice the one before, between which the start is
@@ -31,7 +31,6 @@ from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.learners.lifted.degrees import ladder
 from altmarl_torch.learners.lifted.fitting import fit_best_response
 from altmarl_torch.learners.lifted.policies import LiftedPolicy
-from altmarl_torch.learners.neural.grid import few_counts
 from altmarl_torch.learners.neural.samples import SampleSizes
 from altmarl_torch.learners.neural.started import few_agents
 from altmarl_torch.operators.joint_value import JointValue
@@ -88,7 +87,7 @@ def begins_lifted(run: AlternationRun) -> bool:
     printed = learning.nested == "off" or stopping.eta == "paper" or run.network is not None
     given = (run.start is not None and not run.only_global) or run.population is not None
     alone = learning.solver == "neural" and not printed and not given
-    return alone and not few_counts(run.game, run.samples) and _is_cheap(run)
+    return alone and _is_cheap(run)
 
 
 def lifted_start(run: AlternationRun) -> LiftedStart | None:

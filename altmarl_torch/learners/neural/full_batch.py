@@ -121,7 +121,7 @@ class FullBatch(Training):
 
     def mean_square(self, product: Tensor) -> tuple[float, float]:
         """The residual's square, and its standard error: every pair is here."""
-        return super().mean_square(product)[0], 0.0
+        return self.surrogate.game.gamma**2 * float(self._mean(product)), 0.0
 
     def _vanishes(self, product: Tensor) -> bool:
         """Whether the residual is small."""
