@@ -4,8 +4,8 @@ Its pi_l, and the continuation values of its last fit, are what the networks' ow
 the same k, in which every proposal is judged by UPDATE as ever; the history begins with the proposals that led there.
 Where a sample has few count vectors, any function of them is lifted, and they are the solution. `nested="off"` and
 `eta="paper"` begin as printed, from uniform policies and networks that answer zero; so do a network of one's own, a
-start that is given, agents that are played, and games of so many states that lifted functions would cost every gradient
-step more than the network does.
+start that is given, agents that are played, and games of so many states that lifted functions of the lowest degree
+would cost every gradient step more than the network does.
 
 **A network for several sizes** begins from lifted functions of each: their alternation is run for the middle size, and
 against its pi_l G-LEARN then responds at every *anchor*, each at most twice the one before, between which the start is
@@ -87,7 +87,7 @@ def begins_lifted(run: AlternationRun) -> bool:
     printed = learning.nested == "off" or stopping.eta == "paper" or run.network is not None
     given = (run.start is not None and not run.only_global) or run.population is not None
     alone = learning.solver == "neural" and not printed and not given
-    return alone and _is_cheap(run)
+    return alone and bool(_cheap_degrees(run))
 
 
 def lifted_start(run: AlternationRun) -> LiftedStart | None:
@@ -109,9 +109,15 @@ def lifted_start(run: AlternationRun) -> LiftedStart | None:
 
 
 def _on_lifted_functions(run: AlternationRun) -> AlternationRun:
-    """The same run on lifted functions, of which nobody is told; of several sizes, for the middle one."""
-    k = run.samples.numbers[len(run.samples.numbers) // 2]
+    """The same run on lifted functions, of which nobody is told; of several sizes, for the middle one.
+
+    Where the ladder of degrees climbs too high for a network, in the highest that does not.
+    """
+    k = _middle(run)
     quiet = dataclasses.replace(run.on("lifted", k), k=k)
+    if (highest := _cheap_degrees(run)[-1]) < ladder(run.game.num_sl, float(k))[-1]:
+        learning = dataclasses.replace(quiet.options.learning, degree=highest)
+        quiet = dataclasses.replace(quiet, options=dataclasses.replace(quiet.options, learning=learning))
     return quiet if run.before_lifted is None else quiet.starting_at(run.before_lifted)
 
 
@@ -120,13 +126,18 @@ def _marked(update: Update, samples: SampleSizes, k: int) -> Update:
     return dataclasses.replace(update, details={**update.details, "nested/start": "lifted", **for_k})
 
 
-def _is_cheap(run: AlternationRun) -> bool:
-    """Whether the highest degree that would be tried has coefficients, and few enough of all (s_g, a_g)."""
+def _cheap_degrees(run: AlternationRun) -> list[int]:
+    """Of the degrees that would be tried those with few enough coefficients of all (s_g, a_g)."""
     game = run.game
     if not fits(2, game.num_sl):
-        return False
-    last = CountSimplex(ladder(game.num_sl, float(run.k))[-1], game.num_sl)
-    return last.size * game.num_sg * game.num_ag <= MOST_NUMBERS
+        return []
+    sizes = {degree: CountSimplex(degree, game.num_sl).size for degree in ladder(game.num_sl, float(_middle(run)))}
+    return [degree for degree, size in sizes.items() if size * game.num_sg * game.num_ag <= MOST_NUMBERS]
+
+
+def _middle(run: AlternationRun) -> int:
+    """The middle one of the sizes."""
+    return run.samples.numbers[len(run.samples.numbers) // 2]
 
 
 def _continuation(
