@@ -96,18 +96,26 @@ _TABLES = {
 }
 """The functions that build games of tables, by the names that `make` knows."""
 
+_CROWDED = {"ambulances": "ambulances"}
+"""Those of tables whose reward sees the crowd, a function that no file holds: some doors refuse them."""
+
 _SIMULATORS = {
     name: name for name in ("continuous_warehouse", "linear_quadratic", "simulated_ambulances", "thermostats")
 }
-_ALL = _TABLES | _SIMULATORS
+_ALL = _TABLES | _CROWDED | _SIMULATORS
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy(__name__, _HOMES)
 
 
 def names() -> list[str]:
-    """The names of the games of tables that `make` knows."""
+    """The names of the games of tables that `make` knows, but for those of `crowded`."""
     return list(_TABLES)
+
+
+def crowded() -> list[str]:
+    """The names of the games of tables that `make` knows whose global reward sees the crowd (r_g_mu)."""
+    return list(_CROWDED)
 
 
 def simulators() -> list[str]:

@@ -3,6 +3,7 @@
     runs/{game}__{solver}__k{k}__seed{seed}__{time}/
         config.json            what was asked: every field of `TrainConfig`
         game.npz               the game itself (tables, n, gamma, initial law): nothing has to be guessed later
+        crowd.json             what reward of it sees the crowd: a function, which is in no file
         simulator.json         or which simulator it was: its functions are in no file
         metrics.jsonl          what happened: one line per proposal, appended as it is decided
         policy.npz             what was learned: pi_l, counts, pi_g
@@ -44,6 +45,7 @@ from altmarl_torch.errors import AltMarlError, ArgumentError, FileFormatError
 from altmarl_torch.evaluation.certificate import Certificate
 from altmarl_torch.games.game import Game
 from altmarl_torch.runs.config import TrainConfig
+from altmarl_torch.runs.named_game import read_game, write_game
 from altmarl_torch.simulators.game import SimulatedGame
 from altmarl_torch.support.files import file_digest, parse_object, read_json, read_text, to_json, write_json, write_text
 
@@ -197,22 +199,27 @@ def create_run(config: TrainConfig, game: Game | SimulatedGame, name: str | None
     folder = _claim(Path(config.runs_dir), name)
     write_json(folder / CONFIG, config.as_dict())
     if isinstance(game, Game):
-        game.save(folder / GAME)
+        write_game(folder / GAME, game)
     (folder / METRICS).touch()
     return RunFolder(folder)
 
 
-def reopen(path: str | os.PathLike[str]) -> tuple[TrainConfig, Game, RunFolder, bool]:
+def reopen(path: str | os.PathLike[str], word: str | None = None) -> tuple[TrainConfig, Game, RunFolder, bool]:
     """A run that was broken off: what was asked, its game, its folder, and whether it is finished after all.
 
+    Args:
+        path: the run's folder.
+        word: where the reward is a function of the user's own that sees the crowd: `my_game.py:build`.
+
     Raises:
+        ArgumentError: the reward is such a function, and none is given, or it is of another game.
         FileFormatError: there is no such folder, what was asked cannot be read, or its n or gamma are not those of the
             game; the message names the file.
     """
     folder = folder_with((CONFIG, GAME), path, "cannot be resumed; train anew")
     config = dataclasses.replace(read_config(folder / CONFIG), runs_dir=str(folder.parent))
     over = (folder / SUMMARY).is_file() and not read_summary(folder)["interrupted"]
-    game = Game.load(folder / GAME)
+    game = read_game(folder / GAME, config, word)
     for name in ("n", "gamma"):
         asked, begun = getattr(config, name), getattr(game, name)
         if asked is not None and asked != begun:
@@ -223,15 +230,18 @@ def reopen(path: str | os.PathLike[str]) -> tuple[TrainConfig, Game, RunFolder, 
     return config, game, RunFolder(folder), over
 
 
-def open_run(path: str | os.PathLike[str]) -> Run:
-    """Read a finished run.
+def open_run(path: str | os.PathLike[str], word: str | None = None) -> Run:
+    """Read a finished run; `word` as in `reopen`.
 
     Raises:
+        ArgumentError: as `reopen`.
         FileFormatError: there is no such folder, or a file in it is missing or malformed; the message names it.
     """
     folder = folder_with((CONFIG, GAME, METRICS, POLICY, SUMMARY), path, "is not the folder of a finished run")
     summary = read_summary(folder)
-    return Run(read_config(folder / CONFIG), Game.load(folder / GAME), Solution.load(folder / POLICY), summary)
+    config = read_config(folder / CONFIG)
+    game = read_game(folder / GAME, config, word)
+    return Run(config, game, Solution.load(folder / POLICY, game=game), summary)
 
 
 def folder_with(names: Sequence[str], path: str | os.PathLike[str], otherwise: str) -> Path:

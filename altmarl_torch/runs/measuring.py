@@ -121,7 +121,8 @@ def _rules(game: Game | SimulatedGame, pair: Any, own: str | None) -> Mapping[st
     """What a pair is compared with, by name."""
     if isinstance(game, SimulatedGame):
         return heuristic_pairs(game, pair.k) | ({} if own is None else own_simulated_pairs(own, game, pair))
-    return yardsticks(game, pair.k) | ({} if own is None else own_pairs(own, game, pair.k, pair.pi_l))
+    known = yardsticks(game, pair.k) if game.r_g_mu is None else {}  # which know nothing of the crowd
+    return known | ({} if own is None else own_pairs(own, game, pair.k, pair.pi_l))
 
 
 def returns_by_k(game: Game, solution: Solution, **evaluation: Any) -> dict[int, Rollouts]:

@@ -1,6 +1,7 @@
 """The game that a configuration names: a named one, a file, a function of one's own, or the one counted from data.
 
-A function of one's own may return a simulator, and two of the named games are simulators.
+A function of one's own may return a simulator, and two of the named games are simulators. A game whose reward sees the
+crowd has a function, r_g_mu, that no file holds: who reads one has it from the game that the configuration names.
 """
 
 import dataclasses
@@ -26,17 +27,19 @@ __all__ = [
     "asked_sizes",
     "check_data",
     "named_game",
+    "read_game",
     "require_known",
     "settle",
     "split_range",
     "tables_of",
+    "write_game",
 ]
 
 Preset = Literal["paper", "code"]
 HORIZONS: dict[Preset, int] = {"paper": 100, "code": 50}
 """Steps per episode of either experiment."""
 
-GAME_FILE = ".npz"
+GAME_FILE, CROWD = ".npz", "crowd.json"
 
 COUNTED = "counted"
 """The word for the game that is counted from the data that are learned from."""
@@ -105,6 +108,42 @@ def named_game(
             raise ArgumentError(f"{name} has an option of its own: --{name} {value}")
         chosen[name] = value
     return games.make(word, **chosen)
+
+
+def write_game(path: Path, game: "Game") -> None:
+    """Write a run's game to `path`, and where r_g_mu is not in it, which function it is to crowd.json beside it."""
+    from altmarl_torch.support.digests import known_as
+    from altmarl_torch.support.files import write_json
+
+    game.replace(r_g_mu=None).save(path)
+    if game.r_g_mu is not None:
+        write_json(path.with_name(CROWD), {"r_g_mu": known_as(game.r_g_mu)})
+
+
+def read_game(path: Path, config: Any, word: str | None) -> "Game":
+    """The game that `write_game` wrote for a `TrainConfig`; r_g_mu is that of the named game.
+
+    `word` is a function of the user's own that makes the game, which is called in its place.
+
+    Raises:
+        ArgumentError: r_g_mu is a function of the user's and none is given, or it is of another game.
+        FileFormatError: the file holds no game.
+    """
+    from altmarl_torch.games.game import Game
+    from altmarl_torch.support.digests import digest
+
+    game = Game.load(path)
+    if not path.with_name(CROWD).is_file():
+        return game
+    if word is None and is_function(config.game):
+        raise ArgumentError(f"r_g_mu of the game in {path.parent} is in none of its files: add --game {config.game}")
+    built = dataclasses.replace(config, game=config.game if word is None else word).named_game()
+    if not isinstance(built, Game) or built.r_g_mu is None:
+        raise ArgumentError(f"{built!r} has no r_g_mu; the game of the run in {path.parent} has one")
+    for name in ("P_g", "P_l", "r_g", "r_l", "gamma", "n"):
+        if digest(getattr(built, name)) != digest(getattr(game, name)):
+            raise ArgumentError(f"{built!r} has another {name} than the game of the run in {path.parent}")
+    return game.replace(r_g_mu=built.r_g_mu)
 
 
 def require_known(word: str) -> None:

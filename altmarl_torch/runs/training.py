@@ -130,10 +130,13 @@ def require_rule(folder: RunFolder, config: TrainConfig, rule: str | None) -> No
         raise ArgumentError(f"the rule of {folder.path} is in none of its files: add --rule {shlex.quote(config.rule)}")
 
 
-def resume(path: str | os.PathLike[str], console: Console, rule: str | None = None) -> TrainedRun:
+def resume(
+    path: str | os.PathLike[str], console: Console, rule: str | None = None, word: str | None = None
+) -> TrainedRun:
     """Go on with the run in the folder `path`, from its last checkpoint, with the options that it was begun with.
 
-    `rule` is that of the run, which is code and in none of its files: only who says it anew has it run.
+    `rule` is that of the run, which is code and in none of its files: only who says it anew has it run; so is the game,
+    `word`, where its reward is a function of the user's own that sees the crowd.
 
     Raises:
         ArgumentError: the run is finished, or somebody is writing it; or it has a rule, and none is given.
@@ -141,7 +144,7 @@ def resume(path: str | os.PathLike[str], console: Console, rule: str | None = No
         OSError: the folder cannot be written.
         KeyboardInterrupt: Ctrl-C came before there was a pair.
     """
-    config, game, folder, over = reopen(path)
+    config, game, folder, over = reopen(path, word)
     if over:
         raise ArgumentError(f"{folder.path} is finished; `altmarl evaluate` simulates it again")
     if config.from_data is not None:

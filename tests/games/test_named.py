@@ -201,7 +201,8 @@ def test_random_games_refuse(changes: dict[str, float]) -> None:
 def test_every_named_game_can_be_made_and_described() -> None:
     there = "warehouse steer ware hash beacon random smart_grid two_speed_warehouse federated"
     assert games.names() == there.split()
-    assert list(games.describe()) == games.names() + games.simulators()
+    assert games.crowded() == ["ambulances"]
+    assert list(games.describe()) == games.names() + games.crowded() + games.simulators()
     assert games.simulators() == ["continuous_warehouse", "linear_quadratic", "simulated_ambulances", "thermostats"]
     for name, line in games.describe().items():
         assert games.make(name).name == name

@@ -27,7 +27,7 @@ def add_train(commands: "argparse._SubParsersAction[Any]") -> None:
         "--resume",
         metavar="RUN",
         help="go on with a run that was broken off; of the other options --quiet alone counts, and what is code of "
-        "your own: --game where the run is of a simulator, and --rule",
+        "your own: --game where the run is of a simulator or r_g_mu is yours, and --rule",
     )
     train_parser.set_defaults(run=_train)
 
@@ -92,7 +92,11 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _add_game(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--game", help="where the run is of a simulator of your own: my_sim.py:build, which is run")
+    parser.add_argument(
+        "--game",
+        help="where the run is of a simulator of your own, or a reward of your own sees the crowd: my_sim.py:build, "
+        "which is run",
+    )
 
 
 def _opened(arguments: argparse.Namespace) -> "Run | SimulatedRun":
@@ -102,7 +106,7 @@ def _opened(arguments: argparse.Namespace) -> "Run | SimulatedRun":
 
     if is_of_simulator(arguments.folder):
         return open_simulated_run(arguments.folder, arguments.game)
-    return open_run(arguments.folder)
+    return open_run(arguments.folder, arguments.game)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:

@@ -67,11 +67,12 @@ def resume(
     Args:
         path: of a run of any kind of game.
         console: where to print.
-        word: where the run is of a simulator of the user's own: `my_sim.py:build`, which is run again.
+        word: where the run is of a simulator of the user's own, or its reward of one's own sees the crowd:
+            `my_sim.py:build`, which is run again.
         rule: where the run is compared with rules of the user's own: `my_rules.py:follow`, likewise.
     """
     if not is_of_simulator(path):
-        return training.resume(path, console, rule)
+        return training.resume(path, console, rule, word)
     config, game, folder = reopen_simulated(path, word)
     training.require_rule(folder, config, rule)
     config = dataclasses.replace(config, rule=rule)

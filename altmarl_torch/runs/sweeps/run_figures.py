@@ -23,10 +23,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.errors import ArgumentError
 from altmarl_torch.evaluation.records import Rollouts
 from altmarl_torch.evaluation.rollouts import rollout
-from altmarl_torch.runs.folder import open_run, read_metrics
+from altmarl_torch.games.from_file import is_function
+from altmarl_torch.games.game import Game
+from altmarl_torch.runs.folder import GAME, POLICY, open_run, read_metrics
 from altmarl_torch.runs.palette import DPI, GREY, Drawing
 from altmarl_torch.runs.plots import draw_occupation
 from altmarl_torch.runs.sweeps.results import Finished, Sweep
@@ -152,9 +155,17 @@ def _spread(ks: Sequence[int]) -> list[int]:
 
 
 def _replay(one: Finished) -> Rollouts:
-    """The episodes on which the run was measured; fewer of them would have another first one."""
-    run, config = open_run(one.cell.folder), one.cell.config
-    return rollout(run.game, run.solution, episodes=config.episodes, horizon=config.horizon, seed=config.seed)
+    """The episodes on which the run was measured; fewer of them would have another first one.
+
+    What a step earns is not shown: a game of the user's own function is the one in the folder, whatever else it pays.
+    """
+    folder, config = one.cell.folder, one.cell.config
+    if is_function(config.game):
+        game, solution = Game.load(folder / GAME), Solution.load(folder / POLICY)
+    else:
+        run = open_run(folder)
+        game, solution = run.game, run.solution
+    return rollout(game, solution, episodes=config.episodes, horizon=config.horizon, seed=config.seed)
 
 
 def _panel_title(rollouts: Rollouts) -> str:

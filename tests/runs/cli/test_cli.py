@@ -277,7 +277,7 @@ class TestEvaluate:
 def test_games_are_listed_one_per_line(capsys):
     assert main(["games"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == games.names() + games.simulators()
+    assert [line.split()[0] for line in lines] == games.names() + games.crowded() + games.simulators()
     assert all(len(line.split()) > 3 for line in lines)
 
 
