@@ -308,9 +308,9 @@ class Solution:
 
         Raises:
             FileNotFoundError: there is no such file.
-            FileFormatError: the file is damaged, of another format or version, or its tables do not fit each other.
-            ArgumentError: the policy reads r_g_mu, no table takes its place, and no game has it; or the game has other
-                states or actions.
+            FileFormatError: the file is damaged, of another format or version, or its tables do not fit each other, or
+                the game.
+            ArgumentError: the policy reads r_g_mu, no table takes its place, and no game has it.
         """
         with ordinary():
             arrays = as_readable(path, read_npz(path, FILE_FORMAT, FILE_VERSION, ("pi_l", "record"), OPTIONAL), game)

@@ -87,11 +87,12 @@ def as_readable(path: object, arrays: dict[str, np.ndarray[Any, Any]], game: Gam
     (The table is the same at all counts of k agents; a memory asks between them.)
 
     Raises:
-        ArgumentError: nothing but the policy will do, or the game has other states or actions.
+        ArgumentError: nothing but the policy will do.
+        FileFormatError: the game has other states or actions.
     """
     if game is not None and np.shape(arrays["pi_l"]) != (game.num_sl, game.num_sg, game.num_al):
         found, wanted = list(np.shape(arrays["pi_l"])), [game.num_sl, game.num_sg, game.num_al]
-        raise ArgumentError(f"{path} holds a pair whose pi_l [sl, sg, al] is {found}; that of the game is {wanted}")
+        raise FileFormatError(f"{path} holds a pair whose pi_l [sl, sg, al] is {found}; that of the game is {wanted}")
     if not _spec(arrays).get(READS) or (game is not None and game.r_g_mu is not None):
         return arrays
     if game is None and "pi_g" in arrays and "belief/mean" not in arrays:
