@@ -183,8 +183,8 @@ class BatchSurrogate:
 
     def draw_values(self, values: Values, s_g: Tensor, counts: Tensor, m: int, generator: torch.Generator) -> Tensor:
         """V(s_g', h^j) at m draws of the next counts: `[m, b, sg']`."""
-        following = self.next_counts(s_g.repeat(m), counts.repeat(m, 1), generator)
-        return rearrange(values(following), "(m b) G -> m b G", m=m)
+        following = self.next_counts(s_g.repeat_interleave(m), counts.repeat_interleave(m, 0), generator)
+        return rearrange(values(following), "(b m) G -> m b G", m=m)
 
     def spread(self, values: Tensor, s_g: Tensor) -> Tensor:
         """The expectation over s_g' of values `[b, sg']`, for every action: `[b, ag]`."""

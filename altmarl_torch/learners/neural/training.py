@@ -98,7 +98,9 @@ class Training:
 
     def _hold_out(self) -> tuple[Tensor, Tensor]:
         """The pairs on which residuals are measured."""
-        return self.pairs[0][:HELD_OUT], self.pairs[1][:HELD_OUT]
+        s_g, counts = (part[:HELD_OUT] for part in self.pairs)
+        order = counts.sum(-1).argsort(stable=True)  # rows of one size are read together
+        return s_g[order], counts[order]
 
     @property
     def read(self) -> BatchSurrogate:
