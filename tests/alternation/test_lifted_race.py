@@ -11,7 +11,7 @@ from altmarl_torch.alternation.players.lifted_memory import LiftedMemories, Lift
 from altmarl_torch.alternation.solving import solve
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex
-from altmarl_torch.games import warehouse
+from altmarl_torch.games import random_game, warehouse
 from altmarl_torch.operators.joint_value import gain_error, joint_value
 from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.policies.base import Pair
@@ -42,8 +42,8 @@ def proposed(pair, seed=0):
     return learner.propose(pair, value, LiftedMemories(work.leave(), work.leave()))[0]
 
 
-def exact_values(game, pi_g, *policies):
-    plan = PairPlan(CountSimplex(K, game.num_sl))
+def exact_values(game, pi_g, *policies, k=K):
+    plan = PairPlan(CountSimplex(k, game.num_sl))
     return [joint_value(Surrogate.build(game, pi_l, plan), pi_g, tolerance=1e-8).mean for pi_l in policies]
 
 
@@ -73,3 +73,16 @@ def test_where_nothing_is_to_be_gained_nothing_is_proposed(solved):
     found = proposed(pair)
     assert found.pair is pair
     assert found.current is None
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_where_g_learn_finds_nothing_to_gain_what_the_race_finds_is_judged_all_the_same(seed):
+    """One action: pi_g stays what it was, and is no lifted function; finer episodes are not its value's."""
+    game = random_game(seed=248757, num_sg=2, num_sl=3, num_ag=1, num_al=3, gamma=0.3, n=60)
+    stays = game.P_l.clone()
+    stays[0] = torch.eye(3, dtype=torch.float64)[0]
+    game = game.replace(P_l=stays)
+    lifted, tables = solve(game, 20, solver="lifted", degree=2, seed=seed), solve(game, 20)
+    assert lifted.value == pytest.approx(tables.value, rel=1e-3)
+    (value,) = exact_values(game, lifted.pi_g, lifted.pi_l, k=20)
+    assert value == pytest.approx(tables.value, rel=1e-4)

@@ -141,15 +141,16 @@ class LiftedLocalLearner:
     ) -> tuple[JointValue, JointValue | None]:
         """The joint value of the pair that is proposed and, where it is measured anew, of the one that it answers.
 
-        UPDATE is to find what the race has found: both are played as finely.
+        UPDATE is to find what the race has found: both are played as finely. Where pi_g is no lifted one, both are
+        played roughly, as G-LEARN's response to them will be: values of other episodes cannot be compared.
         """
         if best is pair:
             return value, None
         if not self.is_team:
             return self.team.known(best, *self.team.fitted(best, self.phase)).value, None
-        if self._is_exact or not isinstance(pair.pi_g, LiftedPolicy):  # another pi_g is judged roughly in its turn
+        if self._is_exact:
             return judged.value, None
-        (change,) = self._changes(pair, [best.pi_l], found, finely=True)
+        (change,) = self._changes(pair, [best.pi_l], found, finely=isinstance(pair.pi_g, LiftedPolicy))
         return change.value, change.current
 
     def _improved(
