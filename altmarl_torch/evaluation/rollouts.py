@@ -52,6 +52,7 @@ from torch import Tensor
 from altmarl_torch.errors import ArgumentError, PolicyError, SizeError
 from altmarl_torch.evaluation.fleet import Fleet, Sizes
 from altmarl_torch.evaluation.records import Record, Rollouts
+from altmarl_torch.games.crowd import crowd_rewards_along
 from altmarl_torch.games.game import Game, check_game
 from altmarl_torch.games.reward_draws import RewardSampler
 from altmarl_torch.games.tables import InducedTables
@@ -102,7 +103,8 @@ def rollout(
         a law: rewards with laws are drawn.
 
     Raises:
-        GameError: a law of the caller's own draws a reward outside its bounds, or cannot draw sums of many.
+        GameError: a law of the caller's own draws a reward outside its bounds, or cannot draw sums of many; or r_g_mu
+            raised, or is no finite number somewhere.
         ArgumentError: k > n, at one step of a schedule, or a number or law is out of range.
         PolicyError: the pair is no pair, pi_l is no local policy of this game, or pi_g has other states or actions.
         SizeError: more episodes or steps than fit in memory (`require_memory`).
@@ -267,7 +269,7 @@ class _Earnings:
 
     def crowd(self, s_g: Tensor, a_g: Tensor, mu: Tensor) -> Tensor | float:
         """r_g_mu; nothing where the game has none."""
-        return 0.0 if self.game.r_g_mu is None else self.game.r_g_mu(s_g, a_g, mu)
+        return 0.0 if self.game.r_g_mu is None else crowd_rewards_along(self.game.r_g_mu, s_g, a_g, mu)
 
 
 def _start(game: Game, episodes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,8 @@ are those of n agents in rollouts. The system earns
 
     r_g(s_g, a_g) + r_g_mu(s_g, a_g, mu) + (1/n) sum_i r_l(s_i, s_g, a_i).
 
-The function takes s_g `[...]` and a_g `[...]` (int64) and mu `[..., sl]` (float64), and returns `[...]`.
+The function takes s_g `[...]` and a_g `[...]` (int64) and mu `[..., sl]` (float64), and returns `[...]`. What it is
+given is its own: copies, so that nothing else changes where it writes into them.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,7 @@ __all__ = [
     "CrowdReward",
     "crowd_range",
     "crowd_rewards",
+    "crowd_rewards_along",
     "crowd_rewards_at",
     "global_rewards",
     "refuse_crowd",
@@ -49,7 +51,7 @@ def crowd_rewards(function: CrowdReward, sizes: tuple[int, int], frequencies: Te
     """
     num_sg, num_ag = sizes
     a_g, parts = torch.arange(num_ag, device=frequencies.device), []
-    for mu in torch.split(frequencies, max(1, ROWS_AT_ONCE // (num_sg * num_ag))):
+    for mu in torch.split(frequencies.clone(), max(1, ROWS_AT_ONCE // (num_sg * num_ag))):
         shape = num_sg, len(mu), num_ag
         s_g = torch.arange(num_sg, device=mu.device)[:, None, None].expand(shape)
         parts.append(_call(function, s_g, a_g.expand(shape), mu[:, None].expand(*shape, mu.shape[-1])))
@@ -63,8 +65,17 @@ def crowd_rewards_at(function: CrowdReward, num_ag: int, s_g: Tensor, frequencie
         GameError: as `crowd_rewards`.
     """
     shape = len(s_g), num_ag
-    a_g, mu = torch.arange(num_ag, device=s_g.device), frequencies.unsqueeze(1)
-    return _call(function, s_g.unsqueeze(-1).expand(shape), a_g.expand(shape), mu.expand(*shape, mu.shape[-1]))
+    a_g, mu = torch.arange(num_ag, device=s_g.device), frequencies.clone().unsqueeze(1)
+    return _call(function, s_g.clone().unsqueeze(-1).expand(shape), a_g.expand(shape), mu.expand(*shape, mu.shape[-1]))
+
+
+def crowd_rewards_along(function: CrowdReward, s_g: Tensor, a_g: Tensor, frequencies: Tensor) -> Tensor:
+    """r_g_mu alone, of what is played: s_g and a_g `[b]` at frequencies `[b, sl]`: `[b]`, float64.
+
+    Raises:
+        GameError: as `crowd_rewards`.
+    """
+    return _call(function, s_g.clone(), a_g.clone(), frequencies.clone())
 
 
 def _call(function: CrowdReward, s_g: Tensor, a_g: Tensor, mu: Tensor) -> Tensor:
@@ -82,11 +93,13 @@ def _call(function: CrowdReward, s_g: Tensor, a_g: Tensor, mu: Tensor) -> Tensor
     if not isinstance(found, Tensor) or found.shape != s_g.shape:
         shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise GameError(f"r_g_mu returned {shape} for s_g, a_g {list(s_g.shape)}; expected a reward for each of them")
+    if found.is_complex():
+        raise GameError(f"r_g_mu returned {str(found.dtype).removeprefix('torch.')}; rewards must be real numbers")
     if not bool(found.isfinite().all()):
         place = (~found.isfinite()).nonzero()[0].tolist()
         where = f"s_g = {int(s_g[tuple(place)])}, a_g = {int(a_g[tuple(place)])}, mu = {mu[tuple(place)].tolist()}"
         raise GameError(f"r_g_mu is {float(found[tuple(place)])} at {where}; rewards must be finite")
-    return found.to(torch.float64)
+    return found.detach().to(torch.float64)
 
 
 def crowd_range(game: Any) -> tuple[float, float]:

@@ -5,6 +5,7 @@ crowd has a function, r_g_mu, that no file holds: who reads one has it from the 
 """
 
 import dataclasses
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ __all__ = [
     "tables_of",
     "write_game",
 ]
+
+logger = logging.getLogger(__name__)
 
 Preset = Literal["paper", "code"]
 HORIZONS: dict[Preset, int] = {"paper": 100, "code": 50}
@@ -123,14 +126,16 @@ def write_game(path: Path, game: "Game") -> None:
 def read_game(path: Path, config: Any, word: str | None) -> "Game":
     """The game that `write_game` wrote for a `TrainConfig`; r_g_mu is that of the named game.
 
-    `word` is a function of the user's own that makes the game, which is called in its place.
+    `word` is a function of the user's own that makes the game, which is called in its place. Where r_g_mu is not the
+    one that crowd.json names, the log says so: what it earns is of another game.
 
     Raises:
         ArgumentError: r_g_mu is a function of the user's and none is given, or it is of another game.
         FileFormatError: the file holds no game.
     """
     from altmarl_torch.games.game import Game
-    from altmarl_torch.support.digests import digest
+    from altmarl_torch.support.digests import digest, known_as
+    from altmarl_torch.support.files import read_json
 
     game = Game.load(path)
     if not path.with_name(CROWD).is_file():
@@ -143,6 +148,8 @@ def read_game(path: Path, config: Any, word: str | None) -> "Game":
     for name in ("P_g", "P_l", "r_g", "r_l", "gamma", "n"):
         if digest(getattr(built, name)) != digest(getattr(game, name)):
             raise ArgumentError(f"{built!r} has another {name} than the game of the run in {path.parent}")
+    if known_as(built.r_g_mu) != read_json(path.with_name(CROWD)).get("r_g_mu"):
+        logger.warning("r_g_mu of %r is not, to the letter, that of the run in %s", built.name, path.parent)
     return game.replace(r_g_mu=built.r_g_mu)
 
 

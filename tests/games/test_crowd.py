@@ -120,6 +120,7 @@ def test_values_know_how_far_apart_they_can_lie():
         (3, "r_g_mu must be a function of"),
         (lambda s, a, mu: mu, r"r_g_mu returned \[2, 515, 2, 2\] for s_g, a_g \[2, 515, 2\]"),
         (lambda s, a, mu: mu[..., 5], "r_g_mu raised IndexError"),
+        (lambda s, a, mu: mu[..., 0].to(torch.complex64), "r_g_mu returned complex64; rewards must be real numbers"),
         (lambda s, a, mu: 1 / mu[..., 0] + 0 * a, r"r_g_mu is inf at s_g = 0, a_g = 0, mu = \[0\.0, 1\.0\]"),
     ],
 )
@@ -127,6 +128,47 @@ def test_what_is_wrong_is_told_in_one_line(function, message):
     with pytest.raises(am.GameError, match=message) as told:
         am.games.random_game(num_sg=2, num_sl=2, num_ag=2, num_al=2).replace(r_g_mu=function)
     assert "\n" not in str(told.value)
+
+
+def in_play(otherwise):
+    """`reward` in the tables that learners make; in episodes another function."""
+    return lambda s_g, a_g, mu: (otherwise if mu.dim() == 2 else reward)(s_g, a_g, mu)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda s, a, mu: mu[..., 0] / 0, r"r_g_mu is (inf|nan) at s_g = \d, a_g = \d, mu = "),
+        (lambda s, a, mu: 1 / 0, "r_g_mu raised ZeroDivisionError"),
+        (lambda s, a, mu: mu, r"r_g_mu returned \[5, 2\] for s_g, a_g \[5\]"),
+    ],
+)
+def test_what_is_wrong_in_episodes_alone_is_told_too(function, message):
+    game = crowded(30)
+    with pytest.raises(am.GameError, match=message) as told:
+        am.rollout(game.replace(r_g_mu=in_play(function)), am.solve(game, 2), episodes=5, horizon=4)
+    assert "\n" not in str(told.value)
+
+
+def test_a_function_may_write_into_what_it_is_given():
+    def careless(s_g, a_g, mu):
+        found = reward(s_g, a_g, mu)
+        for given in (s_g, a_g, mu):
+            given.zero_()
+        return found
+
+    game = crowded(30)
+    pair, other = am.solve(game, 2), game.replace(r_g_mu=in_play(careless))
+    ours, theirs = (am.rollout(one, pair, episodes=50, horizon=20).returns for one in (other, game))
+    assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("solver", ["tabular", "lifted"])
+def test_a_function_may_have_parameters_of_its_own(solver):
+    weight = torch.nn.Parameter(torch.ones((), dtype=torch.float64))
+    game = crowded(30)
+    trained = game.replace(r_g_mu=lambda s_g, a_g, mu: weight * reward(s_g, a_g, mu))
+    assert am.solve(trained, 4, solver=solver).value == am.solve(game, 4, solver=solver).value
 
 
 def test_whoever_does_not_know_of_it_says_so(tmp_path):

@@ -28,6 +28,10 @@ def other():
 
 def plain():
     return build().replace(r_g_mu=None)
+
+
+def doubled():
+    return build().replace(r_g_mu=lambda s_g, a_g, mu: 2 * mu[..., 0])
 """
 
 
@@ -67,6 +71,14 @@ def test_a_function_of_one_s_own_is_told_again(capsys):
     for word, message in (("other", "has another r_g than the game of the run"), ("plain", "has no r_g_mu")):
         assert main(["evaluate", folder, "--game", f"mine.py:{word}"]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_another_function_in_its_place_is_told(caplog):
+    folder = trained("mine.py:build", "--k", "40")
+    assert main(["evaluate", folder, "--game", "mine.py:build"]) == 0
+    assert "to the letter" not in caplog.text
+    assert main(["evaluate", folder, "--game", "mine.py:doubled"]) == 0
+    assert "r_g_mu of 'random' is not, to the letter, that of the run in" in caplog.text
 
 
 def test_a_run_that_is_broken_off_goes_on(monkeypatch):
