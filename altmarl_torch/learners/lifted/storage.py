@@ -44,7 +44,9 @@ def unpack_lifted(
     try:
         spec = json.loads(str(arrays[SPEC]))
         degree = as_integer(f"{SPEC}: degree", spec["degree"], 1, math.inf, FileFormatError)
-        k = math.inf if spec["k"] is None else as_integer(f"{SPEC}: k", spec["k"], degree, math.inf, FileFormatError)
+        k = math.inf
+        if spec["k"] is not None:  # a float, as learners have it: digests tell 20 from 20.0
+            k = float(as_integer(f"{SPEC}: k", spec["k"], degree, math.inf, FileFormatError))
         table = as_table(COEFFICIENTS, arrays[COEFFICIENTS], "sg ag j", FileFormatError)
         size, reads = Basis(degree, num_sl).size, bool(spec.get(READS, False))
     except FileFormatError:
