@@ -10,7 +10,8 @@ start, each with the k that it was made for (`nested/k` among its details).
 
 Lifted functions and networks begin there too, wherever tables for at most half of the agents are small (`FEW_ENTRIES`):
 from uniform policies both may end in a poorer equilibrium than tables do (the federated game at k = 10: 6.45 in place
-of 7.33). Where networks begin with lifted functions, these begin there. Where the reward sees the crowd, what agents
+of 7.33). Where networks begin with lifted functions, these begin there. (Of at most `FEW_COUNTS` count vectors lifted
+functions are exact, and begin as tables of so few do.) Where the reward sees the crowd, what agents
 do pays by what the others do, and tables change pi_l in one state after another, which takes long: there lifted
 functions begin with fewer agents (`FEW_SEEN`), which lead as far (7 ambulances of 200 as far as 20).
 
@@ -59,8 +60,7 @@ def nests(run: AlternationRun) -> bool:
     size = CountSimplex(run.k, run.game.num_sl).size
     if learning.solver == "tabular":
         return learning.chain is None and learning.m is None and learning.xi is None and size > MANY_COUNTS
-    many = learning.solver == "neural" or size > FEW_COUNTS  # of fewer, lifted functions are exact
-    return many and _few(run).size * run.game.num_sg * run.game.num_sl <= FEW_ENTRIES
+    return size > FEW_COUNTS and _few(run).size * run.game.num_sg * run.game.num_sl <= FEW_ENTRIES
 
 
 def _few(run: AlternationRun) -> CountSimplex:

@@ -166,8 +166,10 @@ class Learning:
                 raise ArgumentError(f"{name} draws samples, and solver='lifted' takes exact means: leave it out")
 
     def _check_learner(self) -> None:
-        """Whether the solver has these learners, and only "ucfh" is told how to be run."""
+        """Whether the solver has these learners, and a network to train, and only "ucfh" is told how to be run."""
         check_learners(self.solver, self.l_learner, self.g_learner, self.m is not None or self.xi is not None)
+        if self.network is not None and self.solver not in ("neural", "auto"):
+            raise ArgumentError(f"network is trained by solver='neural'; it has no place in solver={self.solver!r}")
         if self.chain is not None and not isinstance(self.chain, ChainSettings):
             raise ArgumentError(f"chain must be tabular.ChainSettings, not {type(self.chain).__name__}")
         if self.l_learner == "ucfh":

@@ -5,6 +5,7 @@ import inspect
 import logging
 
 import pytest
+import torch
 
 import altmarl_torch as am
 from altmarl_torch.alternation import runner
@@ -104,6 +105,7 @@ def test_the_paper_s_vacuity_is_said_once(caplog):
             lambda: Learning(solver="neural", l_learner="ucfh"),
             "needs solver='tabular' or .*; with solver='neural' use",
         ),
+        (lambda: Learning(solver="lifted", network=torch.nn.Identity()), "network is trained by solver='neural'"),
         (lambda: Keeping(checkpoints=3), "checkpoints must be the path of a folder, not int"),
         (lambda: Keeping(callback=3), "callback must be a function or None"),
         (lambda: Options(Problem(2, observation="filter"), Learning(xi=3)), "xi draws the rewards of the surrogate"),
