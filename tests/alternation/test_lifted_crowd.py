@@ -11,13 +11,22 @@ from oracles.killer import Killed, Killer
 import altmarl_torch as am
 from altmarl_torch.alternation import solution as solution_module
 from altmarl_torch.alternation import solution_files
+from altmarl_torch.alternation.players.lifted_local import LiftedLocalLearner
+from altmarl_torch.alternation.players.lifted_memory import LiftedWorkspace
 from altmarl_torch.alternation.solution import Solution
 from altmarl_torch.alternation.solving import solve
 from altmarl_torch.counts.pair_moves import PairPlan
 from altmarl_torch.counts.simplex import CountSimplex
 from altmarl_torch.games import ambulances, random_game
+from altmarl_torch.learners.lifted.fitting import fit_best_response
+from altmarl_torch.learners.lifted.points import Points
+from altmarl_torch.learners.lifted.policies import LiftedPolicy
+from altmarl_torch.learners.tabular.l_learn import agent_values
 from altmarl_torch.operators.joint_value import joint_value, value_span
+from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate
+from altmarl_torch.policies.base import Pair
+from altmarl_torch.policies.tabular import uniform_local
 from altmarl_torch.support.npz import read_npz
 
 RESIDUAL = "g_learn/held_out_residual"
@@ -204,3 +213,21 @@ def test_files_of_other_games_say_nothing_of_it(tmp_path):
     solution.save(tmp_path / "policy.npz")
     entries = read_npz(tmp_path / "policy.npz", "altmarl-solution", 1, ("policy/spec",), ("",))
     assert "r_g_mu" not in str(entries["policy/spec"])
+
+
+def test_what_agents_add_to_the_crowd_is_in_the_derivative_of_pi_l():
+    """As it is in that of tables: agents of this game earn next to nothing themselves."""
+    game, k, pi_l = ambulances(), 10, uniform_local(ambulances())
+    work = LiftedWorkspace(game, float(k), [6], 0)
+    surrogate, points = work.surrogate(pi_l), Points.draw(work.basis(0), float(k), torch.Generator().manual_seed(0))
+    policy = LiftedPolicy(
+        fit_best_response(surrogate, points).action_coefficients, 6, game.num_sl, float(k), game.r_g_mu
+    )
+    pair = Pair(policy, pi_l)
+    surrogate, found = work.fitted(pair, "l_learn")
+    gains = LiftedLocalLearner(work, work)._gains(pair, surrogate, found, work.known(pair, surrogate, found))
+    table = Surrogate.build(game, pi_l, PairPlan(CountSimplex(k, game.num_sl)))
+    pi_g = policy.laws(table.simplex.counts).transpose(0, 1).double()
+    wanted = agent_values(table, pi_g, occupancy(table, pi_g), joint_value(table, pi_g).values)
+    wanted = wanted - (pi_l * wanted).sum(-1, keepdim=True)
+    assert torch.corrcoef(torch.stack([gains.flatten(), wanted.flatten()]))[0, 1] > 0.97

@@ -113,8 +113,12 @@ class LiftedLocalLearner:
         return proposal, LiftedMemories(self.team.leave(), own)
 
     def _gains(self, best: Pair[Rule], surrogate: LiftedSurrogate, found: LiftedFit, judged: Judged) -> Tensor:
-        """The derivative in pi_l; from episodes, where pi_g answers by the same objective."""
-        if self._is_exact or not self.is_team or surrogate.prior is not None:
+        """The derivative in pi_l; from episodes, where pi_g answers by the same objective and nobody sees the crowd.
+
+        What an agent adds to r_g_mu is more of a reason for pi_g to act otherwise, which episodes leave out.
+        """
+        closed = self._is_exact or not self.is_team
+        if closed or surrogate.prior is not None or surrogate.game.r_g_mu is not None:
             return local_gains(surrogate, best.pi_l, found.coefficients, judged.moments)
         return path_gains(surrogate, best.pi_l, best.pi_g, found.coefficients, self.workspace.seeds[4])
 

@@ -16,7 +16,7 @@ is still felt after T - t moves. The derivative of the value in pi_l is then the
 **What is left out** is that pi_g may act differently where one more agent stands in y. For a greedy pi_g that is of no
 account: where it is undecided between two actions, both are worth the same (the envelope theorem), as far as its values
 are right. For a pi_g that ignores the counts nothing is left out. So it serves where pi_g answers pi_l by the same
-objective.
+objective. Of rewards that see the crowd (r_g_mu) it knows nothing.
 """
 
 import torch
@@ -39,7 +39,7 @@ def path_gains(
     """What turning pi_l to each action promises, in units of value: `[sl, sg, al]`.
 
     Args:
-        surrogate: the k-agent MDP under `pi_l`, without the posterior correction.
+        surrogate: the k-agent MDP under `pi_l`, without the posterior correction and r_g_mu.
         pi_l: `[sl, sg, al]`.
         policy: pi_g.
         coefficients: `[sg, N_J]`, of the pair's value.
