@@ -18,6 +18,7 @@ from torch import Tensor
 from altmarl_torch.alternation.checkpoints import CurvePoints, RunCheckpoint, pack, unpack
 from altmarl_torch.alternation.loop import Alternation, Players, Update, alternate
 from altmarl_torch.alternation.players.lifted import lifted_players
+from altmarl_torch.alternation.players.lifted_start import Interrupted
 from altmarl_torch.alternation.players.neural import neural_players
 from altmarl_torch.alternation.players.tabular import tabular_players
 from altmarl_torch.alternation.run import AlternationRun
@@ -42,8 +43,7 @@ def learn(run: AlternationRun) -> Solution:
     """Run the alternation, or go on where a checkpoint has left it."""
     checkpoint = run.folder.next_run() if run.folder else None
     if checkpoint is None:
-        players = _players(run)
-        run.tell(players.before)
+        players = _told(_players(run), lambda players: run.tell(players.before))
         result = alternate(players, run.rules, steps=run.steps, callback=run.callback)
         return _solution(run, result, players.before)
     over = checkpoint.read(copy.deepcopy(run.network), run.game)
@@ -87,9 +87,13 @@ def _go_on(run: AlternationRun, checkpoint: RunCheckpoint) -> tuple[Alternation[
         except FileFormatError as cause:
             logger.warning("a checkpoint is passed over: %s", cause)
             players = _players(watched)
-    run.tell(players.before)
-    if reached is not None:
-        _tell_again(run, reached.history, checkpoint.points)
+
+    def tell(players: Players[Any, Any]) -> None:
+        run.tell(players.before)
+        if reached is not None:
+            _tell_again(run, reached.history, checkpoint.points)
+
+    players = _told(players, tell)
     result = alternate(
         players,
         run.rules,
@@ -105,6 +109,15 @@ def _players(run: AlternationRun) -> Players[Any, Any]:
     """The players whose turns are taken."""
     players = PLAYERS[run.options.learning.solver](run)
     return dataclasses.replace(players, learners=players.learners[:1]) if run.only_global else players
+
+
+def _told(players: Players[Any, Any], tell: Callable[[Players[Any, Any]], None]) -> Players[Any, Any]:
+    """The players, once listeners know what led to their start; who breaks that off ends the alternation there."""
+    try:
+        tell(players)
+    except KeyboardInterrupt:
+        return dataclasses.replace(players, learners=(Interrupted(),))
+    return players
 
 
 def _tell_again(run: AlternationRun, history: Sequence[Update], points: CurvePoints) -> None:

@@ -404,5 +404,5 @@ class TestCaps:
 
     def test_gradient_steps(self, told):
         with cut_short():
-            am.solve(SMALL, 3, solver="neural", steps=1)
+            am.solve(SMALL, 3, solver="neural", nested="off", steps=1)
         assert "is annealed all the same" in told.text
