@@ -43,7 +43,7 @@ def learn(run: AlternationRun) -> Solution:
     """Run the alternation, or go on where a checkpoint has left it."""
     checkpoint = run.folder.next_run() if run.folder else None
     if checkpoint is None:
-        players = _told(_players(run), lambda players: run.tell(players.before))
+        players = _told(run, _players(run))
         result = alternate(players, run.rules, steps=run.steps, callback=run.callback)
         return _solution(run, result, players.before)
     over = checkpoint.read(copy.deepcopy(run.network), run.game)
@@ -87,13 +87,7 @@ def _go_on(run: AlternationRun, checkpoint: RunCheckpoint) -> tuple[Alternation[
         except FileFormatError as cause:
             logger.warning("a checkpoint is passed over: %s", cause)
             players = _players(watched)
-
-    def tell(players: Players[Any, Any]) -> None:
-        run.tell(players.before)
-        if reached is not None:
-            _tell_again(run, reached.history, checkpoint.points)
-
-    players = _told(players, tell)
+    players = _told(run, players, *(() if reached is None else (reached.history, checkpoint.points)))
     result = alternate(
         players,
         run.rules,
@@ -111,10 +105,16 @@ def _players(run: AlternationRun) -> Players[Any, Any]:
     return dataclasses.replace(players, learners=players.learners[:1]) if run.only_global else players
 
 
-def _told(players: Players[Any, Any], tell: Callable[[Players[Any, Any]], None]) -> Players[Any, Any]:
-    """The players, once listeners know what led to their start; who breaks that off ends the alternation there."""
+def _told(
+    run: AlternationRun, players: Players[Any, Any], history: Sequence[Update] = (), points: CurvePoints | None = None
+) -> Players[Any, Any]:
+    """The players, once listeners know what led to their start, and what they were told of a run that is taken up.
+
+    Who breaks that off ends the alternation there.
+    """
     try:
-        tell(players)
+        run.tell(players.before)
+        _tell_again(run, history, points or [])
     except KeyboardInterrupt:
         return dataclasses.replace(players, learners=(Interrupted(),))
     return players

@@ -150,8 +150,8 @@ class Solution:
 
     def __repr__(self) -> str:
         end = "converged" if self.converged else "interrupted" if self.interrupted else "not converged"
-        several = self.sizes is not None and len(self.sizes) > 1
-        k = f"{self.sizes[0]}..{self.k} ({len(self.sizes)} sizes)" if self.sizes and several else f"{self.k}"
+        sizes = self.sizes or (self.k,)
+        k = f"{sizes[0]}..{self.k} ({len(sizes)} sizes)" if len(sizes) > 1 else f"{self.k}"
         return f"Solution({self.game_name!r}, k={k}: value {self.value:.6g} after {len(self.history)} updates, {end})"
 
     @property

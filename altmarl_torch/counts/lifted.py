@@ -25,6 +25,7 @@ than J, it is taken over the J agents in ascending order of state.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -37,7 +38,16 @@ from altmarl_torch.counts.tuples import counts_to_tuples
 from altmarl_torch.errors import ArgumentError, SizeError
 from altmarl_torch.support.tables import as_integer
 
-__all__ = ["MOST_COEFFICIENTS", "SINGLE", "Basis", "as_frequencies", "fits", "largest_degree", "of_groups"]
+__all__ = [
+    "MOST_COEFFICIENTS",
+    "SINGLE",
+    "Basis",
+    "add_products",
+    "as_frequencies",
+    "fits",
+    "largest_degree",
+    "of_groups",
+]
 
 MOST_COEFFICIENTS = 3_000
 """The most coefficients of one lifted function: each square matrix of their least squares takes 72 MB."""
@@ -186,8 +196,8 @@ def _plan(counts: Tensor, most: int) -> _Plan:
     return _Plan(tuple(rows), tuple(halves))
 
 
-def of_groups(groups: Tensor, features: Tensor, coefficients: Tensor) -> Tensor:
-    """Functions of each row's own group: `[b, c]` from features `[b, N_J]` and coefficients `[groups, c, N_J]`.
+def of_groups(groups: Tensor, features: Tensor, coefficients: Tensor | Sequence[Tensor]) -> Tensor:
+    """Functions of each row's own group: `[b, c]` from features `[b, N_J]` and coefficients `[c, N_J]` of each group.
 
     Rows that come in the order of their `groups [b]` are not moved.
     """
@@ -195,10 +205,28 @@ def of_groups(groups: Tensor, features: Tensor, coefficients: Tensor) -> Tensor:
         order = groups.argsort(stable=True)
         values = of_groups(groups[order], features[order], coefficients)
         return torch.empty_like(values).index_copy_(0, order, values)
-    rows = torch.bincount(groups, minlength=len(coefficients)).tolist()
-    parts = zip(torch.split(features, rows), coefficients, strict=True)
-    found = [(table @ part.T).T for part, table in parts if len(part)]  # features are made by columns
-    return torch.cat(found) if found else features.new_empty(0, coefficients.shape[1])
+    if not len(groups):
+        return features.new_empty(0, len(coefficients[0]))
+    used, rows = _stretches(groups)
+    parts = zip(used, torch.split(features, rows), strict=True)
+    return torch.cat([(coefficients[group] @ part.T).T for group, part in parts])  # features are made by columns
+
+
+def add_products(sums: Tensor, groups: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add `left [b, x]` times `right [b, y]`, in its type, to `sums [groups, x, y]`, each row to its group's, in place.
+
+    Rows of one group should be neighbours: each stretch of them is one product.
+    """
+    used, rows = _stretches(groups)
+    parts = (torch.split(part, rows) for part in (left.to(right.dtype), right))
+    for group, own, other in zip(used, *parts, strict=True):
+        sums[group].add_(own.T @ other)
+
+
+def _stretches(groups: Tensor) -> tuple[list[int], list[int]]:
+    """Which groups follow one another, and of how many rows each."""
+    used, rows = torch.unique_consecutive(groups, return_counts=True)
+    return used.tolist(), rows.tolist()
 
 
 def as_frequencies(counts: Tensor, k: float) -> Tensor:

@@ -28,6 +28,7 @@ import torch
 from einops import einsum
 from torch import Tensor
 
+from altmarl_torch.counts.lifted import add_products, of_groups
 from altmarl_torch.learners.lifted.crowd import plus, seen_at
 from altmarl_torch.learners.lifted.fitting import LiftedFit
 from altmarl_torch.learners.lifted.policies import LiftedPolicy
@@ -137,7 +138,7 @@ class _Reader:
             if moments is not None:
                 onward = einsum(law, self.surrogate.game.P_g[walk.s_g[rows]], "b a, b a G -> b G")
                 first = (rows < walk.episodes).unsqueeze(-1)  # the rows of the first pair
-                _add_moments(moments, walk.s_g[rows], onward * first * weight, features)
+                add_products(moments, walk.s_g[rows], onward * first * weight, features)
         return walk.filled(own, residual[own]), walk.filled(own, a_g[own])
 
     def _laws(self, walk: Walk) -> Tensor:
@@ -147,32 +148,13 @@ class _Reader:
 
     def _values(self, numbers: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """V `[b]`, Q and the policy's own `[b, ag]` (or none) by the tables of rows, which come in their order."""
-        used, rows = _stretches(numbers)
-        parts = zip(used, torch.split(features, rows), strict=True)
-        values = torch.cat([(self._tables[table] @ part.T).T for table, part in parts]).double()  # made by columns
+        values = of_groups(numbers, features, self._tables).double()
         num_ag = self.surrogate.game.num_ag
         return values[:, 0], values[:, 1 : num_ag + 1], values[:, num_ag + 1 :]
 
 
 def _coefficients(one: Contender) -> tuple[Tensor, Tensor]:
     return one.fit.coefficients, one.fit.action_coefficients
-
-
-def _add_moments(moments: Tensor, s_g: Tensor, onward: Tensor, features: Tensor) -> None:
-    """Add laws of the next s_g `[b, sg]` times features `[b, N_J]` to `moments [sg, sg', N_J]`, in place.
-
-    Rows of one s_g are neighbours.
-    """
-    used, rows = _stretches(s_g)
-    parts = (torch.split(part, rows) for part in (onward.to(features.dtype), features))
-    for sg, law, part in zip(used, *parts, strict=True):
-        moments[sg].add_(law.T @ part)
-
-
-def _stretches(groups: Tensor) -> tuple[list[int], list[int]]:
-    """Which groups follow one another, and of how many rows each."""
-    used, rows = torch.unique_consecutive(groups, return_counts=True)
-    return used.tolist(), rows.tolist()
 
 
 def play(

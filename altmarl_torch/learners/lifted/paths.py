@@ -22,7 +22,7 @@ objective. Of rewards that see the crowd (r_g_mu) it knows nothing.
 import torch
 from torch import Tensor
 
-from altmarl_torch.counts.lifted import Basis, as_frequencies, of_groups
+from altmarl_torch.counts.lifted import Basis, add_products, as_frequencies, of_groups
 from altmarl_torch.learners.lifted.l_learn import gains_of
 from altmarl_torch.learners.lifted.surrogate import LiftedSurrogate
 from altmarl_torch.learners.lifted.walk import Rule, Walk
@@ -56,7 +56,8 @@ def path_gains(
     for t, (s_g, frequencies) in reversed(list(enumerate(way))):
         weighed = frequencies * (game.gamma**t / episodes)
         shares.index_add_(0, s_g, weighed)
-        _add_products(worth, s_g, weighed, place)
+        order = s_g.argsort(stable=True)
+        add_products(worth, s_g[order], weighed[order], place[order])
         place = reward[s_g] + game.gamma * of_groups(s_g, place, P)
     return gains_of(game, pi_l, shares.T, worth)
 
@@ -68,12 +69,3 @@ def _last_worth(surrogate: LiftedSurrogate, coefficients: Tensor, walk: Walk) ->
     _, joined = fewer.simplex.add_one()  # [N_{J-1}, y], rank of g + e_y among the counts of J
     features = fewer.features(walk.counts, surrogate.k)
     return of_groups(walk.s_g, features, basis.degree * coefficients[:, joined.T])
-
-
-def _add_products(worth: Tensor, s_g: Tensor, weighed: Tensor, place: Tensor) -> None:
-    """Add `weighed [b, z]` times `place [b, y]` to `worth [sg, z, y]`, each row to that of its s_g, in place."""
-    order = s_g.argsort(stable=True)
-    rows = torch.bincount(s_g, minlength=len(worth)).tolist()
-    parts = (torch.split(part[order], rows) for part in (weighed, place))
-    for own, weights, values in zip(worth, *parts, strict=True):
-        own.addmm_(weights.T, values)

@@ -34,8 +34,10 @@ from altmarl_torch.support.threads import one_thread, run
 __all__ = ["RolloutEvaluator"]
 
 TAIL = 1e-3
+"""What is left of the discounted steps where an episode ends; they are taken to earn what its last quarter does."""
+
 LONGEST = 10_000
-"""Steps of an episode at most: gamma up to 0.9988 is followed to its tail."""
+"""Steps of an episode at most: gamma up to 0.9993 is followed to its tail."""
 
 EPISODES, STEPS, FEWEST = 4096, 1_000_000, 128
 """Episodes of one evaluation; fewer, but not fewer than the last, where they would take more steps than this."""

@@ -140,12 +140,13 @@ class StartedNetwork(nn.Module):
         return self._basis.features(_counts(frequencies.to(precision), k), k, torch.float32)
 
 
-def own_heads(network: nn.Module, inputs: Tensor, s_g: Tensor) -> Tensor:
+def own_heads(network: nn.Module, inputs: Tensor, s_g: Tensor, *, is_compiled: bool = False) -> Tensor:
     """What a network answers for each row's own s_g `[b]`, `[b, ag]`, float32.
 
-    Of many heads, in networks that can, no others are worked out. A derived class may answer otherwise: it is asked.
+    Of many heads, in networks that can, no others are worked out. A derived class may answer otherwise: it is asked; so
+    is one that is compiled, as its `forward` is what is.
     """
-    if type(network) in (CountNetwork, StartedNetwork):
+    if type(network) in (CountNetwork, StartedNetwork) and not is_compiled:
         own = cast(CountNetwork | StartedNetwork, network)
         if own.spec["num_sg"] * own.spec["num_ag"] >= MANY:
             return own.heads(inputs, s_g)

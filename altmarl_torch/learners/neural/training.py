@@ -206,11 +206,8 @@ class Training:
 
     def _heads(self, network: nn.Module, s_g: Tensor, known: Tensor) -> Tensor:
         """C(s_g, h, .) in units of the network: `[b, ag]`."""
-        inputs, baseline = self.read.samples.inputs(known), self.baseline[s_g] / self.scale
-        if self.settings.compile:  # `forward` is what is compiled
-            every: Tensor = network(inputs).float()
-            return every[torch.arange(len(s_g), device=s_g.device), s_g] + baseline
-        return own_heads(network, inputs, s_g) + baseline
+        inputs = self.read.samples.inputs(known)
+        return own_heads(network, inputs, s_g, is_compiled=self.settings.compile) + self.baseline[s_g] / self.scale
 
     @torch.no_grad()
     def _check(self) -> None:

@@ -69,7 +69,7 @@ OCCUPANCY_ERROR = 1e-2
 
 EVERY_CHANGE = 1_000
 """Of chains of at most so many states every single change is judged, not those alone that the derivative leaves open;
-unless the values are coarse, as where another search goes on from what is found."""
+unless values are coarser than `value_tolerance`, as where another search goes on from what is found."""
 
 COARSE_FROM, COARSE_TOLERANCE = 2_000, 1e-5
 """Above so many counts, the search is first carried out with fewer agents; and the error of its values, relative to
@@ -176,8 +176,7 @@ def l_learn(
         pi_l: where the search starts; it is returned unchanged if no change raises the value.
         plan: simplex of the k agents.
         objective: "team" or "own".
-        tolerance: smallest gain that counts, in units of value; by default `value_tolerance`. With one that is given,
-            only the single changes that the derivative leaves open are judged.
+        tolerance: smallest gain that counts, in units of value; by default `value_tolerance`.
         value: the value of `pi_l` under the objective, where it is known.
         start_law: occupancy `[sg, N]` to start the first occupancy from.
         surrogates: where surrogates under the objective's rewards come from; its own by default.
@@ -192,7 +191,8 @@ def l_learn(
     search = _Search(surrogates or SurrogateCache(judged, plan, prior), pi_g, tolerance, start_law, progress)
     best = search.evaluate(pi_l, None) if value is None else Candidate(pi_l, search.surrogates(pi_l), value)
     rounds, tried, gains = 0, 0, None
-    every = tolerance is None and plan.simplex.size * game.num_sg <= EVERY_CHANGE
+    is_coarse = tolerance is not None and tolerance > value_tolerance(best.surrogate)
+    every = not is_coarse and plan.simplex.size * game.num_sg <= EVERY_CHANGE
     if plan.simplex.size > COARSE_FROM:
         coarse = _coarse_response(search, best)
         best = search.better(best, [coarse.pi_l])

@@ -21,7 +21,7 @@ from altmarl_torch.learners.tabular.l_learn import expected_seconds
 from altmarl_torch.learners.turns import all_lose_clearly
 from altmarl_torch.operators.bellman import max_backup
 from altmarl_torch.operators.fixed_point import solve_fixed_point
-from altmarl_torch.operators.joint_value import joint_value
+from altmarl_torch.operators.joint_value import joint_value, span_tolerance
 from altmarl_torch.operators.occupancy import occupancy
 from altmarl_torch.operators.surrogate import Surrogate
 from altmarl_torch.policies.rules import RULES, table
@@ -98,6 +98,16 @@ def test_the_start_is_returned_unchanged_where_nothing_helps():
     assert found.rounds == 0
     assert torch.equal(found.pi_l, best)
     assert found.changes_tried == 4
+
+
+@pytest.mark.parametrize(("relative", "tried"), [(None, 50), (1e-12, 50), (1e-5, 0)])
+def test_every_change_of_a_small_chain_is_judged_unless_values_are_coarse(relative, tried):
+    """All 5 x 5 x 2 of the warehouse, of which the derivative leaves none open; a small tolerance asks for no less."""
+    game, pair = warehouse(), am.solve(warehouse(), 3)
+    tolerance = None if relative is None else span_tolerance(game, relative)
+    found = l_learn(game, pair.pi_g, pair.pi_l, PairPlan(am.CountSimplex(3, 5)), tolerance=tolerance)
+    assert found.changes_tried == tried
+    assert torch.equal(found.pi_l, pair.pi_l)
 
 
 def test_the_search_through_fewer_agents_ends_at_the_same_policy():
